@@ -1,0 +1,134 @@
+// One page, with retries: what is worth sending again, and when. Each request
+// takes a turn at the limiter and is reported once, whatever becomes of it.
+
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+)
+
+const (
+	backoffBase = 500 * time.Millisecond
+	backoffCap  = 10 * time.Second
+	// This bounds how long an answer can make us wait.
+	maxWait = time.Minute
+)
+
+// list gets one page. It sends the request again after failures that pass, as
+// long as attempts and the context's time allow; a wait that would outlast the
+// context is not begun.
+func (c *Client) list(ctx context.Context, r request) (answer, error) {
+	for n := 1; ; n++ {
+		a, sent, err := c.try(ctx, r)
+		if err == nil {
+			a.attempts = n
+			return a, nil
+		}
+		// The observers have the error too: it is theirs as it was.
+		failure := *err
+		failure.Attempts = n
+		if !sent {
+			failure.Attempts = n - 1
+			return answer{}, &failure
+		}
+		if n >= c.options.MaxAttempts || ctx.Err() != nil || !retryable(&failure) {
+			return answer{}, &failure
+		}
+		wait := retryWait(n, a.attempt, c.options.Now(), rand.Float64())
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
+			return answer{}, &failure
+		}
+		if ctxErr := sleep(ctx, wait); ctxErr != nil {
+			return answer{}, &Error{Reason: ReasonTimeout, Path: r.path, Attempts: n, Err: ctxErr}
+		}
+	}
+}
+
+// try takes a turn at the limiter and sends the request once, or reports that it
+// did not come to that.
+func (c *Client) try(ctx context.Context, r request) (a answer, sent bool, failure *Error) {
+	refuse := func(reason Reason, err error) (answer, bool, *Error) {
+		return answer{}, false, &Error{Reason: reason, Path: r.path, Err: err}
+	}
+	if err := ctx.Err(); err != nil {
+		return refuse(ReasonTimeout, err)
+	}
+	key, err := c.options.Key()
+	if err == nil {
+		err = checkSendable(key)
+	}
+	if err != nil {
+		return refuse(ReasonAuth, fmt.Errorf("read the key: %w", err))
+	}
+	if c.options.Limiter != nil {
+		err := c.options.Limiter.Wait(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return refuse(ReasonTimeout, ctx.Err())
+		case err != nil:
+			return refuse(ReasonRateLimited, fmt.Errorf("wait for the rate limit: %w", err))
+		}
+	}
+	start := time.Now()
+	a, failure = c.send(ctx, r, key)
+	a.attempt.Duration = time.Since(start)
+	if failure != nil {
+		a.attempt.Err = failure
+	}
+	if c.options.Limiter != nil {
+		c.options.Limiter.Done(a.attempt)
+	}
+	if c.options.Observe != nil {
+		c.options.Observe(a.attempt)
+	}
+	return a, true, failure
+}
+
+// retryable reports whether the same request may succeed a little later.
+func retryable(err *Error) bool {
+	switch err.Reason {
+	case ReasonNetwork, ReasonTimeout, ReasonRateLimited, ReasonServer:
+		return !errors.Is(err, context.Canceled)
+	case ReasonAuth, ReasonInvalidResponse, ReasonBadRequest:
+	}
+	return false
+}
+
+// retryWait returns how long to wait after the nth attempt, which failed: the
+// time that the answer asks for, if it does, or else a random part (jitter, 0 to
+// 1) of a delay that doubles.
+func retryWait(n int, a Attempt, now time.Time, jitter float64) time.Duration {
+	asked := a.RetryAfter
+	if a.Status == http.StatusTooManyRequests && !a.RateLimit.Reset.IsZero() {
+		if !a.Date.IsZero() {
+			now = a.Date
+		}
+		asked = max(asked, a.RateLimit.Reset.Sub(now))
+	}
+	if asked > 0 {
+		// Whoever else was refused waits for the same moment.
+		return min(asked+time.Duration(jitter*float64(backoffBase)), maxWait)
+	}
+	delay := backoffCap
+	if n < 6 {
+		delay = min(backoffBase<<(n-1), backoffCap)
+	}
+	return time.Duration(jitter * float64(delay))
+}
+
+// sleep waits, or returns the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,206 @@
+package simulator
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Population describes a history.
+type Population struct {
+	Seed uint64
+	// Tokens is how many there are, Waiting how many of them wait.
+	Tokens, Waiting int
+	// Span is how far back they reach, evenly; zero for 30 days.
+	Span time.Duration
+	// Odd adds every shape that tokens have been seen in.
+	Odd bool
+	// Tags makes a token's tags; nil for the usual ones.
+	Tags func(rng *rand.Rand) []string
+}
+
+// Rates describe an environment that is alive.
+type Rates struct {
+	Seed uint64
+	// PerSecond is how many tokens are created in a second, on average.
+	PerSecond float64
+	// MeanWait is how long people take to complete one, on average.
+	MeanWait time.Duration
+}
+
+// live makes tokens up to the time of each look.
+type live struct {
+	rates Rates
+	rng   *rand.Rand
+	next  time.Time
+}
+
+// Populate adds a history that ends now.
+func (e *Environment) Populate(p Population) {
+	e.sim.mu.Lock()
+	defer e.sim.mu.Unlock()
+	rng := rand.New(rand.NewPCG(p.Seed, 2))
+	if p.Span == 0 {
+		p.Span = 30 * 24 * time.Hour
+	}
+	if p.Tags == nil {
+		p.Tags = usualTags
+	}
+	now := e.sim.now()
+	e.rows = slices.Grow(e.rows, p.Tokens)
+	left := p.Waiting
+	for i := range p.Tokens {
+		at := now.Add(-time.Duration(float64(p.Span) * (1 - float64(i+1)/float64(p.Tokens+1))))
+		t := Token{CreatedAt: at, Tags: p.Tags(rng), IdempotencyKey: fmt.Sprintf("idem-%d", rng.Uint32())}
+		// Spread those that wait over the whole span, evenly at random.
+		waits := rng.IntN(p.Tokens-i) < left
+		if waits {
+			left--
+		}
+		outcome(rng, &t, now, waits)
+		if p.Odd {
+			odd(rng, &t, i, now)
+		}
+		e.add(t)
+	}
+	e.sort()
+}
+
+// outcome decides how a token that was created in the past stands now.
+func outcome(rng *rand.Rand, t *Token, now time.Time, waits bool) {
+	age := now.Sub(t.CreatedAt)
+	switch {
+	case waits:
+		t.Status = waiting
+		switch rng.IntN(10) {
+		case 0: // It can wait for ever.
+		case 1:
+			t.TimeoutAt = t.CreatedAt.Add(age / 2) // Overdue: the job that times it out was lost.
+		default:
+			t.TimeoutAt = now.Add(time.Duration(rng.Int64N(int64(3 * time.Hour))))
+		}
+	case rng.IntN(5) == 0:
+		t.Status = timedOut
+		t.TimeoutAt = t.CreatedAt.Add(min(age*9/10, 10*time.Minute))
+		t.CompletedAt = t.TimeoutAt.Add(min(age/20, 300*time.Millisecond))
+	default:
+		t.Status = completed
+		t.TimeoutAt = t.CreatedAt.Add(14 * 24 * time.Hour)
+		t.CompletedAt = t.CreatedAt.Add(min(age*9/10, humanTime(rng, 20*time.Minute)))
+		t.Output = `{"approved":true}`
+	}
+}
+
+// humanTime is mostly short, at times very long.
+func humanTime(rng *rand.Rand, mean time.Duration) time.Duration {
+	return time.Duration(float64(mean) * math.Exp(1.2*rng.NormFloat64()-0.72))
+}
+
+func usualTags(rng *rand.Rand) []string {
+	tags := []string{"team:" + pick(rng, "payments", "onboarding", "legal", "support", "growth")}
+	if rng.IntN(3) > 0 {
+		tags = append(tags, "approval")
+	}
+	if rng.IntN(4) == 0 {
+		tags = append(tags, fmt.Sprintf("user:%d", 1000+rng.IntN(300)))
+	}
+	return tags
+}
+
+func pick(rng *rand.Rand, from ...string) string { return from[rng.IntN(len(from))] }
+
+// odd turns the i-th token into one of the shapes that have been seen.
+func odd(rng *rand.Rand, t *Token, i int, now time.Time) {
+	switch i % 16 {
+	case 0:
+		t.Tags = nil
+	case 1:
+		t.Tags = nil
+		for n := range 10 {
+			t.Tags = append(t.Tags, fmt.Sprintf("t%d", n))
+		}
+	case 2:
+		t.Tags = []string{"a,b", `quote"d`, "new\nline", "日本語", "🙂", `back\slash`}
+	case 3:
+		t.Tags = []string{"", "twice", "twice"}
+	case 4:
+		t.TimeoutAt = time.Time{}
+	case 5:
+		if t.Status == completed {
+			t.FinishedAt, t.CompletedAt = t.CompletedAt, time.Time{}
+		}
+	case 6:
+		if t.Status == timedOut {
+			t.TimeoutAt = t.CompletedAt.Add(time.Hour)
+		}
+	case 7:
+		if i%160 == 7 {
+			t.ID = fmt.Sprintf("%szx%019d", prefix, rng.Uint64()%1e18)
+		}
+	case 8:
+		if i%160 == 8 {
+			t.ID = fmt.Sprintf("%s06h0%022d", prefix, i)
+		}
+	case 9:
+		t.Tags = []string{fmt.Sprintf("user:%d", i)}
+	case 10:
+		if t.Status == waiting {
+			t.TimeoutAt = now.Add(-time.Minute)
+		}
+	}
+}
+
+// Live makes the environment alive from now on: tokens are created, completed,
+// timed out, and now and then forgotten.
+func (e *Environment) Live(r Rates) {
+	e.sim.mu.Lock()
+	defer e.sim.mu.Unlock()
+	e.live = &live{rates: r, rng: rand.New(rand.NewPCG(r.Seed, 3)), next: e.sim.now()}
+}
+
+// advance makes what has been created until now; s.mu is held.
+func (e *Environment) advance(now time.Time) {
+	l := e.live
+	if l == nil {
+		return
+	}
+	added := false
+	for !l.next.After(now) {
+		t := Token{CreatedAt: l.next, Tags: usualTags(l.rng)}
+		l.plan(&t)
+		e.add(t)
+		added = true
+		l.next = l.next.Add(time.Duration(l.rng.ExpFloat64() / l.rates.PerSecond * float64(time.Second)))
+	}
+	if added {
+		e.waiting = slices.DeleteFunc(e.waiting, func(r *row) bool {
+			return r.Status != waiting && r.FinishedAt.Before(now.Add(-e.opts.Lag-time.Second))
+		})
+		e.sort()
+	}
+}
+
+// plan decides a new token's fate.
+func (l *live) plan(t *Token) {
+	t.Status = completed
+	done := t.CreatedAt.Add(humanTime(l.rng, l.rates.MeanWait))
+	switch l.rng.IntN(50) {
+	case 0: // Its run was cancelled: an orphan without timeout.
+		t.Status = waiting
+		return
+	case 1: // The job that should time it out is lost.
+		t.Status = waiting
+		t.TimeoutAt = t.CreatedAt.Add(2 * l.rates.MeanWait)
+		return
+	case 2, 3, 4, 5:
+	default:
+		t.TimeoutAt = t.CreatedAt.Add(2 * l.rates.MeanWait)
+	}
+	if !t.TimeoutAt.IsZero() && t.TimeoutAt.Before(done) {
+		t.Status = timedOut
+		done = t.TimeoutAt.Add(time.Duration(l.rng.Int64N(int64(time.Second))))
+	}
+	t.CompletedAt = done
+}

@@ -1,0 +1,129 @@
+//go:build sdk
+
+package simulator_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"waitpoint_exporter/client/simulator"
+)
+
+// sdkQuery is what wait.listTokens takes.
+type sdkQuery struct {
+	Limit          int    `json:"limit,omitempty"`
+	Status         any    `json:"status,omitempty"`
+	Tags           any    `json:"tags,omitempty"`
+	From           int64  `json:"from,omitempty"`
+	Period         string `json:"period,omitempty"`
+	IdempotencyKey string `json:"idempotencyKey,omitempty"`
+}
+
+type sdkToken struct {
+	ID          string   `json:"id"`
+	Status      string   `json:"status"`
+	Tags        []string `json:"tags"`
+	CreatedAt   string   `json:"createdAt"`
+	CompletedAt string   `json:"completedAt"`
+	TimeoutAt   string   `json:"timeoutAt"`
+}
+
+// TestSDK lists a population with the official SDK and compares. It needs
+// Node.js with npm, and fails without.
+func TestSDK(t *testing.T) {
+	const key = "tr_dev_0123456789"
+	now := time.Now()
+	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})
+	environment := service.Environment(simulator.EnvironmentOptions{Key: key})
+	environment.Populate(simulator.Population{Seed: 1, Tokens: 700, Waiting: 150, Span: 48 * time.Hour, Odd: true})
+	server := httptest.NewServer(service)
+	defer server.Close()
+
+	truth := environment.Tokens()
+	from := now.Add(-12 * time.Hour).Truncate(time.Millisecond)
+	cases := []struct {
+		query sdkQuery
+		fits  func(simulator.Token) bool
+	}{
+		{sdkQuery{}, func(simulator.Token) bool { return true }},
+		{sdkQuery{Limit: 100}, func(simulator.Token) bool { return true }},
+		{sdkQuery{Limit: 7, Status: "WAITING"}, func(t simulator.Token) bool { return t.Status == "WAITING" }},
+		{sdkQuery{Limit: 100, Status: []string{"COMPLETED", "TIMED_OUT"}}, func(t simulator.Token) bool { return t.Status != "WAITING" }},
+		{sdkQuery{Tags: "approval"}, func(t simulator.Token) bool { return slices.Contains(t.Tags, "approval") }},
+		{sdkQuery{Limit: 100, Tags: []string{"team:legal", "日本語"}}, func(t simulator.Token) bool {
+			return slices.Contains(t.Tags, "team:legal") || slices.Contains(t.Tags, "日本語")
+		}},
+		{sdkQuery{Limit: 50, From: from.UnixMilli()}, func(t simulator.Token) bool { return !t.CreatedAt.Before(from) }},
+		{sdkQuery{Limit: 50, Period: "12h"}, func(t simulator.Token) bool { return !t.CreatedAt.Before(now.Add(-12 * time.Hour)) }},
+		{sdkQuery{IdempotencyKey: truth[3].IdempotencyKey}, func(t simulator.Token) bool { return t.IdempotencyKey == truth[3].IdempotencyKey }},
+	}
+	var queries []sdkQuery
+	for _, c := range cases {
+		queries = append(queries, c.query)
+	}
+	asked, err := json.Marshal(queries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen [][]sdkToken
+	if err := json.Unmarshal(node(t, "TRIGGER_API_URL="+server.URL, "TRIGGER_SECRET_KEY="+key, "CHECK_QUERIES="+string(asked)), &seen); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range cases {
+		var want []sdkToken
+		for _, token := range truth {
+			if c.fits(token) {
+				want = append(want, expected(token))
+			}
+		}
+		if len(want) == 0 {
+			t.Errorf("query %d fits nothing, so it shows nothing", i)
+		}
+		if d := cmp.Diff(want, seen[i]); d != "" {
+			t.Errorf("query %+v (-simulator +SDK):\n%s", c.query, d)
+		}
+	}
+}
+
+func expected(t simulator.Token) sdkToken {
+	iso := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	tags := append([]string{}, t.Tags...)
+	slices.Sort(tags)
+	return sdkToken{t.ID, t.Status, tags, iso(t.CreatedAt), iso(t.CompletedAt), iso(t.TimeoutAt)}
+}
+
+// node installs what the lock file pins, runs the script and returns its output.
+func node(t *testing.T, env ...string) []byte {
+	t.Helper()
+	run := func(name string, args ...string) []byte {
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir, cmd.Env = "sdk", append(os.Environ(), env...)
+		out, err := cmd.Output()
+		if err != nil {
+			var exit *exec.ExitError
+			if errors.As(err, &exit) {
+				t.Fatalf("%s %v: %v\n%s", name, args, err, exit.Stderr)
+			}
+			t.Fatalf("%s: %v: install Node.js and npm", name, err)
+		}
+		return out
+	}
+	if _, err := os.Stat(filepath.Join("sdk", "node_modules")); err != nil {
+		run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	}
+	return run("node", "check.mjs")
+}

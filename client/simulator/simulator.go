@@ -1,0 +1,262 @@
+// Package simulator answers as Trigger.dev's waitpoint token API does, quirks
+// included, for tests, benchmarks and the demo.
+//
+// It has wire types of its own, so that a mistake in the client's does not hide
+// in both. What a token looks like is a function of time: rows say when they
+// became visible and when they finished, so a replica that lags is a look at the
+// past. Facts about the service were measured with its version 4.5.12.
+package simulator
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const tokensPath = "/api/v1/waitpoints/tokens"
+
+// Options of a Simulator.
+type Options struct {
+	// Now is the service's clock; nil stands for time.Now.
+	Now func() time.Time
+	// Seed drives all that is random.
+	Seed uint64
+	// Latency passes before every answer.
+	Latency time.Duration
+}
+
+// Simulator is an http.Handler that is safe for concurrent use.
+type Simulator struct {
+	now     func() time.Time
+	latency time.Duration
+
+	mu           sync.Mutex
+	rng          *rand.Rand
+	environments []*Environment
+	faults       []*activeFault
+	log          []Request
+}
+
+// A Request is an entry of the log.
+type Request struct {
+	Environment  *Environment // Nil if no key fits.
+	Method, Path string
+	Query        url.Values
+	Status       int
+	At           time.Time
+}
+
+const logSize = 10_000
+
+// New returns a Simulator without environments.
+func New(opts Options) *Simulator {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	return &Simulator{now: opts.Now, latency: opts.Latency, rng: rand.New(rand.NewPCG(opts.Seed, 1))}
+}
+
+// Limit is a token bucket that is refilled in steps. Zero fields stand for the
+// service's default: 750, 250 every 10 s. A negative Size means that the limiter
+// is bypassed: its headers are all 0.
+type Limit struct {
+	Size, Refill int
+	Every        time.Duration
+}
+
+// EnvironmentOptions describe an environment.
+type EnvironmentOptions struct {
+	// Key opens it; with Branch, only together with that preview branch.
+	Key, Branch string
+	Limit       Limit
+	// NoRateHeaders leaves the rate limit headers out.
+	NoRateHeaders bool
+	// OldEngine makes every listing a 500 with no reason given.
+	OldEngine bool
+	// Lag lets each page be read from a replica that is up to so far behind.
+	Lag time.Duration
+}
+
+// Environment adds an environment.
+func (s *Simulator) Environment(opts EnvironmentOptions) *Environment {
+	if opts.Limit.Size == 0 {
+		opts.Limit.Size = 750
+	}
+	if opts.Limit.Refill == 0 {
+		opts.Limit.Refill = 250
+	}
+	if opts.Limit.Every == 0 {
+		opts.Limit.Every = 10 * time.Second
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := &Environment{sim: s, opts: opts, left: opts.Limit.Size, refilled: s.now(), byID: map[string]*row{}}
+	s.environments = append(s.environments, e)
+	return e
+}
+
+// Requests returns the newest entries of the log, oldest first.
+func (s *Simulator) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Request(nil), s.log...)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.latency > 0 && !pause(r, s.latency) {
+		return
+	}
+	s.mu.Lock()
+	a := s.answer(r)
+	if len(s.log) == logSize {
+		s.log = s.log[1:]
+	}
+	s.log = append(s.log, Request{a.environment, r.Method, r.URL.Path, r.URL.Query(), a.status, s.now()})
+	fault := s.fault(r)
+	s.mu.Unlock()
+	if fault != nil {
+		if a = fault.apply(w, r, a); a.done {
+			return
+		}
+	}
+	a.write(w, r, s.now())
+}
+
+// pause waits and reports whether the client is still there.
+func pause(r *http.Request, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-r.Context().Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// An answer is what the service would say.
+type answer struct {
+	environment *Environment
+	status      int
+	header      http.Header
+	body        []byte
+	done        bool // A fault has answered already.
+}
+
+func (a answer) write(w http.ResponseWriter, r *http.Request, now time.Time) {
+	h := w.Header()
+	maps.Copy(h, a.header)
+	h.Set("Date", now.UTC().Format(http.TimeFormat))
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") && len(a.body) > 1024 {
+		h.Set("Content-Encoding", "gzip")
+		h.Set("Vary", "Accept-Encoding")
+		w.WriteHeader(a.status)
+		zw, _ := zippers.Get().(*gzip.Writer)
+		defer zippers.Put(zw)
+		zw.Reset(w)
+		_, _ = zw.Write(a.body)
+		_ = zw.Close()
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body)
+}
+
+//nolint:gochecknoglobals // A pool is made to be shared.
+var zippers = sync.Pool{New: func() any {
+	zw, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	return zw
+}}
+
+func (s *Simulator) answer(r *http.Request) answer {
+	if strings.HasSuffix(r.URL.Path, "/") && r.URL.Path != "/" {
+		h := http.Header{"Location": {strings.TrimSuffix(r.URL.Path, "/")}}
+		return answer{status: http.StatusMovedPermanently, header: h}
+	}
+	if len(r.URL.RequestURI()) > 16<<10 {
+		return answer{status: http.StatusRequestHeaderFieldsTooLarge}
+	}
+	auth := r.Header.Get("Authorization")
+	if auth == "" {
+		return problem(http.StatusUnauthorized, "Unauthorized", "No authorization header provided", "")
+	}
+	e, refusal := s.authorize(strings.TrimPrefix(auth, "Bearer "), r.Header.Get("X-Trigger-Branch"))
+	if e == nil {
+		return refusal
+	}
+	headers, ok := e.take(s.now())
+	if !ok {
+		e.refused++
+		return e.tooMany(headers, s.now())
+	}
+	a := refusal
+	if a.status == 0 {
+		a = e.route(r)
+	}
+	a.environment = e
+	maps.Copy(a.header, headers)
+	return a
+}
+
+// authorize finds the environment of a key. A refusal with an environment still
+// draws on that one's rate limit.
+func (s *Simulator) authorize(key, branch string) (*Environment, answer) {
+	if parts := strings.SplitN(key, "_", 4); len(parts) == 4 && parts[2] == "sk" {
+		return s.anyEnvironment(parts[0] + "_" + parts[1] + "_"), jsonError(http.StatusForbidden, "Restricted keys are not allowed here")
+	}
+	var found *Environment
+	preview := strings.HasPrefix(key, "tr_preview_")
+	for _, e := range s.environments {
+		if e.opts.Key == key && e.opts.Branch == branch && (branch != "" || !preview) {
+			return e, answer{}
+		}
+		if e.opts.Key == key && (found == nil || e.opts.Branch == "") {
+			found = e
+		}
+	}
+	switch {
+	case found == nil:
+		return nil, jsonError(http.StatusUnauthorized, "Invalid API key")
+	case preview && branch == "":
+		return found, jsonError(http.StatusUnauthorized, "x-trigger-branch header required for preview env")
+	case preview:
+		return found, jsonError(http.StatusUnauthorized, "No matching branch env")
+	default:
+		return found, answer{}
+	}
+}
+
+func (s *Simulator) anyEnvironment(prefix string) *Environment {
+	for _, e := range s.environments {
+		if strings.HasPrefix(e.opts.Key, prefix) {
+			return e
+		}
+	}
+	return nil
+}
+
+func jsonError(status int, text string) answer {
+	body, _ := json.Marshal(map[string]string{"error": text})
+	return jsonAnswer(status, body)
+}
+
+func jsonAnswer(status int, body []byte) answer {
+	return answer{status: status, body: body, header: http.Header{"Content-Type": {"application/json; charset=utf-8"}}}
+}
+
+// problem is an answer in the form of RFC 9457, indented as the service does.
+func problem(status int, title, detail, more string) answer {
+	body := fmt.Sprintf("{\n  \"title\": %q,\n  \"status\": %d,\n  \"type\": \"https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/%d\",\n  \"detail\": %q,\n%s  \"error\": %q\n}",
+		title, status, status, detail, more, detail)
+	return answer{status: status, body: []byte(body), header: http.Header{"Content-Type": {"application/problem+json; charset=utf-8"}}}
+}
