@@ -1,0 +1,146 @@
+// Package config holds what an environment may be set to, and refuses what
+// makes no sense. Every error names the setting, its value and what would be
+// right; none ever holds a key.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
+
+	"github.com/prometheus/common/model"
+)
+
+// Environment is the complete configuration of one environment.
+type Environment struct {
+	Name, Project string
+	APIURL        string
+	PreviewBranch string
+	Key           Key
+	Tokens        Tokens
+	Tags          index.TagRules
+	Refresh       Refresh
+	API           API
+}
+
+// Tokens say which tokens count and which thresholds have series.
+type Tokens struct {
+	Period              time.Duration
+	WaitingWithinPeriod bool
+	NearTimeout         []time.Duration
+	StuckAfter          []time.Duration
+}
+
+// Refresh says how often the picture is brought up to date.
+type Refresh struct {
+	Interval, Timeout, MaxStaleness, VerifyInterval time.Duration
+}
+
+// API says how much of the API an environment may use.
+type API struct {
+	Concurrency int
+	Reserve     float64
+}
+
+// Staleness returns MaxStaleness, but never under three intervals.
+func (r Refresh) Staleness() time.Duration { return max(r.MaxStaleness, 3*r.Interval) }
+
+// A Setting is named as its user set it: a flag, or a field of a file.
+type Setting struct{ Name, Value string }
+
+func (s Setting) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", s.Name, fmt.Errorf(format, args...))
+}
+
+// Duration reads a duration in Prometheus notation that is not zero.
+func (s Setting) Duration() (time.Duration, error) {
+	d, err := model.ParseDuration(s.Value)
+	if err != nil {
+		return 0, s.errorf("%q is not a duration such as 30s, 5m, 1h or 1d", s.Value)
+	}
+	if d == 0 {
+		return 0, s.errorf("%q must be more than 0", s.Value)
+	}
+	return time.Duration(d), nil
+}
+
+// Reserve reads a share of the rate limit.
+func (s Setting) Reserve() (float64, error) {
+	var f float64
+	if _, err := fmt.Sscanf(s.Value+"\n", "%g\n", &f); err != nil || math.IsNaN(f) || f < 0 || f >= 1 {
+		return 0, s.errorf("%q must be a number from 0 to less than 1, such as 0.5", s.Value)
+	}
+	return f, nil
+}
+
+// Regexp reads an expression that has to match whole tags; empty is none.
+func (s Setting) Regexp() (*regexp.Regexp, error) {
+	if s.Value == "" {
+		return nil, nil
+	}
+	return s.anchored(s.Value)
+}
+
+func (s Setting) anchored(expr string) (*regexp.Regexp, error) {
+	// Compiled by itself first, so that an error speaks of what the user wrote.
+	if _, err := regexp.Compile(expr); err != nil {
+		return nil, s.errorf("%q is not a regular expression: %w", expr, regexpCause(err))
+	}
+	re, err := regexp.Compile("^(?s:" + expr + ")$")
+	if err != nil {
+		return nil, s.errorf("%q is not a regular expression: %w", expr, regexpCause(err))
+	}
+	return re, nil
+}
+
+func regexpCause(err error) error {
+	return errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+}
+
+// Rewrite reads REGEX=REPLACEMENT, split at the last =.
+func (s Setting) Rewrite() (index.Rewrite, error) {
+	i := strings.LastIndexByte(s.Value, '=')
+	if i <= 0 {
+		return index.Rewrite{}, s.errorf("%q must be REGEX=REPLACEMENT, such as user:.*=user:*", s.Value)
+	}
+	re, err := s.anchored(s.Value[:i])
+	return index.Rewrite{Match: re, Replacement: s.Value[i+1:]}, err
+}
+
+// A Key gives the secret key when a request needs it, so that one that is
+// replaced in its file is used from then on.
+type Key struct {
+	// Value is the key itself, From the name of where it came from.
+	Value, From string
+	// File, if set, is read each time instead.
+	File string
+}
+
+// String never shows the key.
+func (Key) String() string { return "<secret>" }
+
+// GoString never shows the key.
+func (Key) GoString() string { return "<secret>" }
+
+// Get returns the key. Its errors name where the key should come from.
+func (k Key) Get() (string, error) {
+	value, from := k.Value, k.From
+	if k.File != "" {
+		content, err := os.ReadFile(k.File)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", k.From, err)
+		}
+		value, from = strings.TrimSpace(string(content)), fmt.Sprintf("%s %s", k.From, k.File)
+	}
+	if err := client.CheckKey(value); err != nil {
+		return "", fmt.Errorf("%s: %w", from, err)
+	}
+	return value, nil
+}

@@ -1,0 +1,303 @@
+package refresh
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+)
+
+// lag bounds how far the service's replicas are behind and its hosts' clocks apart.
+const lag = 30 * time.Second
+
+// How often a long first listing says how far it is.
+const progressEvery = 5 * time.Second
+
+// Lister begins listings; a *client.Client is one.
+type Lister interface {
+	Pager(opts client.ListOptions) *client.Pager
+}
+
+// Options set how an environment is kept fresh. All durations are positive.
+type Options struct {
+	// Interval is the time from the start of one refresh to the next.
+	Interval time.Duration
+	// MaxStaleness is the age past which a picture is no longer shown, and the
+	// longest that a refresh may take.
+	MaxStaleness time.Duration
+	// VerifyInterval is the time in which every token of the window is listed again.
+	VerifyInterval time.Duration
+	// Concurrency is the number of requests at once while the history loads.
+	Concurrency int
+	// Period and the other rules of what counts.
+	Period              time.Duration
+	WaitingWithinPeriod bool
+	Tags                index.TagRules
+	Logger              log.Logger
+	Metrics             *Metrics
+	// Now is the clock; nil stands for time.Now.
+	Now func() time.Time
+}
+
+// State tells a reader how an environment is doing. It is immutable.
+type State struct {
+	// Up is whether the last refresh succeeded; Err and Reason say why not.
+	Up     bool
+	Err    string
+	Reason client.Reason
+	// LastRefresh is the end of the last successful refresh; zero before it.
+	LastRefresh time.Time
+	// Listed is the number of tokens known so far, for the progress of a first
+	// listing; Oldest is how far back in time it has come, zero if unknown.
+	Listed int
+	Oldest time.Time
+}
+
+// Environment keeps the picture of one environment. Run owns it; Snapshot and
+// State may be called from anywhere at any time.
+type Environment struct {
+	api  Lister
+	opts Options
+	now  func() time.Time
+	log  log.Logger
+
+	index     *index.Index
+	bookmarks bookmarks
+	unordered bool      // The list is not in order of id.
+	newest    time.Time // The newest createdAt that the last newest walk showed.
+	walk      *walk
+	at        time.Time // When WAITING was last listed whole.
+	loadErr   error     // Why the loading of the history last stopped.
+	oldest    time.Time // Of what the walk has listed.
+	progress  time.Time // When progress was last logged.
+	failing   bool
+
+	snapshot atomic.Pointer[index.Snapshot]
+	state    atomic.Pointer[State]
+}
+
+// New returns an Environment that lists from api.
+func New(api Lister, opts Options) *Environment {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	e := &Environment{
+		api: api, opts: opts, now: opts.Now, log: opts.Logger,
+		index: index.New(index.Options{
+			Period: opts.Period, WaitingWithinPeriod: opts.WaitingWithinPeriod, Tags: opts.Tags,
+			Lag: lag, Horizon: opts.MaxStaleness,
+		}),
+	}
+	e.state.Store(&State{})
+	return e
+}
+
+// Snapshot returns the newest picture; nil before the WAITING tokens are known.
+func (e *Environment) Snapshot() *index.Snapshot { return e.snapshot.Load() }
+
+// State returns how the environment is doing.
+func (e *Environment) State() State { return *e.state.Load() }
+
+// Run refreshes until ctx ends, and returns ctx's error.
+func (e *Environment) Run(ctx context.Context) error {
+	for {
+		start := e.now()
+		e.refresh(ctx, start)
+		next := start.Add(e.opts.Interval)
+		if !e.index.IsLoaded() && e.snapshot.Load() != nil {
+			e.load(ctx, next)
+		}
+		if err := sleep(ctx, next.Sub(e.now())); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// refresh makes one round of listings and accounts for it.
+func (e *Environment) refresh(parent context.Context, start time.Time) {
+	ctx, cancel := context.WithTimeout(parent, e.opts.MaxStaleness)
+	defer cancel()
+	err := e.round(ctx, start)
+	if parent.Err() != nil {
+		return
+	}
+	if err == nil {
+		err = e.loadErr
+	}
+	end := e.now()
+	e.opts.Metrics.ended(end, end.Sub(start), err)
+	e.report(err, end)
+	level.Debug(e.log).Log("msg", "refresh ended", "duration", end.Sub(start), "waiting", e.index.WaitingLen(),
+		"known", e.index.Len(), "err", err)
+}
+
+// report updates the state, and logs when failures begin and end.
+func (e *Environment) report(err error, at time.Time) {
+	s := e.State()
+	switch {
+	case err != nil && !e.failing:
+		level.Warn(e.log).Log("msg", "refresh does not succeed, keeping the last picture", "reason", client.ReasonOf(err), "err", err)
+	case err == nil && e.failing:
+		level.Info(e.log).Log("msg", "refresh succeeds again")
+	}
+	e.failing = err != nil
+	s.Up, s.Err, s.Reason = err == nil, "", ""
+	if err != nil {
+		s.Err, s.Reason = err.Error(), client.ReasonOf(err)
+	} else {
+		s.LastRefresh = at
+	}
+	s.Listed, s.Oldest = e.index.Len(), e.oldest
+	e.state.Store(&s)
+}
+
+func (e *Environment) round(ctx context.Context, start time.Time) error {
+	if err := e.listWaiting(ctx); err != nil {
+		return fmt.Errorf("list WAITING tokens: %w", err)
+	}
+	if e.snapshot.Load() == nil {
+		e.publish()
+		level.Info(e.log).Log("msg", "WAITING tokens are known", "waiting", e.index.WaitingLen())
+	}
+	err := e.listNewest(ctx)
+	e.publish()
+	if err != nil {
+		return fmt.Errorf("list the newest tokens: %w", err)
+	}
+	if !e.index.IsLoaded() {
+		return nil
+	}
+	defer e.publish()
+	if err := e.lookUp(ctx, start.Add(e.opts.Interval)); err != nil {
+		return fmt.Errorf("look up outcomes: %w", err)
+	}
+	if err := e.verify(ctx); err != nil {
+		return fmt.Errorf("list the history again: %w", err)
+	}
+	return nil
+}
+
+func (e *Environment) publish() {
+	e.snapshot.Store(e.index.Cut(e.at, e.now()))
+}
+
+// changed passes on what the index found.
+func (e *Environment) changed(ch index.Changes) {
+	e.opts.Metrics.finished(ch.Finished)
+	for _, s := range ch.Statuses {
+		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished", "status", s)
+	}
+}
+
+// inOrder checks that a page is in the order that bookmarks rely on.
+func (e *Environment) inOrder(page client.Page) {
+	desc := func(a, b client.Token) int { return cmp.Compare(b.ID, a.ID) }
+	if e.unordered || slices.IsSortedFunc(page.Tokens, desc) {
+		return
+	}
+	e.unordered = true
+	e.bookmarks = bookmarks{}
+	level.Warn(e.log).Log("msg", "tokens are not listed in order of id, looking outcomes up by createdAt")
+}
+
+// listWaiting lists every WAITING token.
+func (e *Environment) listWaiting(ctx context.Context) error {
+	begun := e.now()
+	listing := e.index.Begin(index.ScopeWaiting, begun, time.Time{})
+	pager := e.api.Pager(client.ListOptions{Statuses: []client.Status{client.StatusWaiting}})
+	for pager.More() {
+		at := e.now()
+		page, err := pager.Next(ctx)
+		if err != nil {
+			return err
+		}
+		e.changed(listing.Add(page.Tokens, at))
+	}
+	listing.Close()
+	e.at = begun
+	return nil
+}
+
+// A walk that found no known ground in this many pages of old tokens stops: the
+// token it looks for has been deleted.
+const oldPages = 3
+
+// listNewest lists from the top until it has met the newest token of last time
+// and come to tokens that were there, on every replica, then.
+func (e *Environment) listNewest(ctx context.Context) error {
+	var (
+		newest = e.newest
+		line   = e.newest.Add(-lag)
+		met    = e.newest.IsZero()
+		old    = 0
+		above  string
+	)
+	pager := e.api.Pager(client.ListOptions{})
+	for pager.More() {
+		at := e.now()
+		page, err := pager.Next(ctx)
+		if err != nil {
+			return err
+		}
+		e.changed(e.index.Observe(page.Tokens, at))
+		e.inOrder(page)
+		if len(page.Tokens) == 0 {
+			continue
+		}
+		e.mark(above, page)
+		served := at
+		if !page.Date.IsZero() {
+			served = page.Date
+		}
+		wholly := true
+		for _, t := range page.Tokens {
+			if t.CreatedAt.After(newest) && t.CreatedAt.Before(served.Add(time.Minute)) {
+				newest = t.CreatedAt
+			}
+			if !t.CreatedAt.Before(e.newest) {
+				met = true
+			}
+			if !t.CreatedAt.Before(line) {
+				wholly = false
+			}
+		}
+		if wholly {
+			old++
+		}
+		last := page.Tokens[len(page.Tokens)-1]
+		above = last.ID
+		if e.newest.IsZero() || last.CreatedAt.Before(line) && (met || old >= oldPages) {
+			break
+		}
+	}
+	e.newest = newest
+	return nil
+}
+
+func (e *Environment) mark(above string, page client.Page) {
+	if !e.unordered {
+		e.bookmarks.put(above, page)
+	}
+}

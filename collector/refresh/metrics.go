@@ -1,0 +1,129 @@
+package refresh
+
+import (
+	"strconv"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// Metrics are what one environment's refreshes do, as opposed to what they
+// found, which package collector reads from the Snapshot.
+type Metrics struct {
+	up            prometheus.Gauge
+	lastRefresh   *prometheus.GaugeVec
+	duration      prometheus.Histogram
+	errors        *prometheus.CounterVec
+	waits         *prometheus.HistogramVec
+	requests      *prometheus.CounterVec
+	requestTime   prometheus.Histogram
+	limit, remain *prometheus.GaugeVec
+}
+
+// NewMetrics registers an environment's metrics with reg, whose labels name it.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	f := promauto.With(reg)
+	m := &Metrics{
+		up: f.NewGauge(prometheus.GaugeOpts{
+			Name: "triggerdev_waitpoint_up",
+			Help: "Whether the last background refresh succeeded (1) or failed (0).",
+		}),
+		// A vector without labels is absent until it is first set.
+		lastRefresh: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "triggerdev_waitpoint_last_refresh_timestamp_seconds",
+			Help: "End of the last successful background refresh, in Unix seconds.",
+		}, nil),
+		duration: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "triggerdev_waitpoint_refresh_duration_seconds", Help: "How long background refreshes take.",
+			Buckets:                     []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+		}),
+		errors: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "triggerdev_waitpoint_refresh_errors_total",
+			Help: "Background refreshes that failed, by reason.",
+		}, []string{"reason"}),
+		waits: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "triggerdev_waitpoint_wait_duration_seconds",
+			Help: "How long the tokens waited (completedAt - createdAt) that background refreshes saw finish since the history was loaded.",
+			Buckets: []float64{
+				1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600,
+				3 * 24 * 3600, 7 * 24 * 3600, 14 * 24 * 3600, 30 * 24 * 3600,
+			},
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"status"}),
+		requests: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "triggerdev_api_requests_total",
+			Help: "Requests to the Trigger.dev API by HTTP status code, or error where no answer came.",
+		}, []string{"code"}),
+		requestTime: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "triggerdev_api_request_duration_seconds", Help: "How long requests to the Trigger.dev API take.",
+			Buckets:                     []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+		}),
+		limit: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "triggerdev_api_rate_limit",
+			Help: "Size of the environment's rate limit bucket, from the last answer.",
+		}, nil),
+		remain: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "triggerdev_api_rate_limit_remaining",
+			Help: "Requests left in the environment's rate limit bucket, from the last answer.",
+		}, nil),
+	}
+	for _, reason := range client.Reasons() {
+		m.errors.WithLabelValues(string(reason))
+	}
+	return m
+}
+
+// Attempt counts a request; it is safe for concurrent use.
+func (m *Metrics) Attempt(a client.Attempt) {
+	code := "error"
+	if a.Status != 0 {
+		code = strconv.Itoa(a.Status)
+	}
+	m.requests.WithLabelValues(code).Inc()
+	m.requestTime.Observe(a.Duration.Seconds())
+	if a.RateLimit.Known() {
+		m.limit.WithLabelValues().Set(float64(a.RateLimit.Limit))
+		m.remain.WithLabelValues().Set(float64(a.RateLimit.Remaining))
+	}
+}
+
+// loaded makes the histograms of the usual statuses present.
+func (m *Metrics) loaded() {
+	m.waits.WithLabelValues(string(client.StatusCompleted))
+	m.waits.WithLabelValues(string(client.StatusTimedOut))
+}
+
+func (m *Metrics) finished(list []index.Finished) {
+	for _, f := range list {
+		if !f.HasWait {
+			continue
+		}
+		h := m.waits.WithLabelValues(string(f.Status))
+		if o, ok := h.(prometheus.ExemplarObserver); ok && validExemplar(f.ID) {
+			o.ObserveWithExemplar(f.Wait.Seconds(), prometheus.Labels{"token_id": f.ID})
+		} else {
+			h.Observe(f.Wait.Seconds())
+		}
+	}
+}
+
+// validExemplar reports whether an id fits what OpenMetrics allows, 128
+// characters with the label's name; client_golang panics past it.
+func validExemplar(id string) bool { return len(id) <= 128-len("token_id") }
+
+func (m *Metrics) ended(at time.Time, took time.Duration, err error) {
+	m.duration.Observe(took.Seconds())
+	if err != nil {
+		m.up.Set(0)
+		m.errors.WithLabelValues(string(client.ReasonOf(err))).Inc()
+		return
+	}
+	m.up.Set(1)
+	m.lastRefresh.WithLabelValues().Set(float64(at.UnixMilli()) / 1000)
+}

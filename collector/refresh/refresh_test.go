@@ -1,0 +1,371 @@
+package refresh_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector/index"
+	"waitpoint_exporter/collector/refresh"
+
+	"github.com/go-kit/log"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	histories = flag.Int("histories", 150, "number of random histories")
+	firstSeed = flag.Uint64("seed", 1, "seed of the first random history")
+)
+
+const key = "tr_dev_0123456789"
+
+// world is an environment that is kept fresh from a simulated service.
+type world struct {
+	service *simulator.Simulator
+	truth   *simulator.Environment
+	subject *refresh.Environment
+	opts    refresh.Options
+	cancel  context.CancelFunc
+	done    chan struct{}
+}
+
+func start(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Options, fill func(*simulator.Environment)) *world {
+	t.Helper()
+	w := &world{service: simulator.New(simulator.Options{Seed: 7, Latency: 20 * time.Millisecond}), done: make(chan struct{})}
+	service.Key = key
+	w.truth = w.service.Environment(service)
+	fill(w.truth)
+	opts.Interval = cmpOr(opts.Interval, time.Minute)
+	opts.MaxStaleness = cmpOr(opts.MaxStaleness, 10*time.Minute)
+	opts.VerifyInterval = cmpOr(opts.VerifyInterval, 10*time.Minute)
+	opts.Concurrency = cmpOr(opts.Concurrency, 4)
+	opts.Logger = log.NewNopLogger()
+	opts.Metrics = refresh.NewMetrics(prometheus.NewRegistry())
+	w.opts = opts
+	api, err := client.New(client.Options{
+		APIURL: "http://api.test", Key: func() (string, error) { return key, nil },
+		Transport: simulator.Transport(w.service), Limiter: refresh.NewLimiter(0.5, time.Now),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.subject = refresh.New(api, opts)
+	ctx, cancel := context.WithCancel(t.Context())
+	w.cancel = cancel
+	go func() {
+		defer close(w.done)
+		if err := w.subject.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Run: %v", err)
+		}
+	}()
+	return w
+}
+
+func cmpOr[T comparable](a, b T) T {
+	var zero T
+	if a == zero {
+		return b
+	}
+	return a
+}
+
+func (w *world) stop() {
+	w.cancel()
+	<-w.done
+}
+
+// count is everything that a picture says, by name.
+type count map[string]int
+
+var (
+	thresholds = []time.Duration{time.Minute, 5 * time.Minute, time.Hour, 24 * time.Hour}
+	statuses   = []string{"WAITING", "COMPLETED", "TIMED_OUT"}
+)
+
+// recount is the naive count of the service's own tokens.
+func recount(tokens []simulator.Token, opts refresh.Options, now time.Time) count {
+	out := count{}
+	for _, t := range tokens {
+		waits := t.Status == "WAITING"
+		if opts.Period > 0 && (!waits || opts.WaitingWithinPeriod) && t.CreatedAt.Before(now.Add(-opts.Period)) {
+			continue
+		}
+		labels := []string{"total"}
+		tags, ok := opts.Tags.Map(t.Tags)
+		if ok {
+			for _, tag := range tags {
+				labels = append(labels, "tag "+tag)
+			}
+		}
+		for _, l := range labels {
+			out[l+" "+t.Status]++
+			if !waits {
+				continue
+			}
+			for _, th := range thresholds {
+				if !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && !t.TimeoutAt.After(now.Add(th)) {
+					out[fmt.Sprint(l, " near ", th)]++
+				}
+				if t.CreatedAt.Before(now.Add(-th)) {
+					out[fmt.Sprint(l, " stuck ", th)]++
+				}
+			}
+			if t.TimeoutAt.IsZero() {
+				out[l+" without"]++
+			} else if t.TimeoutAt.Before(now) {
+				out[l+" overdue"]++
+			}
+		}
+	}
+	return out
+}
+
+// pictured is the same as a snapshot tells it.
+func pictured(s *index.Snapshot, now time.Time) count {
+	out := count{}
+	put := func(name string, n int) {
+		if n != 0 {
+			out[name] = n
+		}
+	}
+	group := func(l string, g *index.Group) {
+		for i, status := range s.Statuses {
+			put(l+" "+string(status), g.Count(i, now))
+		}
+		for _, th := range thresholds {
+			put(fmt.Sprint(l, " near ", th), g.NearTimeout(th, now))
+			put(fmt.Sprint(l, " stuck ", th), g.Stuck(th, now))
+		}
+		put(l+" without", g.WithoutTimeout(now))
+		put(l+" overdue", g.Overdue(now))
+	}
+	group("total", s.Total)
+	for _, t := range s.Tags {
+		group("tag "+t.Tag, t.Group)
+	}
+	return out
+}
+
+func (w *world) diff(now time.Time) string {
+	s := w.subject.Snapshot()
+	if s == nil || !s.Loaded {
+		return "the history is not loaded"
+	}
+	return cmp.Diff(recount(w.truth.Tokens(), w.opts, now), pictured(s, now))
+}
+
+// TestRandomHistories runs environments through churn, replica lag, clock
+// differences, odd ids, bursts and failures. When all is quiet every number must
+// equal a recount. A history that fails is replayed by -seed=N -histories=1.
+func TestRandomHistories(t *testing.T) {
+	for i := range *histories {
+		seed := *firstSeed + uint64(i)
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { history(t, seed) })
+		})
+	}
+}
+
+func history(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	opts := refresh.Options{Interval: time.Duration(10+rng.IntN(60)) * time.Second}
+	if rng.IntN(2) == 0 {
+		opts.Period = time.Duration(1+rng.IntN(48)) * time.Hour
+		opts.WaitingWithinPeriod = rng.IntN(2) == 0
+	}
+	lagging := time.Duration(rng.IntN(3)) * 8 * time.Second
+	w := start(t, simulator.EnvironmentOptions{Lag: lagging}, opts, func(e *simulator.Environment) {
+		e.Populate(simulator.Population{Seed: seed, Tokens: rng.IntN(3000), Waiting: rng.IntN(200), Span: 3 * 24 * time.Hour, Odd: true})
+	})
+	defer w.stop()
+	for range 5 + rng.IntN(20) {
+		time.Sleep(time.Duration(rng.Int64N(int64(opts.Interval))) + time.Millisecond)
+		churn(rng, w)
+	}
+	// Quiet: the lag passes, and the walk makes two whole turns.
+	time.Sleep(3 * 10 * time.Minute)
+	synctest.Wait()
+	if d := w.diff(time.Now()); d != "" {
+		t.Errorf("seed %d: the picture differs from a recount (-service +picture):\n%s", seed, d)
+	}
+	if n := w.subject.Snapshot().Unresolved; n != 0 {
+		t.Errorf("seed %d: %d tokens are unresolved", seed, n)
+	}
+	if n := w.truth.Refused(); n != 0 {
+		t.Errorf("seed %d: %d requests were refused by the rate limit", seed, n)
+	}
+}
+
+// churn does to the service what happens in a moment of production.
+func churn(rng *rand.Rand, w *world) {
+	now := time.Now()
+	for range rng.IntN(1 + []int{3, 30, 400}[rng.IntN(3)]) {
+		token := simulator.Token{
+			CreatedAt: now.Add(time.Duration(rng.IntN(6000)-3000) * time.Millisecond), VisibleAt: now,
+			Tags: []string{fmt.Sprint("t", rng.IntN(12))},
+		}
+		if rng.IntN(2) == 0 {
+			token.TimeoutAt = token.CreatedAt.Add(time.Duration(rng.IntN(7200)) * time.Second)
+		}
+		switch rng.IntN(60) {
+		case 0:
+			token.ID = fmt.Sprintf("waitpoint_06h0%020d", rng.Uint64())
+		case 1:
+			token.ID = fmt.Sprintf("waitpoint_zx%020d", rng.Uint64())
+		}
+		ids := w.truth.Add(token)
+		if rng.IntN(3) == 0 {
+			w.truth.Finish(ids[0], statuses[1+rng.IntN(2)])
+		}
+	}
+	share := []float64{0, .01, .3}[rng.IntN(3)]
+	for _, t := range w.truth.Tokens() {
+		if t.Status == "WAITING" && rng.Float64() < share {
+			w.truth.Finish(t.ID, statuses[1+rng.IntN(2)])
+		}
+	}
+	if rng.IntN(5) == 0 {
+		faults := []simulator.Fault{
+			{Kind: simulator.FaultStatus, Status: 500},
+			{Kind: simulator.FaultStatus, Status: 401},
+			{Kind: simulator.FaultDrop},
+			{Kind: simulator.FaultCut},
+			{Kind: simulator.FaultHTML},
+			{Kind: simulator.FaultRepeatCursor},
+			{Kind: simulator.FaultDouble},
+			{Kind: simulator.FaultNulls},
+		}
+		f := faults[rng.IntN(len(faults))]
+		f.Times = 1 + rng.IntN(8)
+		w.service.Inject(f)
+	}
+}
+
+// TestRequests holds what a refresh costs: 100,000 tokens of which 1,000 wait,
+// ten created and ten finished between refreshes, spread over all of history.
+func TestRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 1))
+		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 100_000, Waiting: 1000})
+		})
+		defer w.stop()
+		time.Sleep(5 * time.Minute)
+		before := w.truth.Count()
+		const rounds = 60
+		for range rounds {
+			waiting := slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" })
+			for range 10 {
+				w.truth.Finish(waiting[rng.IntN(len(waiting))].ID, "COMPLETED")
+				w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"new"}})
+			}
+			time.Sleep(time.Minute)
+		}
+		per := float64(w.truth.Count()-before) / rounds
+		t.Logf("%.1f requests a refresh", per)
+		if per > 25 {
+			t.Errorf("%.1f requests a refresh, want at most 25", per)
+		}
+		if d := w.diff(time.Now()); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+// TestConsiderate holds that production, calling ten times a second under the
+// default limit, is never refused while a history of 120,000 is loaded.
+func TestConsiderate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 120_000, Waiting: 300})
+		})
+		defer w.stop()
+		refused := 0
+		for range 1500 {
+			refused += w.truth.Take(1)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if refused > 0 || w.truth.Refused() > 0 {
+			t.Errorf("production was refused %d times, the exporter %d times", refused, w.truth.Refused())
+		}
+		if d := w.diff(time.Now()); d != "" {
+			t.Errorf("after 150 s, with %d requests made: %s", w.truth.Count(), d)
+		}
+	})
+}
+
+// TestFaults holds that each failure keeps the last picture, gives the right
+// reason, and is recovered from when it ends.
+func TestFaults(t *testing.T) {
+	page := func(body string) simulator.Fault { return simulator.Fault{Kind: simulator.FaultBody, Body: body} }
+	status := func(code int, body string) simulator.Fault {
+		return simulator.Fault{Kind: simulator.FaultStatus, Status: code, Body: body}
+	}
+	waiting := func(r *http.Request) bool { return r.URL.Query().Get("filter[status]") == "WAITING" }
+	for name, tc := range map[string]struct {
+		fault simulator.Fault
+		want  client.Reason
+	}{
+		"401":              {status(401, `{"error":"Invalid API key"}`), client.ReasonAuth},
+		"403":              {status(403, ""), client.ReasonAuth},
+		"404":              {status(404, ""), client.ReasonBadRequest},
+		"422":              {status(422, ""), client.ReasonBadRequest},
+		"429":              {status(429, ""), client.ReasonRateLimited},
+		"500":              {status(500, ""), client.ReasonServer},
+		"502 with HTML":    {status(502, "<html>"), client.ReasonServer},
+		"200 with HTML":    {simulator.Fault{Kind: simulator.FaultHTML}, client.ReasonInvalidResponse},
+		"null":             {page(`null`), client.ReasonInvalidResponse},
+		"no data":          {page(`{"pagination":{}}`), client.ReasonInvalidResponse},
+		"unreadable time":  {page(`{"data":[{"id":"a","status":"WAITING","tags":[],"createdAt":"noon"}],"pagination":{}}`), client.ReasonInvalidResponse},
+		"repeating cursor": {simulator.Fault{Kind: simulator.FaultRepeatCursor}, client.ReasonInvalidResponse},
+		"dropped":          {simulator.Fault{Kind: simulator.FaultDrop}, client.ReasonNetwork},
+		"cut":              {simulator.Fault{Kind: simulator.FaultCut}, client.ReasonNetwork},
+		"hanging":          {simulator.Fault{Kind: simulator.FaultHang}, client.ReasonTimeout},
+		"dripping":         {simulator.Fault{Kind: simulator.FaultDrip}, client.ReasonTimeout},
+		"endless":          {simulator.Fault{Kind: simulator.FaultEndless}, client.ReasonInvalidResponse},
+		"redirect":         {simulator.Fault{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {"http://elsewhere.test/"}}}, client.ReasonInvalidResponse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t, simulator.EnvironmentOptions{}, refresh.Options{}, func(e *simulator.Environment) {
+					e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 250})
+				})
+				defer w.stop()
+				time.Sleep(30 * time.Second)
+				held := w.subject.Snapshot()
+				tc.fault.Match = waiting
+				remove := w.service.Inject(tc.fault)
+				time.Sleep(3 * time.Minute)
+				s := w.subject.State()
+				if s.Up || s.Reason != tc.want {
+					t.Errorf("up %t, reason %q, want %q (%s)", s.Up, s.Reason, tc.want, s.Err)
+				}
+				if got := w.subject.Snapshot(); got != held && !maps.Equal(pictured(got, time.Now()), pictured(held, time.Now())) {
+					t.Error("the picture changed")
+				}
+				remove()
+				time.Sleep(2*time.Minute + 30*time.Second)
+				if s := w.subject.State(); !s.Up {
+					t.Errorf("did not recover: %s", s.Err)
+				}
+				if d := w.diff(time.Now()); d != "" {
+					t.Error(d)
+				}
+			})
+		})
+	}
+}

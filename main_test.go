@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const goodKey = "tr_prod_0123456789abcdef"
+
+// TestBadInput holds the exact message of everything that is refused at the start.
+func TestBadInput(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	empty, public := file("empty", "\n"), file("public", "pk_prod_0123456789")
+	missing := filepath.Join(dir, "missing")
+	for _, tc := range []struct {
+		name, key string
+		args      []string
+		want      string
+	}{
+		{"unknown flag", goodKey, []string{"--nope"}, "unknown long flag '--nope'"},
+		{"argument", goodKey, []string{"nope"}, "unexpected nope"},
+		{"no key", "", nil, "no secret key: set TRIGGER_SECRET_KEY, or name a file with --trigger.secret-key-file (--demo needs none)"},
+		{"key without prefix", "0123456789", nil, `TRIGGER_SECRET_KEY: `},
+		{"public key", "pk_prod_0123456789", nil, `TRIGGER_SECRET_KEY: `},
+		{"restricted key", "tr_prod_sk_0123456789", nil, `TRIGGER_SECRET_KEY: `},
+		{"key with a control character", "tr_prod_01\x0034", nil, `TRIGGER_SECRET_KEY: `},
+		{"key of unknown kind", "tr_other_01234", nil, "--trigger.environment: missing; the key's prefix does not tell (tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)"},
+		{"preview key without branch", "tr_preview_01234", nil, "--trigger.preview-branch: missing; a key of a preview environment needs the name of a branch"},
+		{"no key file", "", []string{"--trigger.secret-key-file=" + missing}, "--trigger.secret-key-file: open " + missing + ": no such file or directory"},
+		{"empty key file", "", []string{"--trigger.secret-key-file=" + empty}, "--trigger.secret-key-file " + empty + ": "},
+		{"public key in file", "", []string{"--trigger.secret-key-file=" + public}, "--trigger.secret-key-file " + public + ": "},
+		{"URL without scheme", goodKey, []string{"--trigger.api-url=api.trigger.dev"}, "--trigger.api-url: "},
+		{"URL that is none", goodKey, []string{"--trigger.api-url=http://a b"}, "--trigger.api-url: "},
+		{"period", goodKey, []string{"--tokens.period=1 month"}, `--tokens.period: "1 month" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"period of 0", goodKey, []string{"--tokens.period=0"}, `--tokens.period: "0" must be more than 0`},
+		{"within no period", goodKey, []string{"--tokens.waiting-within-period"}, "--tokens.waiting-within-period: needs --tokens.period"},
+		{"near timeout", goodKey, []string{"--tokens.near-timeout=-5m"}, `--tokens.near-timeout: "-5m" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"stuck after", goodKey, []string{"--tokens.stuck-after=soon"}, `--tokens.stuck-after: "soon" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"include", goodKey, []string{"--tags.include=("}, "--tags.include: \"(\" is not a regular expression: missing closing ): `(`"},
+		{"exclude", goodKey, []string{"--tags.exclude=*"}, "--tags.exclude: \"*\" is not a regular expression: missing argument to repetition operator: `*`"},
+		{"rewrite without =", goodKey, []string{"--tags.rewrite=user"}, `--tags.rewrite: "user" must be REGEX=REPLACEMENT, such as user:.*=user:*`},
+		{"rewrite", goodKey, []string{"--tags.rewrite=[=x"}, "--tags.rewrite: \"[\" is not a regular expression: missing closing ]: `[`"},
+		{"limit", goodKey, []string{"--tags.limit=-1"}, `--tags.limit: "-1" must be a whole number from 0 to 1000000`},
+		{"interval", goodKey, []string{"--refresh.interval=1"}, `--refresh.interval: "1" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"short interval", goodKey, []string{"--refresh.interval=10ms"}, `--refresh.interval: "10ms" must be at least 1s`},
+		{"timeout", goodKey, []string{"--refresh.timeout=x"}, `--refresh.timeout: "x" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"concurrency", goodKey, []string{"--api.concurrency=0"}, `--api.concurrency: "0" must be a whole number from 1 to 64`},
+		{"reserve", goodKey, []string{"--api.reserve=1"}, `--api.reserve: "1" must be a number from 0 to less than 1, such as 0.5`},
+		{"telemetry path", goodKey, []string{"--web.telemetry-path=metrics"}, `--web.telemetry-path: "metrics" must be a path such as /metrics that no other endpoint has`},
+		{"web config", goodKey, []string{"--web.config.file=" + missing}, "--web.config.file: open " + missing + ": no such file or directory"},
+		{"log level", goodKey, []string{"--log.level=loud"}, `--log.level: "loud" must be debug, info, warn or error`},
+		{"log format", goodKey, []string{"--log.format=xml"}, `--log.format: "xml" must be logfmt or json`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			getenv := func(name string) string {
+				if name == "TRIGGER_SECRET_KEY" {
+					return tc.key
+				}
+				return ""
+			}
+			var out bytes.Buffer
+			err := run(t.Context(), tc.args, getenv, &out, &out)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			got := err.Error()
+			if got != tc.want && (!strings.HasSuffix(tc.want, ": ") || !strings.HasPrefix(got, tc.want)) {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+			if strings.Contains(got, "\n") || len(tc.key) > 9 && strings.Contains(got, tc.key[8:]) {
+				t.Errorf("more than one line, or the key: %q", got)
+			}
+		})
+	}
+}
+
+// listen takes a free port on loopback until the test ends.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// TestPortInUse holds that the message names the flag.
+func TestPortInUse(t *testing.T) {
+	l := listen(t)
+	err := run(t.Context(), []string{"--demo", "--web.listen-address=" + l.Addr().String()}, func(string) string { return "" }, io.Discard, io.Discard)
+	if err == nil || !strings.HasPrefix(err.Error(), "--web.listen-address: listen tcp") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestDemo runs the whole program against its simulated service.
+func TestDemo(t *testing.T) {
+	l := listen(t)
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	var logs bytes.Buffer
+	go func() {
+		done <- run(ctx, []string{"--demo", "--log.level=debug", "--web.listen-address=" + address}, func(string) string { return "" }, io.Discard, &logs)
+	}()
+	client := &http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	get := func(path, accept string) string {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", accept)
+		answer, err := client.Do(r)
+		if err != nil {
+			return ""
+		}
+		defer func() { _ = answer.Body.Close() }()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			return ""
+		}
+		return string(body)
+	}
+	var pages strings.Builder
+	for !strings.Contains(pages.String(), `triggerdev_waitpoint_history_loaded{environment="prod"} 1`) {
+		pages.WriteString(get("/metrics", ""))
+		select {
+		case err := <-done:
+			t.Fatalf("the program ended: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	openMetrics := get("/metrics", "application/openmetrics-text; version=1.0.0")
+	if !strings.HasSuffix(openMetrics, "# EOF\n") {
+		t.Error("OpenMetrics is not served when asked for")
+	}
+	if page := get("/", ""); !strings.Contains(page, ">prod<") || !strings.Contains(page, "loaded, ") {
+		t.Errorf("the landing page does not show the environment's state: %s", page)
+	}
+	for _, path := range []string{"/-/healthy", "/-/ready", "/", "/nope"} {
+		pages.WriteString(get(path, ""))
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("after the signal: %v", err)
+	}
+	all := pages.String() + openMetrics + logs.String()
+	for _, secret := range []string{demoKey, "/callback/", "idem-", `"approved"`} {
+		if strings.Contains(all, secret) {
+			t.Errorf("%q is in the pages or the log", secret)
+		}
+	}
+}
