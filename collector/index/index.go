@@ -103,6 +103,7 @@ type held struct {
 	listed    uint32    // The last whole WAITING listing that showed it.
 	turn      uint8     // The last window listing during which it was seen.
 	suspect   bool      // Not listed, but too young for that to prove anything.
+	outside   bool      // The window has let go of it: it counts nowhere.
 }
 
 // entry is a finished token.
@@ -187,7 +188,9 @@ func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time) verdict
 		delete(x.unresolved, t.ID)
 		h.left, h.listed, h.firstSeen = time.Time{}, x.listings, at
 		x.waiting[t.ID] = h
-		x.sets.count(h.set, waitingStatus)
+		if !h.outside {
+			x.sets.count(h.set, waitingStatus)
+		}
 		return verdictDiffers
 	}
 	h := x.waiting[t.ID]
@@ -228,8 +231,10 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 		defer x.sets.remove(key.set, key.status)
 	}
 	if h := x.waiting[t.ID]; h != nil {
-		delete(x.waiting, t.ID)
-		x.sets.remove(h.set, waitingStatus)
+		x.leave(t.ID, h)
+		if !h.outside {
+			x.sets.release(h.set)
+		}
 		v = verdictMoved
 	} else if h := x.unresolved[t.ID]; h != nil {
 		x.forget(t.ID, h)
@@ -330,5 +335,15 @@ func (x *Index) Gone(id string, at time.Time) {
 // forget drops an unresolved token.
 func (x *Index) forget(id string, h *held) {
 	delete(x.unresolved, id)
-	x.sets.release(h.set)
+	if !h.outside {
+		x.sets.release(h.set)
+	}
+}
+
+// leave takes a token out of WAITING; its set stays held for its tags' sake.
+func (x *Index) leave(id string, h *held) {
+	delete(x.waiting, id)
+	if !h.outside {
+		x.sets.uncount(h.set, waitingStatus)
+	}
 }

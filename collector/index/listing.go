@@ -87,8 +87,7 @@ func (l *Listing) closeWaiting() {
 			h.suspect = true
 			continue
 		}
-		delete(x.waiting, id)
-		x.sets.uncount(h.set, waitingStatus)
+		x.leave(id, h)
 		h.left, h.suspect = l.begun, false
 		x.unresolved[id] = h
 	}

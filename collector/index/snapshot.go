@@ -178,7 +178,7 @@ func (x *Index) Cut(at, now time.Time) *Snapshot {
 	c := x.newCutter()
 	c.countFinished()
 	c.placeExpiring(now)
-	s.Tokens = c.placeWaiting(now)
+	s.Tokens = c.placeWaiting()
 	s.Total, s.Tags, s.Folded = c.total, c.tagGroups(), c.folded
 	return s
 }
@@ -191,9 +191,18 @@ func (x *Index) expire(now time.Time) {
 	for {
 		e, ok := x.finished.Min()
 		if !ok || e.created >= cutoff {
-			return
+			break
 		}
 		x.drop(e)
+	}
+	if !x.opts.WaitingWithinPeriod {
+		return
+	}
+	for _, h := range x.waiting {
+		if !h.outside && h.token.created < cutoff {
+			x.sets.remove(h.set, waitingStatus)
+			h.outside = true
+		}
 	}
 }
 
@@ -324,11 +333,11 @@ func (c *cutter) placeExpiring(now time.Time) {
 	})
 }
 
-func (c *cutter) placeWaiting(now time.Time) []*Token {
+func (c *cutter) placeWaiting() []*Token {
 	x := c.x
 	list := make([]*held, 0, len(x.waiting))
 	for _, h := range x.waiting {
-		if !x.opts.WaitingWithinPeriod || x.inWindow(h.token.created, now) {
+		if !h.outside {
 			list = append(list, h)
 		}
 	}

@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	histories = flag.Int("histories", 150, "number of random histories")
+	histories = flag.Int("histories", 25, "number of random histories")
 	firstSeed = flag.Uint64("seed", 1, "seed of the first random history")
 )
 

@@ -1,0 +1,252 @@
+package collector_test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector"
+	"waitpoint_exporter/collector/index"
+)
+
+const maxStaleness = 10 * time.Minute
+
+var (
+	near  = []time.Duration{5 * time.Minute, time.Hour}
+	stuck = []time.Duration{time.Hour, 24 * time.Hour}
+)
+
+// source is a picture that stands still.
+type source struct{ snapshot *index.Snapshot }
+
+func (s source) Snapshot() *index.Snapshot { return s.snapshot }
+
+// samples gathers all gauges and counters of a picture as text.
+func samples(t *testing.T, s *index.Snapshot, opts collector.Options, now time.Time) map[string]float64 {
+	t.Helper()
+	opts.Environment, opts.NearTimeout, opts.StuckAfter, opts.MaxStaleness = "prod", near, stuck, maxStaleness
+	opts.Now = func() time.Time { return now }
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(collector.New(source{s}, opts))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				if l.GetName() != "environment" {
+					labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+				}
+			}
+			name := strings.TrimPrefix(f.GetName(), "triggerdev_waitpoint_") + "{" + strings.Join(labels, ",") + "}"
+			out[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	return out
+}
+
+// recount works the samples about tokens out from the service's own rows, one
+// by one.
+func recount(tokens []simulator.Token, rules index.Options, own func(tag string) bool, now time.Time) map[string]float64 {
+	out := map[string]float64{"tokens_overdue{}": 0, "tokens_without_timeout{}": 0}
+	groups := map[string]bool{}
+	begin := func(prefix, label string) {
+		if groups[prefix+label] {
+			return
+		}
+		groups[prefix+label] = true
+		join := func(more string) string { return strings.TrimPrefix(label+","+more, ",") }
+		for _, s := range []string{"WAITING", "COMPLETED", "TIMED_OUT"} {
+			// Labels are in order of their names: status before tag.
+			out[prefix+"tokens{"+strings.TrimSuffix(fmt.Sprintf("status=%q,%s", s, label), ",")+"}"] = 0
+		}
+		for _, d := range near {
+			out[prefix+"tokens_near_timeout{"+join(fmt.Sprintf("within=%q", model.Duration(d)))+"}"] = 0
+		}
+		for _, d := range stuck {
+			out[prefix+"tokens_stuck{"+strings.TrimSuffix(fmt.Sprintf("after=%q,%s", model.Duration(d), label), ",")+"}"] = 0
+		}
+	}
+	begin("", "")
+	for _, t := range tokens {
+		waits := t.Status == "WAITING"
+		if rules.Period > 0 && (!waits || rules.WaitingWithinPeriod) && t.CreatedAt.Before(now.Add(-rules.Period)) {
+			continue
+		}
+		tags, _ := rules.Tags.Map(t.Tags)
+		labels := map[[2]string]bool{{"", ""}: true}
+		for _, tag := range tags {
+			if !own(tag) {
+				tag = index.OtherTag
+			}
+			labels[[2]string{"tagged_", fmt.Sprintf("tag=%q", tag)}] = true
+		}
+		for l := range labels {
+			prefix, label := l[0], l[1]
+			begin(prefix, label)
+			out[prefix+"tokens{"+strings.TrimSuffix(fmt.Sprintf("status=%q,%s", t.Status, label), ",")+"}"]++
+			if !waits {
+				continue
+			}
+			for _, d := range near {
+				if !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && !t.TimeoutAt.After(now.Add(d)) {
+					out[prefix+"tokens_near_timeout{"+strings.TrimPrefix(label+","+fmt.Sprintf("within=%q", model.Duration(d)), ",")+"}"]++
+				}
+			}
+			for _, d := range stuck {
+				if t.CreatedAt.Before(now.Add(-d)) {
+					out[prefix+"tokens_stuck{"+strings.TrimSuffix(fmt.Sprintf("after=%q,%s", model.Duration(d), label), ",")+"}"]++
+				}
+			}
+			if prefix == "" && t.TimeoutAt.IsZero() {
+				out["tokens_without_timeout{}"]++
+			}
+			if prefix == "" && !t.TimeoutAt.IsZero() && t.TimeoutAt.Before(now) {
+				out["tokens_overdue{}"]++
+			}
+			if prefix == "" {
+				at := float64(t.CreatedAt.UnixMilli()) / 1000
+				if oldest, ok := out["oldest_waiting_timestamp_seconds{}"]; !ok || at < oldest {
+					out["oldest_waiting_timestamp_seconds{}"] = at
+				}
+				at = float64(t.TimeoutAt.UnixMilli()) / 1000
+				if next, ok := out["next_timeout_timestamp_seconds{}"]; !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && (!ok || at < next) {
+					out["next_timeout_timestamp_seconds{}"] = at
+				}
+			}
+		}
+	}
+	return out
+}
+
+func listed(tokens []simulator.Token) []client.Token {
+	var out []client.Token
+	for _, t := range tokens {
+		out = append(out, client.Token{
+			ID: t.ID, Status: client.Status(t.Status), Tags: t.Tags,
+			CreatedAt: t.CreatedAt, TimeoutAt: t.TimeoutAt, CompletedAt: t.CompletedAt,
+		})
+	}
+	return out
+}
+
+// paint lists all tokens and cuts the picture.
+func paint(tokens []simulator.Token, opts index.Options, now time.Time, loaded bool) *index.Snapshot {
+	opts.Horizon, opts.Lag = maxStaleness, time.Minute
+	x := index.New(opts)
+	l := x.Begin(index.ScopeWaiting, now, time.Time{})
+	l.Add(listed(slices.DeleteFunc(slices.Clone(tokens), func(t simulator.Token) bool { return t.Status != "WAITING" })), now)
+	l.Close()
+	if loaded {
+		x.Observe(listed(tokens), now)
+		x.Loaded(now)
+	}
+	return x.Cut(now, now)
+}
+
+func anchored(expr string) *regexp.Regexp { return regexp.MustCompile("^(?s:" + expr + ")$") }
+
+// TestEverySample compares each sample with a recount of 20,000 tokens of all
+// shapes, when the picture is cut and again as long after as it may be shown.
+func TestEverySample(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 123456, time.UTC)
+	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})
+	environment := service.Environment(simulator.EnvironmentOptions{Key: "tr_dev_x"})
+	environment.Populate(simulator.Population{Seed: 3, Tokens: 20_000, Waiting: 4000, Span: 3 * 24 * time.Hour, Odd: true})
+	tokens := environment.Tokens()
+	for name, opts := range map[string]index.Options{
+		"everything":             {},
+		"period":                 {Period: 24 * time.Hour},
+		"waiting within period":  {Period: 24 * time.Hour, WaitingWithinPeriod: true},
+		"include":                {Tags: index.TagRules{Include: anchored("team:.*")}},
+		"exclude":                {Tags: index.TagRules{Exclude: anchored("user:.*|approval")}},
+		"rewrite":                {Tags: index.TagRules{Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"), Replacement: "$1:*"}}}},
+		"limit":                  {Tags: index.TagRules{Limit: 5}},
+		"limit, rules, a period": {Period: time.Hour, Tags: index.TagRules{Limit: 3, Exclude: anchored("approval")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := paint(tokens, opts, now, true)
+			kept := map[string]bool{"": true}
+			for _, g := range s.Tags {
+				kept[g.Tag] = g.Tag != index.OtherTag
+			}
+			own := func(tag string) bool { return opts.Tags.Limit == 0 || kept[tag] }
+			for _, later := range []time.Duration{0, time.Second, maxStaleness} {
+				at := now.Add(later)
+				got := samples(t, s, collector.Options{Period: opts.Period}, at)
+				for _, name := range []string{"tags_folded{}", "history_loaded{}", "tokens_unresolved{}", "verify_corrections_total{}", "period_seconds{}", "tokens_created_total{}"} {
+					if _, ok := got[name]; !ok {
+						t.Errorf("%s is absent", name)
+					}
+					delete(got, name)
+				}
+				want := recount(tokens, opts, own, at)
+				// A tag whose last token leaves the window goes at the next refresh,
+				// not between: until then its series are zero.
+				for name, v := range got {
+					if _, ok := want[name]; !ok && v == 0 && later > 0 {
+						delete(got, name)
+					}
+				}
+				if d := cmp.Diff(want, got); d != "" {
+					t.Errorf("%s later (-recount +metrics):\n%s", later, d)
+				}
+			}
+		})
+	}
+}
+
+// TestAbsence holds that what is not known is absent.
+func TestAbsence(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	tokens := []simulator.Token{
+		{ID: "a", Status: "WAITING", Tags: []string{"x"}, CreatedAt: now.Add(-time.Hour)},
+		{ID: "b", Status: "COMPLETED", Tags: []string{"x"}, CreatedAt: now.Add(-time.Hour), CompletedAt: now},
+	}
+	always := []string{"history_loaded{}", "period_seconds{}", "tags_folded{}", "tokens_unresolved{}", "verify_corrections_total{}"}
+	for name, tc := range map[string]struct {
+		snapshot *index.Snapshot
+		at       time.Time
+		present  []string
+		absent   []string
+	}{
+		"before the first listing": {nil, now, always, []string{"tokens{", "tokens_overdue", "tokens_created"}},
+		"while the history loads": {
+			paint(tokens, index.Options{}, now, false), now,
+			append([]string{`tokens{status="WAITING"}`, `tagged_tokens{status="WAITING",tag="x"}`, "tokens_overdue{}"}, always...),
+			[]string{`status="COMPLETED"`, `status="TIMED_OUT"`, "tokens_created"},
+		},
+		"loaded":              {paint(tokens, index.Options{}, now, true), now, append([]string{`tokens{status="TIMED_OUT"}`, "tokens_created_total{}"}, always...), nil},
+		"at the greatest age": {paint(tokens, index.Options{}, now, true), now.Add(maxStaleness), []string{`tokens{status="WAITING"}`}, nil},
+		"too old":             {paint(tokens, index.Options{}, now, true), now.Add(maxStaleness + 1), always, []string{"tokens{", "tokens_overdue", "tokens_created", "oldest"}},
+		"nothing waits":       {paint(tokens[1:], index.Options{}, now, true), now, []string{`tokens{status="WAITING"}`}, []string{"oldest", "next_timeout"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := samples(t, tc.snapshot, collector.Options{}, tc.at)
+			for _, name := range tc.present {
+				if _, ok := got[name]; !ok {
+					t.Errorf("%s is absent", name)
+				}
+			}
+			for name := range got {
+				for _, no := range tc.absent {
+					if strings.Contains(name, no) {
+						t.Errorf("%s is present", name)
+					}
+				}
+			}
+		})
+	}
+}
