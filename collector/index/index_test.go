@@ -1,0 +1,150 @@
+package index_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func token(id string, status client.Status, tags ...string) client.Token {
+	return client.Token{ID: id, Status: status, Tags: tags, CreatedAt: noon.Add(-time.Hour)}
+}
+
+// listWaiting makes a whole listing of WAITING tokens.
+func listWaiting(x *index.Index, at time.Time, tokens ...client.Token) {
+	l := x.Begin(index.ScopeWaiting, at, time.Time{})
+	l.Add(tokens, at)
+	l.Close()
+}
+
+// counts returns WAITING, COMPLETED, TIMED_OUT and unresolved.
+func counts(x *index.Index, now time.Time) [4]int {
+	s := x.Cut(now, now)
+	return [4]int{s.Total.Count(0, now), s.Total.Count(1, now), s.Total.Count(2, now), s.Unresolved}
+}
+
+// TestProof holds what listings prove and what they do not, step by step.
+func TestProof(t *testing.T) {
+	const lag = 30 * time.Second
+	a, b := token("a", client.StatusWaiting), token("b", client.StatusWaiting)
+	doneA := token("a", client.StatusCompleted)
+	at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
+	type step struct {
+		name string
+		do   func(*index.Index)
+		want [4]int
+	}
+	for name, steps := range map[string][]step{
+		"what is not listed has left, and its outcome comes from a page": {
+			{"listed", func(x *index.Index) { listWaiting(x, at(0), a, b) }, [4]int{2, 0, 0, 0}},
+			{"not listed", func(x *index.Index) { listWaiting(x, at(60), b) }, [4]int{1, 0, 0, 1}},
+			{"shown", func(x *index.Index) { x.Observe([]client.Token{doneA}, at(61)) }, [4]int{1, 1, 0, 0}},
+			{"shown again", func(x *index.Index) { x.Observe([]client.Token{doneA, doneA}, at(62)) }, [4]int{1, 1, 0, 0}},
+		},
+		"a young token may be missing on a replica": {
+			{"listed", func(x *index.Index) { listWaiting(x, at(0), a, b) }, [4]int{2, 0, 0, 0}},
+			{"missing", func(x *index.Index) { listWaiting(x, at(10), b) }, [4]int{2, 0, 0, 0}},
+			{"back", func(x *index.Index) { listWaiting(x, at(60), a, b) }, [4]int{2, 0, 0, 0}},
+		},
+		"finished is for ever": {
+			{"finished", func(x *index.Index) { x.Observe([]client.Token{doneA}, at(0)) }, [4]int{0, 1, 0, 0}},
+			{"an old row", func(x *index.Index) { listWaiting(x, at(60), a) }, [4]int{0, 1, 0, 0}},
+		},
+		"an old row does not bring a token back, a row past the lag does": {
+			{"listed", func(x *index.Index) { listWaiting(x, at(0), a) }, [4]int{1, 0, 0, 0}},
+			{"left", func(x *index.Index) { listWaiting(x, at(60)) }, [4]int{0, 0, 0, 1}},
+			{"an old row", func(x *index.Index) { listWaiting(x, at(70), a) }, [4]int{0, 0, 0, 1}},
+			{"still there", func(x *index.Index) { listWaiting(x, at(120), a) }, [4]int{1, 0, 0, 0}},
+		},
+		"a listing that breaks off proves no absence": {
+			{"listed", func(x *index.Index) { listWaiting(x, at(0), a, b) }, [4]int{2, 0, 0, 0}},
+			{"half", func(x *index.Index) {
+				x.Begin(index.ScopeWaiting, at(60), time.Time{}).Add([]client.Token{b}, at(60))
+			}, [4]int{2, 0, 0, 0}},
+		},
+		"a whole walk drops what is gone": {
+			{"known", func(x *index.Index) { x.Observe([]client.Token{doneA, token("c", client.StatusTimedOut)}, at(0)) }, [4]int{0, 1, 1, 0}},
+			{"walked", func(x *index.Index) {
+				l := x.Begin(index.ScopeWindow, at(60), at(60))
+				l.Add([]client.Token{doneA}, at(60))
+				l.Close()
+			}, [4]int{0, 1, 0, 0}},
+		},
+		"an unknown status counts as finished": {
+			{"shown", func(x *index.Index) { x.Observe([]client.Token{token("a", "EXPIRED")}, at(0)) }, [4]int{0, 0, 0, 0}},
+			{"not waiting any more", func(x *index.Index) { listWaiting(x, at(60), a) }, [4]int{0, 0, 0, 0}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := index.New(index.Options{Lag: lag})
+			for i, s := range steps {
+				s.do(x)
+				if got := counts(x, at(200)); got != s.want {
+					t.Errorf("step %d, %s: WAITING, COMPLETED, TIMED_OUT, unresolved are %v, want %v", i, s.name, got, s.want)
+				}
+			}
+		})
+	}
+}
+
+// TestFinished holds what is reported for the histogram of waits, and counted as
+// created.
+func TestFinished(t *testing.T) {
+	x := index.New(index.Options{})
+	old := token("old", client.StatusCompleted)
+	waiting := token("waiting", client.StatusWaiting)
+	x.Observe([]client.Token{old, waiting}, noon)
+	x.Loaded(noon)
+	finished := token("waiting", client.StatusTimedOut)
+	finished.CompletedAt = noon.Add(time.Minute)
+	quick := client.Token{ID: "quick", Status: client.StatusCompleted, CreatedAt: noon.Add(time.Second), CompletedAt: noon}
+	late := token("late", client.StatusCompleted)
+	ch := x.Observe([]client.Token{old, finished, quick, quick, late}, noon.Add(time.Minute))
+	want := []index.Finished{
+		{ID: "waiting", Status: client.StatusTimedOut, Wait: time.Hour + time.Minute, HasWait: true},
+		{ID: "quick", Status: client.StatusCompleted, HasWait: true}, // Hosts' clocks differ; never negative.
+	}
+	if d := cmp.Diff(want, ch.Finished); d != "" {
+		t.Errorf("finished (-want +got):\n%s", d)
+	}
+	if got := x.Cut(noon, noon).Created; got != 1 {
+		t.Errorf("created %d, want 1: quick alone", got)
+	}
+}
+
+// TestTags holds which tags keep series of their own.
+func TestTags(t *testing.T) {
+	x := index.New(index.Options{Tags: index.TagRules{Limit: 2}})
+	names := func(loaded bool) (out []string) {
+		if loaded {
+			x.Loaded(noon)
+		}
+		for _, g := range x.Cut(noon, noon).Tags {
+			out = append(out, g.Tag)
+		}
+		return out
+	}
+	check := func(step string, got []string, want ...string) {
+		t.Helper()
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", step, d)
+		}
+	}
+	listWaiting(x, noon, token("1", client.StatusWaiting, "w"), token("2", client.StatusWaiting))
+	x.Observe([]client.Token{token("3", client.StatusCompleted, "few"), token("4", client.StatusCompleted, "many"), token("5", client.StatusCompleted, "many")}, noon)
+	check("while the history loads", names(false), "", "w")
+	check("loaded", names(true), "", index.OtherTag, "many", "w")
+	x.Observe([]client.Token{token("6", client.StatusCompleted, "few"), token("7", client.StatusCompleted, "few")}, noon)
+	check("a tag that has a series keeps it", names(true), "", index.OtherTag, "many", "w")
+	// Token 1 leaves; its outcome is unknown, so its tag is still carried.
+	listWaiting(x, noon.Add(time.Hour), token("2", client.StatusWaiting))
+	check("unresolved", names(true), "", index.OtherTag, "many", "w")
+	x.Gone("1", noon.Add(2*time.Hour))
+	check("the last token that carried it is gone", names(true), "", "few", "many")
+}
