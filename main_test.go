@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"waitpoint_exporter/client/simulator"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,17 +43,17 @@ func TestBadInput(t *testing.T) {
 		{"unknown flag", goodKey, []string{"--nope"}, "unknown long flag '--nope'"},
 		{"argument", goodKey, []string{"nope"}, "unexpected nope"},
 		{"no key", "", nil, "no secret key: set TRIGGER_SECRET_KEY, or name a file with --trigger.secret-key-file (--demo needs none)"},
-		{"key without prefix", "0123456789", nil, `TRIGGER_SECRET_KEY: `},
-		{"public key", "pk_prod_0123456789", nil, `TRIGGER_SECRET_KEY: `},
-		{"restricted key", "tr_prod_sk_0123456789", nil, `TRIGGER_SECRET_KEY: `},
-		{"key with a control character", "tr_prod_01\x0034", nil, `TRIGGER_SECRET_KEY: `},
+		{"key without prefix", "0123456789", nil, "TRIGGER_SECRET_KEY: the key does not start with tr_: want the secret key from the dashboard's page of API keys"},
+		{"public key", "pk_prod_0123456789", nil, "TRIGGER_SECRET_KEY: the key is a public one (pk_…): want the secret key, tr_…"},
+		{"restricted key", "tr_prod_sk_0123456789", nil, "TRIGGER_SECRET_KEY: the key is a restricted one (tr_…_sk_…): only the unrestricted secret key can list tokens"},
+		{"key with a control character", "tr_prod_01\x0034", nil, "TRIGGER_SECRET_KEY: the key has a space, a control or a non-ASCII character in it: want a secret key, tr_…, and nothing else"},
 		{"key of unknown kind", "tr_other_01234", nil, "--trigger.environment: missing; the key's prefix does not tell (tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)"},
 		{"preview key without branch", "tr_preview_01234", nil, "--trigger.preview-branch: missing; a key of a preview environment needs the name of a branch"},
 		{"no key file", "", []string{"--trigger.secret-key-file=" + missing}, "--trigger.secret-key-file: open " + missing + ": no such file or directory"},
-		{"empty key file", "", []string{"--trigger.secret-key-file=" + empty}, "--trigger.secret-key-file " + empty + ": "},
-		{"public key in file", "", []string{"--trigger.secret-key-file=" + public}, "--trigger.secret-key-file " + public + ": "},
-		{"URL without scheme", goodKey, []string{"--trigger.api-url=api.trigger.dev"}, "--trigger.api-url: "},
-		{"URL that is none", goodKey, []string{"--trigger.api-url=http://a b"}, "--trigger.api-url: "},
+		{"empty key file", "", []string{"--trigger.secret-key-file=" + empty}, "--trigger.secret-key-file " + empty + ": the key is empty: want a secret key, tr_…"},
+		{"public key in file", "", []string{"--trigger.secret-key-file=" + public}, "--trigger.secret-key-file " + public + ": the key is a public one (pk_…): want the secret key, tr_…"},
+		{"URL without scheme", goodKey, []string{"--trigger.api-url=api.trigger.dev"}, `--trigger.api-url: API URL "api.trigger.dev": want it to start with http:// or https://`},
+		{"URL that is none", goodKey, []string{"--trigger.api-url=http://a b"}, `--trigger.api-url: API URL "http://a b": not a URL: want http:// or https:// with a host`},
 		{"period", goodKey, []string{"--tokens.period=1 month"}, `--tokens.period: "1 month" is not a duration such as 30s, 5m, 1h or 1d`},
 		{"period of 0", goodKey, []string{"--tokens.period=0"}, `--tokens.period: "0" must be more than 0`},
 		{"within no period", goodKey, []string{"--tokens.waiting-within-period"}, "--tokens.waiting-within-period: needs --tokens.period"},
@@ -83,7 +87,7 @@ func TestBadInput(t *testing.T) {
 				t.Fatal("accepted")
 			}
 			got := err.Error()
-			if got != tc.want && (!strings.HasSuffix(tc.want, ": ") || !strings.HasPrefix(got, tc.want)) {
+			if got != tc.want {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
 			if strings.Contains(got, "\n") || len(tc.key) > 9 && strings.Contains(got, tc.key[8:]) {
@@ -172,6 +176,88 @@ func TestDemo(t *testing.T) {
 	for _, secret := range []string{demoKey, "/callback/", "idem-", `"approved"`} {
 		if strings.Contains(all, secret) {
 			t.Errorf("%q is in the pages or the log", secret)
+		}
+	}
+}
+
+// TestSecrets runs the program at debug level over every fault there is, and
+// looks for what must never leave it.
+func TestSecrets(t *testing.T) {
+	const key = "tr_prod_sEcReTsEcReTsEcReT"
+	service := simulator.New(simulator.Options{Seed: 1})
+	environment := service.Environment(simulator.EnvironmentOptions{Key: key})
+	environment.Populate(simulator.Population{Seed: 1, Tokens: 500, Waiting: 150, Odd: true})
+	api := httptest.NewServer(service)
+	defer api.Close()
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("a redirect was followed to another host, with the header %q", r.Header.Get("Authorization"))
+	}))
+	defer elsewhere.Close()
+	leak := fmt.Sprintf(`{"error":"no access for %s to http://x/callback/abc"}`, key)
+	kinds := []simulator.Fault{
+		{Kind: simulator.FaultStatus, Status: 400, Body: leak},
+		{Kind: simulator.FaultStatus, Status: 401, Body: leak},
+		{Kind: simulator.FaultStatus, Status: 403, Body: leak},
+		{Kind: simulator.FaultStatus, Status: 500, Body: leak},
+		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {elsewhere.URL + "/?key=" + key}}},
+		{Kind: simulator.FaultBody, Body: `{"data":[{"id":1,"url":"http://x/callback/abc","idempotencyKey":"idem-1"}]}`},
+	}
+	for kind := simulator.FaultHang; kind <= simulator.FaultNulls; kind++ {
+		if kind != simulator.FaultRedirect {
+			kinds = append(kinds, simulator.Fault{Kind: kind})
+		}
+	}
+	for _, f := range kinds {
+		f.Times = 1
+		service.Inject(f)
+	}
+
+	l := listen(t)
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	getenv := func(name string) string { return map[string]string{"TRIGGER_SECRET_KEY": key}[name] }
+	ctx, cancel := context.WithCancel(t.Context())
+	var logs bytes.Buffer
+	done := make(chan error)
+	go func() {
+		done <- run(ctx, []string{
+			"--log.level=debug", "--refresh.interval=1s", "--refresh.timeout=1s", "--trigger.api-url=" + api.URL,
+			"--web.listen-address=" + address,
+		}, getenv, io.Discard, &logs)
+	}()
+	client := &http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	var pages strings.Builder
+	// The faults strike one request each; when all have, the picture gets whole.
+	for !strings.Contains(pages.String(), `triggerdev_waitpoint_history_loaded{environment="prod"} 1`) || len(service.Requests()) < len(kinds)+20 {
+		for _, path := range []string{"/metrics", "/", "/-/ready"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer, err := client.Do(r); err == nil {
+				_, _ = io.Copy(&pages, answer.Body)
+				_ = answer.Body.Close()
+			}
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("the program ended: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(logs.String(), "restricted") {
+		t.Error("the log says nothing of the faults, so the test shows nothing")
+	}
+	for _, secret := range []string{key, "sEcReT", "/callback/", "idem-", `{\"approved`} {
+		if i := strings.Index(pages.String()+logs.String(), secret); i >= 0 {
+			t.Errorf("%q leaves the process: %.200q", secret, (pages.String() + logs.String())[max(0, i-100):])
 		}
 	}
 }
