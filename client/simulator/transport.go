@@ -65,7 +65,9 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}()
 		t.handler.ServeHTTP(w, in)
 		w.WriteHeader(http.StatusOK)
-		_ = writer.Close()
+		// A handler that returns because the client has gone has sent no whole
+		// answer. Without an error in ctx this is a plain end.
+		_ = writer.CloseWithError(ctx.Err())
 	}()
 	select {
 	case <-ctx.Done():

@@ -148,3 +148,28 @@ func TestTags(t *testing.T) {
 	x.Gone("1", noon.Add(2*time.Hour))
 	check("the last token that carried it is gone", names(true), "", "few", "many")
 }
+
+// TestThresholds holds on which side of each threshold the instant itself falls.
+func TestThresholds(t *testing.T) {
+	x := index.New(index.Options{})
+	const ms = time.Millisecond
+	var tokens []client.Token
+	for i, timeout := range []time.Duration{-ms, 0, 5 * time.Minute, 5*time.Minute + ms} {
+		tokens = append(tokens, client.Token{ID: string(rune('a' + i)), Status: client.StatusWaiting, CreatedAt: noon.Add(-time.Hour - time.Duration(i-1)*ms), TimeoutAt: noon.Add(timeout)})
+	}
+	listWaiting(x, noon, tokens...)
+	g := x.Cut(noon, noon).Total
+	for name, tc := range map[string]struct{ got, want int }{
+		"overdue is before now":                     {g.Overdue(noon), 1},
+		"overdue within the millisecond":            {g.Overdue(noon.Add(1)), 2},
+		"near includes now and now + within":        {g.NearTimeout(5*time.Minute, noon), 2},
+		"near a nanosecond later":                   {g.NearTimeout(5*time.Minute, noon.Add(1)), 1},
+		"stuck is before now - after":               {g.Stuck(time.Hour, noon), 2},
+		"stuck a nanosecond later":                  {g.Stuck(time.Hour, noon.Add(1)), 3},
+		"with a threshold before all, none is near": {g.NearTimeout(time.Second, noon.Add(time.Hour)), 0},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s: %d, want %d", name, tc.got, tc.want)
+		}
+	}
+}

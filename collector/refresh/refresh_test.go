@@ -33,6 +33,14 @@ var (
 
 const key = "tr_dev_0123456789"
 
+// short is for runs with the race detector, which is ten times slower.
+func short(whole, small int) int {
+	if testing.Short() {
+		return small
+	}
+	return whole
+}
+
 // world is an environment that is kept fresh from a simulated service.
 type world struct {
 	service *simulator.Simulator
@@ -172,7 +180,7 @@ func (w *world) diff(now time.Time) string {
 // differences, odd ids, bursts and failures. When all is quiet every number must
 // equal a recount. A history that fails is replayed by -seed=N -histories=1.
 func TestRandomHistories(t *testing.T) {
-	for i := range *histories {
+	for i := range short(*histories, 5) {
 		seed := *firstSeed + uint64(i)
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { history(t, seed) })
@@ -261,11 +269,15 @@ func TestRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 1))
 		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
-			e.Populate(simulator.Population{Seed: 1, Tokens: 100_000, Waiting: 1000})
+			e.Populate(simulator.Population{Seed: 1, Tokens: short(100_000, 20_000), Waiting: 1000})
 		})
 		defer w.stop()
 		time.Sleep(5 * time.Minute)
 		before := w.truth.Count()
+		// The history once, WAITING and the newest five times, and the seeks.
+		if most := 1000 + 6*11 + 40; before > most {
+			t.Errorf("%d requests to load the history, want at most %d", before, most)
+		}
 		const rounds = 60
 		for range rounds {
 			waiting := slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" })
@@ -280,6 +292,12 @@ func TestRequests(t *testing.T) {
 		if per > 25 {
 			t.Errorf("%.1f requests a refresh, want at most 25", per)
 		}
+		// More than a page of tokens that come and finish between two refreshes, so
+		// that no listing of WAITING ever shows them, nor yet the slow walk.
+		for range 350 {
+			w.truth.Finish(w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"burst"}})[0], "COMPLETED")
+		}
+		time.Sleep(time.Minute)
 		if d := w.diff(time.Now()); d != "" {
 			t.Error(d)
 		}
@@ -291,7 +309,7 @@ func TestRequests(t *testing.T) {
 func TestConsiderate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{}, func(e *simulator.Environment) {
-			e.Populate(simulator.Population{Seed: 1, Tokens: 120_000, Waiting: 300})
+			e.Populate(simulator.Population{Seed: 1, Tokens: short(120_000, 20_000), Waiting: 300})
 		})
 		defer w.stop()
 		refused := 0
