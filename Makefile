@@ -4,7 +4,7 @@ BRANCH   ?= $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
 PKG      := github.com/prometheus/common/version
 LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION) -X $(PKG).Branch=$(BRANCH)
 
-.PHONY: build test lint demo ci
+.PHONY: build test lint demo ci bench
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o waitpoint_exporter .
@@ -20,3 +20,7 @@ demo:
 
 ci:
 	.ci/run
+
+bench:
+	go run ./collector/bench
+	go test -run '^$$' -bench . -benchmem ./client ./collector/...

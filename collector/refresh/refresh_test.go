@@ -279,45 +279,71 @@ func churn(rng *rand.Rand, w *world) {
 	}
 }
 
-// TestRequests holds what a refresh costs: 100,000 tokens of which 1,000 wait,
-// ten created and ten finished between refreshes, spread over all of history.
-func TestRequests(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rng := rand.New(rand.NewPCG(1, 1))
-		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
-			e.Populate(simulator.Population{Seed: 1, Tokens: short(100_000, 20_000), Waiting: 1000})
-		})
-		defer w.stop()
-		time.Sleep(5 * time.Minute)
-		before := w.truth.Count()
-		// The history once, WAITING and the newest five times, and the seeks.
-		if most := 1000 + 6*11 + 40; before > most {
-			t.Errorf("%d requests to load the history, want at most %d", before, most)
-		}
-		const rounds = 60
-		for range rounds {
-			waiting := slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" })
-			for range 10 {
-				w.truth.Finish(waiting[rng.IntN(len(waiting))].ID, "COMPLETED")
-				w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"new"}})
-			}
-			time.Sleep(time.Minute)
-		}
-		per := float64(w.truth.Count()-before) / rounds
-		t.Logf("%.1f requests a refresh", per)
-		if per > 25 {
-			t.Errorf("%.1f requests a refresh, want at most 25", per)
-		}
-		// More than a page of tokens that come and finish between two refreshes, so
-		// that no listing of WAITING ever shows them, nor yet the slow walk.
-		for range 350 {
-			w.truth.Finish(w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"burst"}})[0], "COMPLETED")
+// A load is a history and what happens in it between two refreshes.
+type load struct{ tokens, waiting, changes int }
+
+// requests returns how many requests a refresh takes on average, over an hour.
+func (l load) requests(t *testing.T) float64 {
+	rng := rand.New(rand.NewPCG(1, 1))
+	w := start(t, simulator.EnvironmentOptions{Limit: simulator.Limit{Size: 1 << 30}}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+		e.Populate(simulator.Population{Seed: 1, Tokens: l.tokens, Waiting: l.waiting})
+	})
+	defer w.stop()
+	time.Sleep(5 * time.Minute)
+	before := w.truth.Count()
+	// The history once, WAITING and the newest five times, and the seeks.
+	if most := l.tokens/100 + 6*(l.waiting/100+1) + 40; before > most {
+		t.Errorf("%d requests to load the history, want at most %d", before, most)
+	}
+	waiting := slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" })
+	const rounds = 60
+	for range rounds {
+		for range l.changes {
+			i := rng.IntN(len(waiting))
+			w.truth.Finish(waiting[i].ID, "COMPLETED")
+			waiting[i].ID = w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"new"}})[0]
 		}
 		time.Sleep(time.Minute)
-		if d := w.diff(time.Now()); d != "" {
-			t.Error(d)
-		}
-	})
+	}
+	per := float64(w.truth.Count()-before) / rounds
+	// More than a page of tokens that come and finish between two refreshes, so
+	// that no listing of WAITING ever shows them, nor yet the slow walk.
+	for range 350 {
+		w.truth.Finish(w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"burst"}})[0], "COMPLETED")
+	}
+	time.Sleep(time.Minute)
+	if d := w.diff(time.Now()); d != "" {
+		t.Error(d)
+	}
+	return per
+}
+
+// TestRequests holds what a refresh costs, the slow walk included: with ten
+// tokens created and ten finished between refreshes, spread over all of history,
+// and with nothing changed.
+func TestRequests(t *testing.T) {
+	for _, c := range []struct {
+		load
+		most float64
+	}{
+		{load{short(100_000, 20_000), 1000, 10}, 25},
+		{load{short(1_000_000, 20_000), 1000, 10}, 35},
+		{load{short(100_000, 20_000), 100, 0}, 3},
+	} {
+		t.Run(c.name(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				per := c.requests(t)
+				t.Logf("%s: %.1f requests a refresh", c.name(), per)
+				if per > c.most {
+					t.Errorf("%.1f requests a refresh, want at most %g", per, c.most)
+				}
+			})
+		})
+	}
+}
+
+func (l load) name() string {
+	return fmt.Sprintf("%d tokens, %d WAITING, %d created and %d finished", l.tokens, l.waiting, l.changes, l.changes)
 }
 
 // TestConsiderate holds that production, calling ten times a second under the
