@@ -26,21 +26,18 @@ type process struct {
 	http    *http.Client
 }
 
-func (b *bench) start(ctx context.Context, env []string, name string, args ...string) (*process, error) {
+func (b *bench) start(ctx context.Context, env []string, name string, args ...string) *process {
 	p := &process{cmd: exec.CommandContext(ctx, name, args...), http: &http.Client{Timeout: 30 * time.Second}}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = b.stderr
 	p.cmd.Dir = b.peer
 	p.started = time.Now()
-	return p, nil
+	return p
 }
 
 // simulator starts the service and waits until it has made its tokens.
 func (b *bench) simulator(ctx context.Context, s service) (*process, error) {
-	p, err := b.start(ctx, nil, b.self, s.args()...)
-	if err != nil {
-		return nil, err
-	}
+	p := b.start(ctx, nil, b.self, s.args()...)
 	if _, err := p.cmd.StdinPipe(); err != nil { // Closed by Wait, which ends it.
 		return nil, err
 	}
@@ -66,11 +63,8 @@ func (b *bench) exporterOf(ctx context.Context, api *process, args ...string) (*
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.start(ctx, []string{"TRIGGER_SECRET_KEY=" + key, "TRIGGER_API_URL=" + api.url}, b.exporter,
+	p := b.start(ctx, []string{"TRIGGER_SECRET_KEY=" + key, "TRIGGER_API_URL=" + api.url}, b.exporter,
 		append([]string{"--web.listen-address=" + address, "--log.level=warn"}, args...)...)
-	if err != nil {
-		return nil, err
-	}
 	p.url = "http://" + address
 	return p, p.cmd.Start()
 }
@@ -82,13 +76,10 @@ func (b *bench) peerOf(ctx context.Context, api *process, interval time.Duration
 		return nil, err
 	}
 	_, port, _ := strings.Cut(address, ":")
-	p, err := b.start(ctx, []string{
+	p := b.start(ctx, []string{
 		"TRIGGER_SECRET_KEY=" + key, "TRIGGER_API_URL=" + api.url, "PEER_PORT=" + port,
 		"PEER_INTERVAL_MS=" + strconv.FormatInt(interval.Milliseconds(), 10),
 	}, "node", "peer.mjs")
-	if err != nil {
-		return nil, err
-	}
 	p.url = "http://" + address
 	return p, p.cmd.Start()
 }
