@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -22,6 +23,23 @@ type Metrics struct {
 	requests      *prometheus.CounterVec
 	requestTime   prometheus.Histogram
 	limit, remain *prometheus.GaugeVec
+
+	mu    sync.Mutex
+	usage Usage
+}
+
+// Usage is what an environment has used of the API, and what the last answer
+// said of its rate limit; Limit is 0 as long as none did.
+type Usage struct {
+	Requests         uint64
+	Limit, Remaining int
+}
+
+// Usage returns the use so far.
+func (m *Metrics) Usage() Usage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.usage
 }
 
 // NewMetrics registers an environment's metrics with reg, whose labels name it.
@@ -87,7 +105,11 @@ func (m *Metrics) Attempt(a client.Attempt) {
 	}
 	m.requests.WithLabelValues(code).Inc()
 	m.requestTime.Observe(a.Duration.Seconds())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.usage.Requests++
 	if a.RateLimit.Known() {
+		m.usage.Limit, m.usage.Remaining = a.RateLimit.Limit, a.RateLimit.Remaining
 		m.limit.WithLabelValues().Set(float64(a.RateLimit.Limit))
 		m.remain.WithLabelValues().Set(float64(a.RateLimit.Remaining))
 	}

@@ -21,6 +21,7 @@ import (
 const (
 	HealthyPath = "/-/healthy"
 	ReadyPath   = "/-/ready"
+	ReloadPath  = "/-/reload"
 )
 
 // Source tells how an environment is doing; it must be safe for concurrent use.
@@ -33,6 +34,8 @@ type Source interface {
 type Environment struct {
 	Name, Project string
 	Source        Source
+	// MaxStaleness is the age past which the picture is not shown in metrics.
+	MaxStaleness time.Duration
 }
 
 func (e Environment) title() string {
@@ -42,14 +45,17 @@ func (e Environment) title() string {
 	return e.Name
 }
 
-// Options are what the pages show. Now nil stands for time.Now.
+// Options are what the pages show.
 type Options struct {
-	Environments []Environment
+	// Environments returns those there are now.
+	Environments func() []Environment
 	MetricsPath  string
 	Metrics      http.Handler
 	Version      string
-	MaxStaleness time.Duration
-	Now          func() time.Time
+	// Reload reads the configuration again; nil if that may not be asked for.
+	Reload func() error
+	// Now is the clock; nil stands for time.Now.
+	Now func() time.Time
 }
 
 //go:embed landing.html
@@ -72,6 +78,9 @@ func New(opts Options) http.Handler {
 		text(w, http.StatusOK, "waitpoint_exporter is healthy.\n")
 	})
 	mux.HandleFunc("GET "+ReadyPath, s.ready)
+	// As Prometheus has it: PUT does as well.
+	mux.HandleFunc("POST "+ReloadPath, s.reload)
+	mux.HandleFunc("PUT "+ReloadPath, s.reload)
 	if opts.MetricsPath != "/" {
 		mux.HandleFunc("GET /{$}", s.landing)
 	}
@@ -87,7 +96,7 @@ func text(w http.ResponseWriter, code int, body string) {
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	var missing []string
-	for _, e := range s.opts.Environments {
+	for _, e := range s.opts.Environments() {
 		if snapshot := e.Source.Snapshot(); snapshot == nil || !snapshot.Waiting {
 			missing = append(missing, e.title())
 		}
@@ -99,9 +108,21 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	text(w, http.StatusOK, "waitpoint_exporter is ready.\n")
 }
 
+func (s *server) reload(w http.ResponseWriter, _ *http.Request) {
+	if s.opts.Reload == nil {
+		text(w, http.StatusForbidden, "Reloading is not enabled: start with --web.enable-lifecycle, or send SIGHUP.\n")
+		return
+	}
+	if err := s.opts.Reload(); err != nil {
+		text(w, http.StatusInternalServerError, "The configuration is not loaded: "+err.Error()+"\n")
+		return
+	}
+	text(w, http.StatusOK, "The configuration is loaded.\n")
+}
+
 // row is what the landing page says of one environment.
 type row struct {
-	Title, State, Class, Waiting, Age, History, Error string
+	Title, State, Class, Waiting, Age, History, Requests, Left, Error string
 }
 
 func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
@@ -110,7 +131,7 @@ func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 		MetricsPath, HealthyPath, ReadyPath, Version string
 		Rows                                         []row
 	}{s.opts.MetricsPath, HealthyPath, ReadyPath, s.opts.Version, nil}
-	for _, e := range s.opts.Environments {
+	for _, e := range s.opts.Environments() {
 		data.Rows = append(data.Rows, s.row(e, now))
 	}
 	var page bytes.Buffer
@@ -128,7 +149,10 @@ func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 
 func (s *server) row(e Environment, now time.Time) row {
 	state, snapshot := e.Source.State(), e.Source.Snapshot()
-	r := row{Title: e.title(), State: "starting", Class: "wait", Waiting: "–", Age: "–", History: "not yet", Error: state.Err}
+	r := row{Title: e.title(), State: "starting", Class: "wait", Waiting: "–", Age: "–", History: "not yet", Requests: strconv.FormatUint(state.Usage.Requests, 10), Left: "–", Error: state.Err}
+	if state.Usage.Limit > 0 {
+		r.Left = fmt.Sprintf("%d of %d", state.Usage.Remaining, state.Usage.Limit)
+	}
 	switch {
 	case state.Up:
 		r.State, r.Class = "up", "ok"
@@ -139,7 +163,7 @@ func (s *server) row(e Environment, now time.Time) row {
 		age := now.Sub(snapshot.At)
 		r.Age = age.Round(time.Second).String()
 		r.Waiting = strconv.Itoa(snapshot.Total.Count(0, now))
-		if age > s.opts.MaxStaleness {
+		if age > e.MaxStaleness {
 			r.Age += ", too old to be shown in metrics"
 		}
 		switch {
