@@ -152,11 +152,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 
 	registry := newRegistry()
-	environments := manager.New(manager.Options{
+	environments := manager.New(ctx, manager.Options{
 		Registry: registry, Logger: logger, UserAgent: program + "/" + version.Version, Transport: transport,
 	})
 	reload := newReloader(registry, logger, read, environments)
-	if err := reload.load(); err != nil {
+	if err := reload.load(); err != nil { //nolint:contextcheck // The manager has ctx for its environments.
 		return configError(*configFile, err)
 	}
 	defer environments.Stop()
@@ -282,7 +282,7 @@ func (r *reloader) onSignal(ctx context.Context, hangups <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			_ = r.reload() // It has been logged.
+			_ = r.reload() //nolint:contextcheck // An error has been logged; environments outlive the signal.
 		}
 	}
 }

@@ -57,13 +57,17 @@ func (b *bench) simulator(ctx context.Context, s service) (*process, error) {
 	return p, nil
 }
 
-// exporterOf starts the exporter on a service.
+// exporterOf starts the exporter on a service; nil if the arguments name it.
 func (b *bench) exporterOf(ctx context.Context, api *process, args ...string) (*process, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p := b.start(ctx, []string{"TRIGGER_SECRET_KEY=" + key, "TRIGGER_API_URL=" + api.url}, b.exporter,
+	var env []string
+	if api != nil {
+		env = []string{"TRIGGER_SECRET_KEY=" + key, "TRIGGER_API_URL=" + api.url}
+	}
+	p := b.start(ctx, env, b.exporter,
 		append([]string{"--web.listen-address=" + address, "--log.level=warn"}, args...)...)
 	p.url = "http://" + address
 	return p, p.cmd.Start()

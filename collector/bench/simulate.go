@@ -25,6 +25,7 @@ const (
 
 // A service says how the simulated one is to be.
 type service struct {
+	environments    int // 0 for one.
 	tokens, waiting int
 	latency         time.Duration
 	unlimited       bool
@@ -34,12 +35,12 @@ type service struct {
 
 func (s service) args() []string {
 	return []string{
-		simulateCommand, "-tokens", strconv.Itoa(s.tokens), "-waiting", strconv.Itoa(s.waiting), "-latency", s.latency.String(),
+		simulateCommand, "-environments", strconv.Itoa(max(1, s.environments)), "-tokens", strconv.Itoa(s.tokens), "-waiting", strconv.Itoa(s.waiting), "-latency", s.latency.String(),
 		"-unlimited=" + strconv.FormatBool(s.unlimited), "-per-second", fmt.Sprint(s.perSecond),
 	}
 }
 
-// stats are what the simulated service has counted.
+// stats are what the simulated service has counted for its first environment.
 type stats struct {
 	Requests, Refused int
 	// Started is when the rate limit's bucket was first full; it is refilled
@@ -52,6 +53,7 @@ type stats struct {
 func simulate(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
 	var s service
 	flags := flag.NewFlagSet(simulateCommand, flag.ContinueOnError)
+	flags.IntVar(&s.environments, "environments", 1, "")
 	flags.IntVar(&s.tokens, "tokens", 0, "")
 	flags.IntVar(&s.waiting, "waiting", 0, "")
 	flags.DurationVar(&s.latency, "latency", 0, "")
@@ -65,16 +67,20 @@ func simulate(ctx context.Context, args []string, stdin io.Reader, stdout io.Wri
 	if s.unlimited {
 		limit = simulator.Limit{Size: 1 << 30, Refill: 1 << 30}
 	}
-	environment := api.Environment(simulator.EnvironmentOptions{Key: key, Limit: limit})
 	started := time.Now()
-	environment.Populate(simulator.Population{Seed: 1, Tokens: s.tokens, Waiting: s.waiting, Tags: tags})
-	if s.perSecond > 0 {
-		environment.Live(simulator.Rates{Seed: 1, PerSecond: s.perSecond, MeanWait: time.Minute})
+	all := make([]*simulator.Environment, s.environments)
+	for i := range all {
+		all[i] = api.Environment(simulator.EnvironmentOptions{Key: keyOf(i), Limit: limit})
+		all[i].Populate(simulator.Population{Seed: uint64(i), Tokens: s.tokens, Waiting: s.waiting, Tags: tags})
+		if s.perSecond > 0 {
+			all[i].Live(simulator.Rates{Seed: uint64(i), PerSecond: s.perSecond, MeanWait: time.Minute})
+		}
 	}
+	first := all[0]
 	mux := http.NewServeMux()
 	mux.Handle("/", api)
 	mux.HandleFunc(statsPath, func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(stats{environment.Count(), environment.Refused(), started})
+		_ = json.NewEncoder(w).Encode(stats{first.Count(), first.Refused(), started})
 	})
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -98,6 +104,14 @@ func simulate(ctx context.Context, args []string, stdin io.Reader, stdout io.Wri
 		return err
 	}
 	return nil
+}
+
+// keyOf is the key of the i-th environment.
+func keyOf(i int) string {
+	if i == 0 {
+		return key
+	}
+	return key + strconv.Itoa(i)
 }
 
 // tags are two hundred in all, so that a hundred have series and the rest fold.

@@ -228,4 +228,3 @@ func (s Setting) Bool() (bool, error) {
 	}
 	return s.Value == "true", nil
 }
-

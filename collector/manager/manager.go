@@ -39,6 +39,7 @@ type Options struct {
 
 // Manager runs environments. Its methods are safe for concurrent use.
 type Manager struct {
+	ctx  context.Context // The life of the environments.
 	opts Options
 
 	applying sync.Mutex // Held while environments change.
@@ -56,8 +57,9 @@ type running struct {
 	done     chan struct{}
 }
 
-// New returns a Manager without environments.
-func New(opts Options) *Manager { return &Manager{opts: opts} }
+// New returns a Manager without environments. Those that it will run end when ctx
+// does; Stop ends them too, and waits.
+func New(ctx context.Context, opts Options) *Manager { return &Manager{ctx: ctx, opts: opts} }
 
 // Apply changes over to the given environments. What can fail is done first: on
 // an error nothing has changed. An environment that is set as before keeps its
@@ -151,7 +153,7 @@ func (m *Manager) build(env config.Environment) (*running, error) {
 }
 
 func (m *Manager) start(r *running, after time.Duration) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(m.ctx)
 	r.cancel, r.done = cancel, make(chan struct{})
 	go func() {
 		defer close(r.done)
