@@ -183,7 +183,7 @@ func TestExample(t *testing.T) {
 		}
 	}
 	for _, field := range []string{"min_version", "include", "no_proxy", "reserve", "verify_interval", "waiting_within_period"} {
-		if !regexp.MustCompile(`(?m)^ *`+field+`:`).MatchString(shown) {
+		if !regexp.MustCompile(`(?m)^ *` + field + `:`).MatchString(shown) {
 			t.Errorf("the example does not show %s", field)
 		}
 	}
