@@ -5,10 +5,13 @@ package web
 
 import (
 	"bytes"
-	_ "embed" // For the page's template.
+	"crypto/sha256"
+	_ "embed" // For the pages' templates.
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -61,9 +64,14 @@ type Options struct {
 //go:embed landing.html
 var landingHTML string
 
+//go:embed style.css
+var styleCSS string
+
 type server struct {
-	opts Options
-	page *template.Template
+	opts  Options
+	pages *template.Template
+	csp   string
+	lists chan struct{}
 }
 
 // New returns the handler of all endpoints.
@@ -71,13 +79,23 @@ func New(opts Options) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &server{opts: opts, page: template.Must(template.New("landing").Parse(landingHTML))}
+	sum := sha256.Sum256([]byte(styleCSS))
+	s := &server{
+		opts: opts, lists: make(chan struct{}, maxLists),
+		csp: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+			"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+	}
+	pages := template.New("").Funcs(template.FuncMap{"style": func() template.CSS { return template.CSS(styleCSS) }})
+	template.Must(pages.New("landing").Parse(landingHTML))
+	template.Must(pages.New("tokens").Parse(tokensHTML))
+	s.pages = pages
 	mux := http.NewServeMux()
 	mux.Handle("GET "+opts.MetricsPath, opts.Metrics)
 	mux.HandleFunc("GET "+HealthyPath, func(w http.ResponseWriter, _ *http.Request) {
 		text(w, http.StatusOK, "waitpoint_exporter is healthy.\n")
 	})
 	mux.HandleFunc("GET "+ReadyPath, s.ready)
+	mux.HandleFunc("GET "+TokensPath, s.tokens)
 	// As Prometheus has it: PUT does as well.
 	mux.HandleFunc("POST "+ReloadPath, s.reload)
 	mux.HandleFunc("PUT "+ReloadPath, s.reload)
@@ -122,7 +140,7 @@ func (s *server) reload(w http.ResponseWriter, _ *http.Request) {
 
 // row is what the landing page says of one environment.
 type row struct {
-	Title, State, Class, Waiting, Age, History, Requests, Left, Error string
+	Title, State, Class, Waiting, Age, History, Requests, Left, Link, Error string
 }
 
 func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
@@ -134,22 +152,33 @@ func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	for _, e := range s.opts.Environments() {
 		data.Rows = append(data.Rows, s.row(e, now))
 	}
+	s.html(w, http.StatusOK, "landing", data)
+}
+
+// html renders a page that runs no script and loads nothing.
+func (s *server) html(w http.ResponseWriter, code int, name string, data any) {
 	var page bytes.Buffer
-	if err := s.page.Execute(&page, data); err != nil {
-		http.Error(w, "the page cannot be rendered", http.StatusInternalServerError)
+	if err := s.pages.ExecuteTemplate(&page, name, data); err != nil {
+		text(w, http.StatusInternalServerError, "The page cannot be rendered.\n")
 		return
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	h.Set("Content-Security-Policy", s.csp)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	_, _ = page.WriteTo(w)
+	w.WriteHeader(code)
+	_, _ = page.WriteTo(w) // The client has gone; nothing to do about it.
 }
 
 func (s *server) row(e Environment, now time.Time) row {
 	state, snapshot := e.Source.State(), e.Source.Snapshot()
 	r := row{Title: e.title(), State: "starting", Class: "wait", Waiting: "–", Age: "–", History: "not yet", Requests: strconv.FormatUint(state.Usage.Requests, 10), Left: "–", Error: state.Err}
+	link := url.Values{"environment": {e.Name}}
+	if e.Project != "" {
+		link.Set("project", e.Project)
+	}
+	r.Link = pageLink(link)
 	if state.Usage.Limit > 0 {
 		r.Left = fmt.Sprintf("%d of %d", state.Usage.Remaining, state.Usage.Limit)
 	}
