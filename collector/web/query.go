@@ -25,12 +25,12 @@ const maxQuery = 16 << 10
 // nothing is guessed: what cannot be read is a *queryError.
 type query struct {
 	values url.Values
-	// environment and project are nil where any will do.
+	// Nil where any will do.
 	environment, project *string
 	selection            index.Selection
-	// after is the token behind which the page begins; nil for the first page.
+	// The token behind which the page begins; nil for the first page.
 	after *position
-	// form says that the page's own form sent the query: it cannot leave out
+	// Whether the page's own form sent the query: it cannot leave out
 	// what was left empty.
 	form bool
 }

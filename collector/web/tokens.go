@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"waitpoint_exporter/collector/index"
@@ -128,10 +127,10 @@ func (s *server) list(q query, now time.Time) (list, error) {
 	}
 	if len(out.Environments) == 0 {
 		if q.environment != nil && !slices.Contains(names, *q.environment) {
-			return out, bad("environment", "%q is not known; known are %s", *q.environment, strings.Join(unique(names), ", "))
+			return out, bad("environment", "%q is not known; known are %q", *q.environment, unique(names))
 		}
 		if q.project != nil {
-			return out, bad("project", "%q has no such environment; projects are %s", *q.project, strings.Join(unique(projects), ", "))
+			return out, bad("project", "%q has no such environment; projects are %q", *q.project, unique(projects))
 		}
 	}
 	slices.SortFunc(out.Tokens, func(a, b listed) int { return a.at.compare(b.at) })
@@ -205,8 +204,6 @@ func (s *server) tokensPage(q query, l list, now time.Time, problem string) toke
 	return p
 }
 
-// Age, Left and Iso are for the template.
-
 // Age says how long ago a token was created.
 func (p tokensPage) Age(t listed) string { return inWords(p.now.Sub(t.CreatedAt)) }
 
@@ -215,13 +212,16 @@ func (p tokensPage) Left(t listed) string {
 	switch {
 	case t.TimeoutAt == nil:
 		return "no timeout"
-	case t.TimeoutAt.Before(p.now):
+	case p.IsOverdue(t):
 		return "overdue by " + inWords(p.now.Sub(*t.TimeoutAt))
 	}
 	return inWords(t.TimeoutAt.Sub(p.now))
 }
 
-// Iso is a time for machines; Clock one for people.
+// IsOverdue is whether a token's timeout has passed.
+func (p tokensPage) IsOverdue(t listed) bool { return t.TimeoutAt != nil && t.TimeoutAt.Before(p.now) }
+
+// Iso is a time for machines.
 func (p tokensPage) Iso(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // Clock is a time for people, in UTC.
