@@ -25,10 +25,13 @@ import (
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/manager"
 	"waitpoint_exporter/collector/web"
+	runbook "waitpoint_exporter/deploy/prometheus"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
@@ -117,7 +120,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(*path, "/") || strings.ContainsAny(*path, "{}? ") || slices.Contains([]string{web.HealthyPath, web.ReadyPath, web.ReloadPath}, *path) {
+	if !strings.HasPrefix(*path, "/") || strings.ContainsAny(*path, "{}? ") || slices.Contains([]string{web.HealthyPath, web.ReadyPath, web.ReloadPath, web.TokensPath, web.RunbookPath}, *path) {
 		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has", *path)
 	}
 	if err := toolkit.Validate(*webFlags.WebConfigFile); err != nil {
@@ -160,12 +163,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return configError(*configFile, err)
 	}
 	defer environments.Stop()
+	// Compressing a scrape of many environments costs more than gathering it, so
+	// it is done by the faster of the two libraries, at the level made for speed.
+	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
+	if err != nil {
+		return err
+	}
 	options := web.Options{
 		Environments: environments.Environments, MetricsPath: *path,
-		Metrics: promhttp.HandlerFor(environments, promhttp.HandlerOpts{
-			EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
-		}),
-		Version: version.Info(),
+		Metrics: compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
+			EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, DisableCompression: true,
+			ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
+		})),
+		Version: version.Info(), Runbook: runbook.Markdown,
 	}
 	if *lifecycle {
 		options.Reload = reload.reload

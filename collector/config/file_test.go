@@ -188,3 +188,19 @@ func TestExample(t *testing.T) {
 		}
 	}
 }
+
+// TestReadme loads the example of the README.
+func TestReadme(t *testing.T) {
+	content, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(content), "## Many environments")
+	_, text, _ = strings.Cut(text, "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	text = strings.Replace(text, "secret_key_file: keys/shop-prod", "secret_key_env: KEY", 1)
+	got, err := config.ReadFile(write(t, "readme.yml", text), func(string) string { return "tr_prod_0123456789" })
+	if err != nil || len(got) != 2 || got[0].Title() != "shop/prod" {
+		t.Errorf("%v, %v", got, err)
+	}
+}

@@ -128,7 +128,7 @@ func (m *Manager) build(env config.Environment) (*running, error) {
 		}
 	}
 	registry := prometheus.NewRegistry()
-	metrics := refresh.NewMetrics(prometheus.WrapRegistererWith(collector.Labels(env.Name, env.Project), registry))
+	metrics := refresh.NewMetrics(registry, collector.Labels(env.Name, env.Project))
 	api, err := client.New(client.Options{
 		APIURL: env.APIURL, Key: env.Key.Get, PreviewBranch: env.PreviewBranch, Transport: transport,
 		Timeout: env.Refresh.Timeout, Limiter: refresh.NewLimiter(env.API.Reserve, time.Now), Observe: metrics.Attempt,

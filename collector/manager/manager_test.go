@@ -138,7 +138,7 @@ func TestApply(t *testing.T) {
 		w := newWorld(t, "a", "b", "c", "d")
 		w.apply("a", "b", "c")
 		stop := make(chan struct{})
-		scraped := 0
+		var scraped atomic.Int64
 		go func() {
 			for {
 				select {
@@ -149,7 +149,7 @@ func TestApply(t *testing.T) {
 				if _, err := w.manager.Gather(); err != nil {
 					t.Errorf("scrape: %v", err)
 				}
-				scraped++
+				scraped.Add(1)
 			}
 		}()
 		time.Sleep(5*time.Minute + 30*time.Second)
@@ -197,8 +197,8 @@ func TestApply(t *testing.T) {
 			t.Errorf("environments %v", order)
 		}
 		close(stop)
-		if scraped < 300 {
-			t.Errorf("%d scrapes: the reloads were not under load", scraped)
+		if n := scraped.Load(); n < 300 {
+			t.Errorf("%d scrapes: the reloads were not under load", n)
 		}
 	})
 }
@@ -233,7 +233,11 @@ func TestSpread(t *testing.T) {
 func TestManyReloads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a", "b")
-		for i := range 1000 {
+		reloads := 1000
+		if testing.Short() {
+			reloads = 100
+		}
+		for i := range reloads {
 			w.apply("a", fmt.Sprintf("b|, tags: {limit: %d}", i+1))
 			time.Sleep(time.Duration(i%7) * 50 * time.Millisecond)
 		}

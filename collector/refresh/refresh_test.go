@@ -71,7 +71,7 @@ func start(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Opti
 	opts.VerifyInterval = cmpOr(opts.VerifyInterval, 10*time.Minute)
 	opts.Concurrency = cmpOr(opts.Concurrency, 4)
 	opts.Logger = log.NewNopLogger()
-	opts.Metrics = refresh.NewMetrics(prometheus.NewRegistry())
+	opts.Metrics = refresh.NewMetrics(prometheus.NewRegistry(), nil)
 	w.opts = opts
 	api, err := client.New(client.Options{
 		APIURL: "http://api.test", Key: func() (string, error) { return key, nil },

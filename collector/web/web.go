@@ -57,6 +57,8 @@ type Options struct {
 	Version      string
 	// Reload reads the configuration again; nil if that may not be asked for.
 	Reload func() error
+	// Runbook is what to do about alerts, as Markdown; nil for none.
+	Runbook []byte
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
 }
@@ -88,6 +90,7 @@ func New(opts Options) http.Handler {
 	pages := template.New("").Funcs(template.FuncMap{"style": func() template.CSS { return template.CSS(styleCSS) }})
 	template.Must(pages.New("landing").Parse(landingHTML))
 	template.Must(pages.New("tokens").Parse(tokensHTML))
+	template.Must(pages.New("runbook").Parse(runbookHTML))
 	s.pages = pages
 	mux := http.NewServeMux()
 	mux.Handle("GET "+opts.MetricsPath, opts.Metrics)
@@ -96,6 +99,16 @@ func New(opts Options) http.Handler {
 	})
 	mux.HandleFunc("GET "+ReadyPath, s.ready)
 	mux.HandleFunc("GET "+TokensPath, s.tokens)
+	if opts.Runbook != nil {
+		mux.HandleFunc("GET "+RunbookPath, func(w http.ResponseWriter, _ *http.Request) {
+			page, err := render(opts.Runbook)
+			if err != nil {
+				text(w, http.StatusInternalServerError, "The runbook cannot be rendered.\n")
+				return
+			}
+			s.html(w, http.StatusOK, "runbook", page)
+		})
+	}
 	// As Prometheus has it: PUT does as well.
 	mux.HandleFunc("POST "+ReloadPath, s.reload)
 	mux.HandleFunc("PUT "+ReloadPath, s.reload)
