@@ -647,7 +647,8 @@ func (i *inbox) all() []alert {
 func startExporter(ctx context.Context, t *testing.T, dir string) (base string) {
 	t.Helper()
 	binary := filepath.Join(dir, "waitpoint_exporter")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+	// Prometheus drops empty labels, so the build needs a version.
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "-ldflags", "-X github.com/prometheus/common/version.Version=live", ".")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %s", err, out)
