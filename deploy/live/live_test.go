@@ -37,6 +37,7 @@ import (
 const (
 	testTimeout = 4 * time.Minute
 	dataTimeout = 2 * time.Minute
+	waitTimeout = time.Minute // For any one other thing.
 	root        = "../.."
 	job         = "waitpoint_exporter" // As in the README's scrape example.
 )
@@ -58,14 +59,14 @@ func TestLive(t *testing.T) {
 	dir := t.TempDir()
 	exporter, received := startExporter(ctx, t, dir), &inbox{}
 	prom := &api{ctx, startPrometheus(ctx, t, dir, exporter, startAlertmanager(ctx, t, dir, received))}
-	waitFor(ctx, t, time.Minute, "the demo's history", func() error {
+	waitFor(ctx, t, "the demo's history", func() error {
 		return prom.hasData("triggerdev_waitpoint_history_loaded == 1")
 	})
 
 	rules := prom.rules(t)
 	exprs := append(dashboards(t), rules...)
 	// The rules must have been evaluated for what they record to be there.
-	waitFor(ctx, t, time.Minute, "the rules", func() error {
+	waitFor(ctx, t, "the rules", func() error {
 		for _, r := range prom.rules(t) {
 			if r.health != "ok" {
 				return fmt.Errorf("%s is %s: %s", r.where, r.health, r.lastError)
@@ -156,7 +157,7 @@ func testData(ctx context.Context, t *testing.T, prom *api, exprs []expression) 
 
 // testExemplars checks that the dots of the heatmap lead to tokens.
 func testExemplars(ctx context.Context, t *testing.T, prom *api) {
-	waitFor(ctx, t, time.Minute, "an exemplar", func() error {
+	waitFor(ctx, t, "an exemplar", func() error {
 		var found []struct {
 			Exemplars []struct{ Labels map[string]string }
 		}
@@ -183,7 +184,7 @@ func testExemplars(ctx context.Context, t *testing.T, prom *api) {
 // show the tokens that the alert is about.
 func testAlert(ctx context.Context, t *testing.T, exporter string, received *inbox) {
 	var stuck []alert
-	waitFor(ctx, t, time.Minute, "the alert on stuck tokens", func() error {
+	waitFor(ctx, t, "the alert on stuck tokens", func() error {
 		all := received.all()
 		for _, a := range all {
 			if strings.HasPrefix(a.Labels["alertname"], "WaitpointTokensStuck") && a.Status == "firing" {
@@ -476,11 +477,11 @@ func (a *api) get(path string, values url.Values, data any) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := (&http.Client{}).Do(r)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	var answer struct {
 		Status, Error string
 		Data          json.RawMessage
@@ -495,13 +496,13 @@ func (a *api) get(path string, values url.Values, data any) error {
 	return json.Unmarshal(answer.Data, data)
 }
 
-func (p *api) parse(query string) (tree any, err error) {
-	err = p.get("parse_query", url.Values{"query": {query}}, &tree)
+func (a *api) parse(query string) (tree any, err error) {
+	err = a.get("parse_query", url.Values{"query": {query}}, &tree)
 	return tree, err
 }
 
 // rules returns what the rule files hold; they must hold both kinds.
-func (p *api) rules(t *testing.T) []expression {
+func (a *api) rules(t *testing.T) []expression {
 	t.Helper()
 	var data struct {
 		Groups []struct {
@@ -509,7 +510,7 @@ func (p *api) rules(t *testing.T) []expression {
 			Rules []struct{ Type, Name, Query, Health, LastError string }
 		}
 	}
-	if err := p.get("rules", nil, &data); err != nil {
+	if err := a.get("rules", nil, &data); err != nil {
 		t.Fatal(err)
 	}
 	var out []expression
@@ -531,12 +532,12 @@ type series []struct {
 	Value  [2]any
 }
 
-func (p *api) query(query string) (series, error) {
+func (a *api) query(query string) (series, error) {
 	var data struct {
 		ResultType string
 		Result     series
 	}
-	if err := p.get("query", url.Values{"query": {query}}, &data); err != nil {
+	if err := a.get("query", url.Values{"query": {query}}, &data); err != nil {
 		return nil, err
 	}
 	return data.Result, nil
@@ -544,9 +545,9 @@ func (p *api) query(query string) (series, error) {
 
 // check returns an error if the expression returns nothing or no number, or if
 // its legend names labels that the result has not.
-func (p *api) check(t *testing.T, e expression) error {
+func (a *api) check(t *testing.T, e expression) error {
 	t.Helper()
-	result, err := p.query(e.query)
+	result, err := a.query(e.query)
 	if err != nil {
 		return err
 	}
@@ -575,8 +576,8 @@ func (p *api) check(t *testing.T, e expression) error {
 	return nil
 }
 
-func (p *api) hasData(query string) error {
-	result, err := p.query(query)
+func (a *api) hasData(query string) error {
+	result, err := a.query(query)
 	if err == nil && len(result) == 0 {
 		err = fmt.Errorf("no data for %s", query)
 	}
@@ -584,23 +585,23 @@ func (p *api) hasData(query string) error {
 }
 
 // matching returns the series of the last hour.
-func (p *api) matching(selector string) ([]map[string]string, error) {
+func (a *api) matching(selector string) ([]map[string]string, error) {
 	var found []map[string]string
-	err := p.get("series", url.Values{"match[]": {selector}, "start": {stamp(time.Now().Add(-time.Hour))}}, &found)
+	err := a.get("series", url.Values{"match[]": {selector}, "start": {stamp(time.Now().Add(-time.Hour))}}, &found)
 	if err == nil && len(found) == 0 {
 		err = fmt.Errorf("there is no %s", selector)
 	}
 	return found, err
 }
 
-func (p *api) hasSeries(selector string) error {
-	_, err := p.matching(selector)
+func (a *api) hasSeries(selector string) error {
+	_, err := a.matching(selector)
 	return err
 }
 
 // labels returns the labels of a metric.
-func (p *api) labels(name string) (map[string]bool, error) {
-	found, err := p.matching(name)
+func (a *api) labels(name string) (map[string]bool, error) {
+	found, err := a.matching(name)
 	labels := map[string]bool{}
 	for _, s := range found {
 		for label := range s {
@@ -654,7 +655,7 @@ func startExporter(ctx context.Context, t *testing.T, dir string) (base string) 
 		t.Fatalf("%s: %s", err, out)
 	}
 	address := freeAddress(ctx, t)
-	start(t, dir, binary, "--demo", "--web.listen-address="+address)
+	start(ctx, t, dir, binary, "--demo", "--web.listen-address="+address)
 	return "http://" + address
 }
 
@@ -676,7 +677,7 @@ receivers:
         send_resolved: false
 `)
 	address = freeAddress(ctx, t)
-	start(t, dir, program(t, "ALERTMANAGER"), "--config.file="+config, "--storage.path="+filepath.Join(dir, "alertmanager"),
+	start(ctx, t, dir, program(t, "ALERTMANAGER"), "--config.file="+config, "--storage.path="+filepath.Join(dir, "alertmanager"),
 		"--web.listen-address="+address, "--cluster.listen-address=")
 	return address
 }
@@ -704,10 +705,10 @@ scrape_configs:
     static_configs: [{targets: ["`+strings.TrimPrefix(exporter, "http://")+`"]}]
 `)
 	address := freeAddress(ctx, t)
-	start(t, dir, program(t, "PROMETHEUS"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
+	start(ctx, t, dir, program(t, "PROMETHEUS"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 		"--web.listen-address="+address, "--enable-feature=exemplar-storage", "--log.level=warn")
 	base = "http://" + address
-	waitFor(ctx, t, time.Minute, "Prometheus", func() error {
+	waitFor(ctx, t, "Prometheus", func() error {
 		var status any
 		return (&api{ctx, base}).get("status/buildinfo", nil, &status)
 	})
@@ -724,14 +725,14 @@ func program(t *testing.T, variable string) string {
 }
 
 // start runs a program until the test ends, and shows its log if it failed.
-func start(t *testing.T, dir, binary string, args ...string) {
+func start(ctx context.Context, t *testing.T, dir, binary string, args ...string) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(dir, filepath.Base(binary)+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The context of a test ends right before its Cleanup functions run.
-	cmd := exec.CommandContext(t.Context(), binary, args...)
+	// TestLive ends ctx before its Cleanup functions run.
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
@@ -762,7 +763,7 @@ func freeAddress(ctx context.Context, t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
@@ -772,11 +773,11 @@ func fetch(ctx context.Context, t *testing.T, link string) (http.Header, []byte)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := (&http.Client{}).Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s: %v: %.500s", link, resp.Status, err, body)
@@ -797,9 +798,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // waitFor asks until there is no error.
-func waitFor(ctx context.Context, t *testing.T, limit time.Duration, what string, ask func() error) {
+func waitFor(ctx context.Context, t *testing.T, what string, ask func() error) {
 	t.Helper()
-	for end := time.Now().Add(limit); ; {
+	for end := time.Now().Add(waitTimeout); ; {
 		err := ask()
 		if err == nil {
 			return
