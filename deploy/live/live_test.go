@@ -329,11 +329,16 @@ func dashboards(t *testing.T) []expression {
 				out = append(out, expression{where: base + ", annotation " + a.Name, kind: "panel", query: expand.Replace(a.Expr)})
 			}
 		}
-		panels := 0
+		panels, ids := 0, map[int]bool{}
 		for _, p := range board.Panels {
 			for _, p := range append(p.Panels, p) {
+				where := fmt.Sprintf("%s, panel %d %q", base, p.ID, p.Title)
+				p.told(t, where)
+				if ids[p.ID] {
+					t.Errorf("%s: another panel has the id", where)
+				}
+				ids[p.ID] = true
 				for _, target := range p.Targets {
-					where := fmt.Sprintf("%s, panel %d %q", base, p.ID, p.Title)
 					query := expand.Replace(target.Expr)
 					if query == "" || strings.Contains(query, "$") {
 						t.Errorf("%s: unknown variable, or nothing, in %q", where, query)
@@ -352,10 +357,25 @@ func dashboards(t *testing.T) []expression {
 }
 
 type panel struct {
-	ID      int
-	Title   string
-	Panels  []panel
-	Targets []struct{ Expr, LegendFormat string }
+	ID                       int
+	Type, Title, Description string
+	Panels                   []panel
+	Targets                  []struct{ Expr, LegendFormat string }
+	FieldConfig              struct {
+		Defaults struct {
+			Unit       string
+			Thresholds struct{ Steps []any }
+		}
+	}
+}
+
+// told checks that the panel says what it shows, and in which unit.
+func (p *panel) told(t *testing.T, where string) {
+	t.Helper()
+	d := p.FieldConfig.Defaults
+	if p.Type != "row" && (p.Title == "" || p.Description == "" || d.Unit == "" || len(d.Thresholds.Steps) == 0) {
+		t.Errorf("%s lacks a title, description, unit or thresholds", where)
+	}
 }
 
 // A checker compares one expression's syntax tree with what is stored.
