@@ -189,6 +189,30 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// TestManifests loads the files in the Kubernetes manifests, with keys where the
+// Secret would put them.
+func TestManifests(t *testing.T) {
+	for _, folder := range []string{"base", "overlays/production"} {
+		content, err := os.ReadFile("../../deploy/kubernetes/" + folder + "/waitpoint_exporter.yml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		const mounted = "/var/run/secrets/waitpoint_exporter/"
+		if !strings.Contains(string(content), "secret_key_file: "+mounted) {
+			t.Errorf("%s: no key in %s", folder, mounted)
+		}
+		path := write(t, "config.yml", strings.ReplaceAll(string(content), mounted, ""))
+		for _, name := range []string{"prod", "shop-prod", "shop-staging"} {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte("tr_prod_0123456789"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := config.ReadFile(path, os.Getenv); err != nil {
+			t.Errorf("%s: %v", folder, err)
+		}
+	}
+}
+
 // TestReadme loads the example of the README.
 func TestReadme(t *testing.T) {
 	content, err := os.ReadFile("../../README.md")
