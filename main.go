@@ -105,7 +105,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(*path, "/") || strings.ContainsAny(*path, "{}? ") || slices.Contains([]string{web.HealthyPath, web.ReadyPath}, *path) {
+	if !strings.HasPrefix(*path, "/") || strings.ContainsAny(*path, "{}? ") || slices.Contains([]string{web.HealthyPath, web.ReadyPath, web.TokensPath}, *path) {
 		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has", *path)
 	}
 	if err := toolkit.Validate(*webFlags.WebConfigFile); err != nil {

@@ -1,13 +1,11 @@
-// Package web serves the exporter's pages: the landing page, health, readiness
-// and the metrics handler that it is given. Every page is read from immutable
+// Package web serves the exporter's pages: the landing page, the WAITING tokens
+// behind the numbers, health, readiness and the metrics handler that it is given. Every page is read from immutable
 // snapshots; nothing here calls the API or shows a credential.
 package web
 
 import (
-	"bytes"
 	_ "embed" // For the page's template.
 	"fmt"
-	"html/template"
 	"net/http"
 	"strconv"
 	"strings"
@@ -57,7 +55,7 @@ var landingHTML string
 
 type server struct {
 	opts Options
-	page *template.Template
+	page *page
 }
 
 // New returns the handler of all endpoints.
@@ -65,13 +63,14 @@ func New(opts Options) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &server{opts: opts, page: template.Must(template.New("landing").Parse(landingHTML))}
+	s := &server{opts: opts, page: newPage("landing", landingHTML, "'none'")}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+opts.MetricsPath, opts.Metrics)
 	mux.HandleFunc("GET "+HealthyPath, func(w http.ResponseWriter, _ *http.Request) {
 		text(w, http.StatusOK, "waitpoint_exporter is healthy.\n")
 	})
 	mux.HandleFunc("GET "+ReadyPath, s.ready)
+	mux.Handle("GET "+TokensPath, newTokens(s))
 	if opts.MetricsPath != "/" {
 		mux.HandleFunc("GET /{$}", s.landing)
 	}
@@ -107,23 +106,18 @@ type row struct {
 func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	now := s.opts.Now()
 	data := struct {
-		MetricsPath, HealthyPath, ReadyPath, Version string
-		Rows                                         []row
-	}{s.opts.MetricsPath, HealthyPath, ReadyPath, s.opts.Version, nil}
+		MetricsPath, TokensPath, HealthyPath, ReadyPath, Version string
+		Rows                                                     []row
+	}{s.opts.MetricsPath, TokensPath, HealthyPath, ReadyPath, s.opts.Version, nil}
 	for _, e := range s.opts.Environments {
 		data.Rows = append(data.Rows, s.row(e, now))
 	}
-	var page bytes.Buffer
-	if err := s.page.Execute(&page, data); err != nil {
+	body, err := s.page.render(w.Header(), data)
+	if err != nil {
 		http.Error(w, "the page cannot be rendered", http.StatusInternalServerError)
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	_, _ = page.WriteTo(w)
+	_, _ = w.Write(body) // The client has gone; nothing to do about it.
 }
 
 func (s *server) row(e Environment, now time.Time) row {

@@ -1,0 +1,244 @@
+package web
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/munnerz/goautoneg"
+	"github.com/prometheus/common/model"
+
+	"waitpoint_exporter/collector/index"
+)
+
+// maxQuery is the longest query string that is read. Ten times the longest tag
+// there can be, percent-encoded, fits.
+const maxQuery = 16 << 10
+
+// A query is what a request for tokens asks for. Each parameter may stand once;
+// nothing is guessed: what cannot be read is a *queryError.
+type query struct {
+	values url.Values
+	// environment and project are nil where any will do.
+	environment, project *string
+	selection            index.Selection
+	// after and before are the tokens between which and the end, or the start,
+	// the page lies; at most one is set.
+	after, before *position
+	// form says that the page's own form sent the query: it cannot leave out
+	// what was left empty.
+	form bool
+}
+
+// A queryError says what is wrong with a query, and with which parameter.
+type queryError struct {
+	code              int
+	parameter, reason string
+}
+
+func (e *queryError) Error() string {
+	if e.parameter == "" {
+		return e.reason
+	}
+	return "parameter " + e.parameter + ": " + e.reason
+}
+
+func bad(parameter, format string, args ...any) *queryError {
+	return &queryError{http.StatusBadRequest, parameter, fmt.Sprintf(format, args...)}
+}
+
+// wantsJSON reports whether the answer is to be JSON. It reads no more of the
+// query than that, so that errors have the right form too.
+func wantsJSON(r *http.Request) bool {
+	if len(r.URL.RawQuery) <= maxQuery {
+		switch r.URL.Query().Get("format") {
+		case "json":
+			return true
+		case "html":
+			return false
+		}
+	}
+	const html, json = "text/html", "application/json"
+	return goautoneg.Negotiate(strings.Join(r.Header.Values("Accept"), ","), []string{html, json}) == json
+}
+
+// parseQuery returns what a query string asks for. With an error the values are
+// still those that could be read, for the form to show.
+func parseQuery(raw string) (query, error) {
+	var q query
+	if len(raw) > maxQuery {
+		return q, &queryError{http.StatusRequestURITooLong, "", fmt.Sprintf("the query has %d bytes; at most %d are read", len(raw), maxQuery)}
+	}
+	var err error
+	if q.values, err = url.ParseQuery(raw); err != nil {
+		return q, bad("", "the query cannot be read: %s", err)
+	}
+	_, q.form = q.values["form"]
+	for _, name := range slices.Sorted(maps.Keys(q.values)) {
+		values := q.values[name]
+		if len(values) > 1 {
+			return q, bad(name, "stands %d times; once is what it can", len(values))
+		}
+		if q.form && values[0] == "" {
+			continue
+		}
+		if err := q.set(name, values[0]); err != nil {
+			return q, err
+		}
+	}
+	if q.after != nil && q.before != nil {
+		return q, bad("before", "cannot stand beside after")
+	}
+	return q, nil
+}
+
+// set takes in one parameter.
+func (q *query) set(name, value string) error {
+	var err error
+	switch name {
+	case "environment":
+		q.environment = &value
+	case "project":
+		q.project = &value
+	case "tag":
+		q.selection.Tag = &value
+	case "stuck":
+		q.selection.Stuck, err = parseDuration(name, value)
+	case "near_timeout":
+		q.selection.NearTimeout, err = parseDuration(name, value)
+	case "overdue":
+		q.selection.Overdue, err = parseBool(name, value)
+	case "no_timeout":
+		q.selection.WithoutTimeout, err = parseBool(name, value)
+	case "after":
+		q.after, err = parsePosition(name, value)
+	case "before":
+		q.before, err = parsePosition(name, value)
+	case "format":
+		if value != "json" && value != "html" {
+			err = bad(name, "%q is neither json nor html", value)
+		}
+	case "form":
+	case "untagged":
+		err = q.setUntagged(value)
+	default:
+		err = bad(name, "there is no such parameter; there are environment, project, tag, stuck, near_timeout, overdue, no_timeout, format, after and before")
+	}
+	return err
+}
+
+// setUntagged takes in the form's way to say tag="", since its empty tag means any.
+func (q *query) setUntagged(value string) error {
+	on, err := parseBool("untagged", value)
+	switch {
+	case err != nil:
+		return err
+	case !q.form:
+		return bad("untagged", "is for the page's form; tag= picks the tokens without tags")
+	case on && q.values.Get("tag") != "":
+		return bad("untagged", "a token without tags cannot have the tag %q", q.values.Get("tag"))
+	case on:
+		q.selection.Tag = new(string)
+	}
+	return nil
+}
+
+// canonical returns a link that asks the same as the form did.
+func (q *query) canonical() string {
+	values := url.Values{}
+	for name, v := range q.values {
+		if v[0] != "" && name != "form" && name != "untagged" {
+			values[name] = v
+		}
+	}
+	if q.selection.Tag != nil {
+		values.Set("tag", *q.selection.Tag)
+	}
+	return pageLink(values)
+}
+
+// link returns a link to the page with the same filters and one parameter set
+// instead of what pages through the list.
+func (q *query) link(name, value string) string {
+	values := maps.Clone(q.values)
+	for _, paging := range []string{"after", "before"} {
+		delete(values, paging)
+	}
+	if name != "" {
+		values[name] = []string{value}
+	}
+	return pageLink(values)
+}
+
+// without returns a link to the first page with one filter less.
+func (q *query) without(name string) string {
+	values := maps.Clone(q.values)
+	for _, gone := range []string{name, "after", "before"} {
+		delete(values, gone)
+	}
+	return pageLink(values)
+}
+
+// pageLink is relative, so that it holds behind a proxy that adds a prefix.
+func pageLink(values url.Values) string {
+	link := strings.TrimPrefix(TokensPath, "/")
+	if len(values) > 0 {
+		link += "?" + values.Encode()
+	}
+	return link
+}
+
+func parseDuration(name, value string) (*time.Duration, error) {
+	d, err := model.ParseDuration(value)
+	if err != nil {
+		return nil, bad(name, "%q is not a duration such as 30s, 5m, 1h or 1d", value)
+	}
+	return (*time.Duration)(&d), nil
+}
+
+func parseBool(name, value string) (bool, error) {
+	switch value {
+	case "", "1", "true":
+		return true, nil
+	case "0", "false":
+		return false, nil
+	}
+	return false, bad(name, "%q is none of 1, true, 0 and false", value)
+}
+
+// A position is a place in the order of all tokens: by createdAt, then by id,
+// as each snapshot has them, then by environment. New tokens and tokens that
+// finish do not move it.
+type position struct {
+	created                  int64 // Milliseconds.
+	id, project, environment string
+}
+
+func (p position) compare(o position) int {
+	return cmp.Or(cmp.Compare(p.created, o.created), cmp.Compare(p.id, o.id), cmp.Compare(p.project, o.project), cmp.Compare(p.environment, o.environment))
+}
+
+func (p position) String() string {
+	return strings.Join([]string{strconv.FormatInt(p.created, 10), url.QueryEscape(p.id), url.QueryEscape(p.project), url.QueryEscape(p.environment)}, ",")
+}
+
+func parsePosition(name, value string) (*position, error) {
+	parts := strings.Split(value, ",")
+	if len(parts) != 4 {
+		return nil, bad(name, "%q is not from a link of this page", value)
+	}
+	created, err := strconv.ParseInt(parts[0], 10, 64)
+	for i := 1; i < len(parts) && err == nil; i++ {
+		parts[i], err = url.QueryUnescape(parts[i])
+	}
+	if err != nil {
+		return nil, bad(name, "%q is not from a link of this page", value)
+	}
+	return &position{created, parts[1], parts[2], parts[3]}, nil
+}
