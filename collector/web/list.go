@@ -25,7 +25,7 @@ func place(t *index.Token, e *Environment) position {
 // A listing is one page of the tokens that a query asks for.
 type listing struct {
 	pictures []picture
-	// total counts all that the query asks for; earlier those before the page.
+	// Total counts all that the query asks for; earlier those ahead of the page.
 	total, earlier int
 	entries        []entry
 }
@@ -34,8 +34,8 @@ type listing struct {
 type picture struct {
 	environment *Environment
 	snapshot    *index.Snapshot
-	// complete is set once the WAITING tokens have been listed whole; until then
-	// none is shown. stale is set where the metrics hide the picture for its age.
+	// Complete is set once the WAITING tokens have been listed whole; until then
+	// none is shown. Stale is set where the metrics hide the picture for its age.
 	complete, stale bool
 }
 

@@ -25,13 +25,13 @@ const maxQuery = 16 << 10
 // nothing is guessed: what cannot be read is a *queryError.
 type query struct {
 	values url.Values
-	// environment and project are nil where any will do.
+	// Environment and project are nil where any will do.
 	environment, project *string
 	selection            index.Selection
-	// after and before are the tokens between which and the end, or the start,
-	// the page lies; at most one is set.
+	// After is the last token ahead of the page, before the first one behind it;
+	// at most one is set.
 	after, before *position
-	// form says that the page's own form sent the query: it cannot leave out
+	// Form says that the page's own form sent the query: it cannot leave out
 	// what was left empty.
 	form bool
 }

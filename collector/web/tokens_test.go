@@ -141,8 +141,8 @@ func TestTokensFilters(t *testing.T) {
 	now := noon.Add(time.Minute)
 	type holds func(web.Environment, client.Token) bool
 	var (
-		any_ holds = func(web.Environment, client.Token) bool { return true }
-		tag        = func(tag string) holds {
+		every holds = func(web.Environment, client.Token) bool { return true }
+		tag         = func(tag string) holds {
 			return func(_ web.Environment, c client.Token) bool { return slices.Contains(c.Tags, tag) }
 		}
 		stuck = func(d time.Duration) holds {
@@ -164,7 +164,7 @@ func TestTokensFilters(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]holds{
-		"":                         any_,
+		"":                         every,
 		"environment=prod":         prod,
 		"project=shop":             shop,
 		"project=":                 func(e web.Environment, _ client.Token) bool { return e.Project == "" },
@@ -181,9 +181,9 @@ func TestTokensFilters(t *testing.T) {
 		"overdue":                  overdue,
 		"overdue=1":                overdue,
 		"overdue=true":             overdue,
-		"overdue=0":                any_,
+		"overdue=0":                every,
 		"no_timeout":               lifelong,
-		"no_timeout=false":         any_,
+		"no_timeout=false":         every,
 		"overdue&no_timeout":       and(overdue, lifelong),
 		"stuck=1h&near_timeout=1h": and(stuck(time.Hour), near(time.Hour)),
 		"tag=user:1&overdue":       and(tag("user:1"), overdue),
