@@ -147,6 +147,15 @@ func TestSelect(t *testing.T) {
 			}
 		})
 	}
+	// Labels that are no tags pick nothing where nothing counts under them, even
+	// if there are tags of the same text.
+	x = index.New(index.Options{Tags: index.TagRules{Exclude: regexp.MustCompile(`^(?:|__other__)$`)}})
+	listWaiting(x, noon, tagged("1", at(0, 0), ""), tagged("2", at(0, 0), index.OtherTag))
+	for _, tag := range []string{"", index.OtherTag} {
+		for token := range x.Cut(noon, noon).Select(index.Selection{Tag: &tag}, noon) {
+			t.Errorf("tag %q picks %s", tag, token.ID)
+		}
+	}
 	for range s.Select(index.Selection{}, noon) {
 		break // An iterator that goes on after this panics.
 	}

@@ -333,6 +333,23 @@ func TestTokensPaging(t *testing.T) {
 		t.Errorf("forth and back (-forth +back):\n%s", d)
 	}
 
+	// Any place will do, not only where a page ends.
+	h = handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, tokens...)}})
+	forth = walk(t, h, "/tokens")
+	created := map[string]int64{}
+	for _, c := range tokens {
+		created["prod "+c.ID] = c.CreatedAt.UnixMilli()
+	}
+	for n := 100; n < len(forth); n += 35 {
+		before := fmt.Sprintf("%d,%s,,prod", created[forth[n]], strings.TrimPrefix(forth[n], "prod "))
+		a := getJSON(t, h, "/tokens?before="+url.QueryEscape(before))
+		if d := cmp.Diff(forth[n-100:n], a.ids()); d != "" || a.Offset != n-100 {
+			t.Errorf("ahead of token %d: offset %d (-want +got):\n%s", n, a.Offset, d)
+		}
+	}
+	h = all(tokens)
+	forth = walk(t, h, "/tokens")
+
 	// Half of the first page finishes, the last token of it included; another
 	// token is created.
 	first := getJSON(t, h, "/tokens")
@@ -605,7 +622,7 @@ func TestTokensPage(t *testing.T) {
 		"due this instant":        {one(at(-time.Minute, time.Second)), time.Second, "", []string{"0 s"}, []string{"overdue by"}},
 		"a clock apart":           {one(at(time.Minute, 0)), 0, "", []string{"0 s"}, []string{"-"}},
 		"nothing waits":           {source{snapshot: list(index.Options{})}, 0, "", []string{"No token is waiting."}, []string{"matches", "Next"}},
-		"nothing matches":         {many, 0, "?stuck=1d", []string{"No waiting token matches.", "created more than 1d ago"}, []string{"Next"}},
+		"nothing matches":         {many, 0, "?stuck=1d", []string{"No waiting token matches.", "older than 1d"}, []string{"Next"}},
 		"first page":              {many, 0, "", []string{"1–100 of 250 tokens, oldest first", "Next"}, []string{"Previous", "First page"}},
 		"behind the end":          {many, 0, "?after=99999999999999,,,", []string{"Nothing comes after this place", "First page"}, []string{"No waiting token", "Next"}},
 		"not known yet":           {source{}, 0, "", []string{"The WAITING tokens of shop/prod are not known yet"}, []string{"No token is waiting", "matches"}},
@@ -635,8 +652,10 @@ func TestTokensPage(t *testing.T) {
 	if prod, dev := a.Environments[0], a.Environments[1]; a.Complete || !prod.Complete || !prod.Stale || !prod.AsOf.Equal(noon) || dev.Complete || dev.Stale || dev.AsOf != nil {
 		t.Errorf("%+v", a.Environments)
 	}
-	if a := getJSON(t, handler(time.Time{}, web.Environment{Name: "prod", Source: many}), "/tokens"); !a.Complete {
-		t.Error("the picture is not complete")
+	for after, want := range map[time.Duration]bool{10 * time.Minute: true, 11 * time.Minute: false} {
+		if a := getJSON(t, handler(noon.Add(after), web.Environment{Name: "prod", Source: many}), "/tokens"); a.Complete != want {
+			t.Errorf("complete after %s: %t", after, a.Complete)
+		}
 	}
 }
 
@@ -660,9 +679,9 @@ func TestTokensLinks(t *testing.T) {
 		without[strings.TrimSpace(li.find("bdi", "", "")[0].text())] = li.find("a", "", "")[0].attr("href")
 	}
 	if d := cmp.Diff(map[string]string{
-		"environment prod":         "tokens?stuck=1m&tag=team%3Apayments",
-		"tag team:payments":        "tokens?environment=prod&stuck=1m",
-		"created more than 1m ago": "tokens?environment=prod&tag=team%3Apayments",
+		"environment prod":  "tokens?stuck=1m&tag=team%3Apayments",
+		"tag team:payments": "tokens?environment=prod&stuck=1m",
+		"older than 1m":     "tokens?environment=prod&tag=team%3Apayments",
 	}, without); d != "" {
 		t.Errorf("filters to remove (-want +got):\n%s", d)
 	}
@@ -705,7 +724,14 @@ func TestTokensBusy(t *testing.T) {
 	for range atOnce {
 		<-slow.asked
 	}
-	w := get(t, h, "/tokens?format=json")
+	busy := make(chan *httptest.ResponseRecorder, 1)
+	go func() { busy <- get(t, h, "/tokens?format=json") }()
+	var w *httptest.ResponseRecorder
+	select {
+	case w = <-busy:
+	case <-slow.asked:
+		t.Fatal("one more is let in")
+	}
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || !strings.Contains(w.Body.String(), `{"error":"too many`) {
 		t.Errorf("one more: %d %s", w.Code, w.Body)
 	}

@@ -140,7 +140,7 @@ func activeFilters(q *query) []activeFilter {
 		add("tag", "tag "+visible(*tag))
 	}
 	if q.selection.Stuck != nil {
-		add("stuck", "created more than "+q.values.Get("stuck")+" ago")
+		add("stuck", "older than "+q.values.Get("stuck"))
 	}
 	if q.selection.NearTimeout != nil {
 		add("near_timeout", "timeout within "+q.values.Get("near_timeout"))
