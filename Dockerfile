@@ -1,14 +1,17 @@
-# syntax=docker/dockerfile:1
-FROM golang:1.26 AS build
-ARG VERSION=unknown
-ARG REVISION=unknown
-ARG BRANCH=unknown
-ARG BUILD_DATE=unknown
+# Built on the builder's own platform; Go compiles for the image's.
+ARG GO_IMAGE=docker.io/library/golang:1.26
+FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
-COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w \
+# Only what is compiled: a key in deploy/compose/.env is in no layer.
+COPY *.go ./
+COPY client client
+COPY collector collector
+COPY deploy/prometheus deploy/prometheus
+ARG TARGETOS TARGETARCH
+ARG VERSION=unknown REVISION=unknown BRANCH=unknown BUILD_DATE=unknown
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -ldflags "-s -w \
     -X github.com/prometheus/common/version.Version=${VERSION} \
     -X github.com/prometheus/common/version.Revision=${REVISION} \
     -X github.com/prometheus/common/version.Branch=${BRANCH} \
@@ -16,9 +19,19 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w \
     -o /waitpoint_exporter .
 
 # Nothing but the binary and the certificates: no shell, nothing to write to.
+# So there is no HEALTHCHECK either; ask /-/healthy from outside.
 FROM scratch
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+ARG VERSION=unknown REVISION=unknown BUILD_DATE=unknown
+LABEL org.opencontainers.image.title="waitpoint_exporter" \
+      org.opencontainers.image.description="Prometheus exporter for Trigger.dev waitpoint tokens" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${BUILD_DATE}"
+COPY LICENSE /LICENSE
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /waitpoint_exporter /waitpoint_exporter
+# A number, so that Kubernetes can tell that it is not root.
 USER 65534:65534
 EXPOSE 10210
 ENTRYPOINT ["/waitpoint_exporter"]

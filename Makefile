@@ -4,7 +4,7 @@ BRANCH   ?= $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
 PKG      := github.com/prometheus/common/version
 LDFLAGS  := -s -w -X $(PKG).Version=$(VERSION) -X $(PKG).Revision=$(REVISION) -X $(PKG).Branch=$(BRANCH)
 
-.PHONY: build test lint demo ci
+.PHONY: build test lint demo ci bench rules
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o waitpoint_exporter .
@@ -20,3 +20,16 @@ demo:
 
 ci:
 	.ci/run
+
+bench:
+	go run ./collector/bench
+	go test -run '^$$' -bench . -benchmem ./client ./collector/...
+
+# The rules as the Prometheus operator wants them.
+rules:
+	{ echo '# Made by make rules from deploy/prometheus.'; \
+	  echo 'apiVersion: monitoring.coreos.com/v1'; echo 'kind: PrometheusRule'; \
+	  echo 'metadata:'; echo '  name: waitpoint-exporter'; echo 'spec:'; echo '  groups:'; \
+	  sed -n '/^groups:/,$$p' deploy/prometheus/recording.yml | sed '1d; s/^/  /'; \
+	  sed -n '/^groups:/,$$p' deploy/prometheus/alerts.yml | sed '1d; s/^/  /'; \
+	} > deploy/kubernetes/base/prometheusrule.yaml

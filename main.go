@@ -9,24 +9,29 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	"waitpoint_exporter/client"
 	"waitpoint_exporter/client/simulator"
-	"waitpoint_exporter/collector"
 	"waitpoint_exporter/collector/config"
-	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/collector/manager"
 	"waitpoint_exporter/collector/web"
+	runbook "waitpoint_exporter/deploy/prometheus"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
@@ -49,7 +54,14 @@ const (
 	demoInterval = "5s"
 )
 
+// gcPercent trades a little CPU for memory, as Prometheus itself does: a picture
+// lives long, and each refresh leaves little behind. GOGC overrides it.
+const gcPercent = 75
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the default action is back: a second ends the
 	// process at once.
@@ -68,29 +80,32 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	app.HelpFlag.Short('h')
 	ended := false // By --help or --version.
 	app.Terminate(func(int) { ended = true })
-
-	flags := config.Flags{SecretKey: getenv("TRIGGER_SECRET_KEY")}
 	str := func(name, help, value string) *kingpin.FlagClause { return app.Flag(name, help).Default(value) }
+
+	own := environmentFlags{app: app, values: map[string]*[]string{}, given: map[string]*bool{}}
 	demo := app.Flag("demo", "Serve a simulated environment instead of a real one.").Bool()
-	str("trigger.api-url", "URL of the Trigger.dev API ($TRIGGER_API_URL).", "https://api.trigger.dev").Envar("TRIGGER_API_URL").StringVar(&flags.APIURL)
-	str("trigger.secret-key-file", "File with the secret key, read again when it changes. Without it the key is taken from $TRIGGER_SECRET_KEY.", "").StringVar(&flags.SecretKeyFile)
-	str("trigger.preview-branch", "Branch of a preview environment ($TRIGGER_PREVIEW_BRANCH).", "").Envar("TRIGGER_PREVIEW_BRANCH").StringVar(&flags.PreviewBranch)
-	str("trigger.environment", "Value of the label environment. By default it follows from the key's prefix.", "").StringVar(&flags.Environment)
-	str("trigger.project", "Value of the label project. By default there is no such label.", "").StringVar(&flags.Project)
-	str("tokens.period", "Count only finished tokens that were created within this time, such as 30d. By default all count.", "").StringVar(&flags.Period)
-	app.Flag("tokens.waiting-within-period", "Count only WAITING tokens that were created within the period, too.").BoolVar(&flags.WaitingWithinPeriod)
-	app.Flag("tokens.near-timeout", "Count the WAITING tokens that time out within this time. Repeatable.").Default("5m", "1h").StringsVar(&flags.NearTimeout)
-	app.Flag("tokens.stuck-after", "Count the WAITING tokens that were created longer ago than this. Repeatable.").Default("1h", "1d").StringsVar(&flags.StuckAfter)
-	str("tags.include", "Regular expression of the tags to count by. By default all.", "").StringVar(&flags.TagsInclude)
-	str("tags.exclude", "Regular expression of the tags not to count by. By default none.", "").StringVar(&flags.TagsExclude)
-	app.Flag("tags.rewrite", "REGEX=REPLACEMENT for tags, such as (user|org):.*=$1:*. Repeatable; the first that matches counts.").StringsVar(&flags.TagsRewrite)
-	str("tags.limit", "Number of tags that have series of their own, 0 for no limit.", "100").StringVar(&flags.TagsLimit)
-	interval := app.Flag("refresh.interval", "Time between background refreshes. 1m, in the demo 5s.").String()
-	str("refresh.timeout", "Timeout of one request.", "30s").StringVar(&flags.RefreshTimeout)
-	str("refresh.max-staleness", "Age past which a picture is not served any more, but never under three intervals.", "10m").StringVar(&flags.RefreshMaxStaleness)
-	str("refresh.verify-interval", "Time within which every token of the window is listed again.", "1d").StringVar(&flags.RefreshVerifyInterval)
-	str("api.concurrency", "Requests at once while the history is loaded.", "4").StringVar(&flags.Concurrency)
-	str("api.reserve", "Share of the environment's rate limit that is always left to its other users.", "0.5").StringVar(&flags.Reserve)
+	configFile := app.Flag("config.file", "File that describes the environments, in place of the flags of a single one.").String()
+	check := app.Flag("config.check", "Check the configuration and exit.").Bool()
+	own.flag("trigger.api-url", "URL of the Trigger.dev API.").Envar("TRIGGER_API_URL")
+	own.flag("trigger.secret-key-file", "File with the secret key, read again when it changes. Without it the key is taken from $TRIGGER_SECRET_KEY.")
+	own.flag("trigger.preview-branch", "Branch of a preview environment.").Envar("TRIGGER_PREVIEW_BRANCH")
+	own.flag("trigger.environment", "Value of the label environment. By default it follows from the key's prefix.")
+	own.flag("trigger.project", "Value of the label project. By default there is no such label.")
+	own.flag("tokens.period", "Count only finished tokens that were created within this time, such as 30d. By default all count.")
+	waitingWithinPeriod := own.boolean("tokens.waiting-within-period", "Count only WAITING tokens that were created within the period, too.")
+	own.flag("tokens.near-timeout", "Count the WAITING tokens that time out within this time. Repeatable.")
+	own.flag("tokens.stuck-after", "Count the WAITING tokens that were created longer ago than this. Repeatable.")
+	own.flag("tags.include", "Regular expression of the tags to count by. By default all.")
+	own.flag("tags.exclude", "Regular expression of the tags not to count by. By default none.")
+	own.flag("tags.rewrite", "REGEX=REPLACEMENT for tags, such as (user|org):.*=$1:*. Repeatable; the first that matches counts.")
+	own.flag("tags.limit", "Number of tags that have series of their own, 0 for no limit.")
+	own.flag("refresh.interval", "Time between background refreshes; 5s in the demo.")
+	own.flag("refresh.timeout", "Timeout of one request.")
+	own.flag("refresh.max-staleness", "Age past which a picture is not served any more, but never under three intervals.")
+	own.flag("refresh.verify-interval", "Time within which every token of the window is listed again.")
+	own.flag("api.concurrency", "Requests at once while the history is loaded.")
+	own.flag("api.reserve", "Share of the environment's rate limit that is always left to its other users.")
+	lifecycle := app.Flag("web.enable-lifecycle", "Reload the configuration on POST /-/reload.").Bool()
 	path := str("web.telemetry-path", "Path of the metrics.", "/metrics").String()
 	logLevel := str("log.level", "Lowest level that is logged: debug, info, warn or error.", "info").String()
 	logFormat := str("log.format", "Format of the log: logfmt or json.", "logfmt").String()
@@ -105,43 +120,181 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(*path, "/") || strings.ContainsAny(*path, "{}? ") || slices.Contains([]string{web.HealthyPath, web.ReadyPath, web.TokensPath}, *path) {
+	if !strings.HasPrefix(*path, "/") || strings.ContainsAny(*path, "{}? ") || slices.Contains([]string{web.HealthyPath, web.ReadyPath, web.ReloadPath, web.TokensPath, web.RunbookPath}, *path) {
 		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has", *path)
 	}
 	if err := toolkit.Validate(*webFlags.WebConfigFile); err != nil {
 		return fmt.Errorf("--web.config.file: %w", err)
 	}
-	flags.RefreshInterval = "1m"
+	if err := own.check(*demo, *configFile); err != nil {
+		return err
+	}
 	var transport http.RoundTripper
+	secretKey := getenv("TRIGGER_SECRET_KEY")
+	flags := own.read(*waitingWithinPeriod)
 	if *demo {
-		flags.RefreshInterval, flags.SecretKey, flags.SecretKeyFile = demoInterval, demoKey, ""
+		secretKey = demoKey
 		transport = simulator.Transport(demoService())
+		if !*own.given["refresh.interval"] {
+			flags["refresh.interval"] = []string{demoInterval}
+		}
 	}
-	if *interval != "" {
-		flags.RefreshInterval = *interval
+	read := func() ([]config.Environment, error) {
+		if *configFile != "" {
+			return config.ReadFile(*configFile, getenv)
+		}
+		env, err := flags.Read(secretKey)
+		return []config.Environment{env}, err
 	}
-	env, err := flags.Read()
-	if err != nil {
-		return err
-	}
-	environment, registry, err := newEnvironment(env, transport, logger)
-	if err != nil {
-		return err
+	if *check {
+		environments, err := read()
+		if err == nil {
+			_, err = fmt.Fprintf(stdout, "The configuration is good: %d environments.\n", len(environments))
+		}
+		return configError(*configFile, err)
 	}
 
-	own := newRegistry()
-	gatherers := prometheus.Gatherers{own, registry}
-	handler := web.New(web.Options{
-		Environments: []web.Environment{{Name: env.Name, Project: env.Project, Source: environment}},
-		MetricsPath:  *path,
-		Metrics: promhttp.HandlerFor(gatherers, promhttp.HandlerOpts{
-			EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
-		}),
-		Version:      version.Info(),
-		MaxStaleness: env.Refresh.Staleness(),
+	registry := newRegistry()
+	environments := manager.New(ctx, manager.Options{
+		Registry: registry, Logger: logger, UserAgent: program + "/" + version.Version, Transport: transport,
 	})
-	level.Info(logger).Log("msg", "starting", "version", version.Info(), "environment", env.Name, "demo", *demo)
-	return serve(ctx, handler, webFlags, environment, logger, slogger)
+	reload := newReloader(registry, logger, read, environments)
+	if err := reload.load(); err != nil { //nolint:contextcheck // The manager has ctx for its environments.
+		return configError(*configFile, err)
+	}
+	defer environments.Stop()
+	// Compressing a scrape of many environments costs more than gathering it, so
+	// it is done by the faster of the two libraries, at the level made for speed.
+	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
+	if err != nil {
+		return err
+	}
+	options := web.Options{
+		Environments: environments.Environments, MetricsPath: *path,
+		Metrics: compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
+			EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, DisableCompression: true,
+			ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
+		})),
+		Version: version.Info(), Runbook: runbook.Markdown,
+	}
+	if *lifecycle {
+		options.Reload = reload.reload
+	}
+	level.Info(logger).Log("msg", "starting", "version", version.Info(), "environments", len(environments.Environments()), "demo", *demo)
+	return serve(ctx, web.New(options), webFlags, reload, logger, slogger)
+}
+
+func configError(file string, err error) error {
+	if err != nil && file != "" {
+		return fmt.Errorf("--config.file: %w", err)
+	}
+	return err
+}
+
+// environmentFlags are those that describe a single environment.
+type environmentFlags struct {
+	app    *kingpin.Application
+	values map[string]*[]string
+	given  map[string]*bool
+}
+
+// flag declares a flag; its default is that of the configuration file's field.
+func (f environmentFlags) flag(name, help string) *kingpin.FlagClause {
+	clause := f.app.Flag(name, help).Default(config.FlagDefault(name)...)
+	f.given[name] = new(bool)
+	f.values[name] = clause.IsSetByUser(f.given[name]).Strings()
+	return clause
+}
+
+func (f environmentFlags) boolean(name, help string) *bool {
+	f.given[name] = new(bool)
+	return f.app.Flag(name, help).IsSetByUser(f.given[name]).Bool()
+}
+
+// check refuses what contradicts a configuration file or the demo.
+func (f environmentFlags) check(demo bool, file string) error {
+	if file == "" {
+		return nil
+	}
+	if demo {
+		return errors.New("--demo: not together with --config.file; the demo has an environment of its own")
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.given)) {
+		if *f.given[name] {
+			return fmt.Errorf("--%s: not together with --config.file; set it there, for an environment or in defaults", name)
+		}
+	}
+	return nil
+}
+
+func (f environmentFlags) read(waitingWithinPeriod bool) config.Flags {
+	flags := config.Flags{"tokens.waiting-within-period": {strconv.FormatBool(waitingWithinPeriod)}}
+	for name, values := range f.values {
+		flags[name] = *values
+	}
+	return flags
+}
+
+// reloader reads the configuration and changes over to it, one at a time.
+type reloader struct {
+	logger    log.Logger
+	read      func() ([]config.Environment, error)
+	manager   *manager.Manager
+	succeeded prometheus.Gauge
+	at        prometheus.Gauge
+
+	mu sync.Mutex
+}
+
+func newReloader(registry prometheus.Registerer, logger log.Logger, read func() ([]config.Environment, error), m *manager.Manager) *reloader {
+	factory := promauto.With(registry)
+	return &reloader{
+		logger: logger, read: read, manager: m,
+		succeeded: factory.NewGauge(prometheus.GaugeOpts{
+			Name: program + "_config_last_reload_successful", Help: "Whether the last attempt to load the configuration succeeded.",
+		}),
+		at: factory.NewGauge(prometheus.GaugeOpts{
+			Name: program + "_config_last_reload_success_timestamp_seconds", Help: "When the configuration was last loaded, in Unix seconds.",
+		}),
+	}
+}
+
+func (r *reloader) load() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	environments, err := r.read()
+	if err == nil {
+		err = r.manager.Apply(environments)
+	}
+	if err != nil {
+		r.succeeded.Set(0)
+		return err
+	}
+	r.succeeded.Set(1)
+	r.at.SetToCurrentTime()
+	return nil
+}
+
+// reload loads the configuration and says so in the log.
+func (r *reloader) reload() error {
+	if err := r.load(); err != nil {
+		level.Error(r.logger).Log("msg", "the configuration is not loaded, the last one stays", "err", err)
+		return err
+	}
+	level.Info(r.logger).Log("msg", "the configuration is loaded", "environments", len(r.manager.Environments()))
+	return nil
+}
+
+// onSignal reloads at each SIGHUP until ctx ends.
+func (r *reloader) onSignal(ctx context.Context, hangups <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			_ = r.reload() //nolint:contextcheck // An error has been logged; environments outlive the signal.
+		}
+	}
 }
 
 // newLoggers returns the logger and, for the parts that want one, a
@@ -170,31 +323,6 @@ func newLoggers(w io.Writer, lowest, format string) (log.Logger, *slog.Logger, e
 	return level.NewFilter(out, level.Allow(value)), slogger, nil
 }
 
-// newEnvironment wires what one environment needs. Its metrics have a registry
-// of their own, since only some environments have the label project.
-func newEnvironment(env config.Environment, transport http.RoundTripper, logger log.Logger) (*refresh.Environment, *prometheus.Registry, error) {
-	registry := prometheus.NewRegistry()
-	metrics := refresh.NewMetrics(prometheus.WrapRegistererWith(collector.Labels(env.Name, env.Project), registry))
-	api, err := client.New(client.Options{
-		APIURL: env.APIURL, Key: env.Key.Get, PreviewBranch: env.PreviewBranch, Transport: transport,
-		Timeout: env.Refresh.Timeout, Limiter: refresh.NewLimiter(env.API.Reserve, time.Now), Observe: metrics.Attempt,
-		UserAgent: program + "/" + version.Version,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("--trigger.api-url: %w", err)
-	}
-	environment := refresh.New(api, refresh.Options{
-		Interval: env.Refresh.Interval, MaxStaleness: env.Refresh.Staleness(), VerifyInterval: env.Refresh.VerifyInterval,
-		Concurrency: env.API.Concurrency, Period: env.Tokens.Period, WaitingWithinPeriod: env.Tokens.WaitingWithinPeriod,
-		Tags: env.Tags, Metrics: metrics, Logger: log.With(logger, "environment", env.Name),
-	})
-	registry.MustRegister(collector.New(environment, collector.Options{
-		Environment: env.Name, Project: env.Project, NearTimeout: env.Tokens.NearTimeout, StuckAfter: env.Tokens.StuckAfter,
-		Period: env.Tokens.Period, MaxStaleness: env.Refresh.Staleness(),
-	}))
-	return environment, registry, nil
-}
-
 // newRegistry returns the registry of what every exporter has.
 func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
@@ -202,25 +330,24 @@ func newRegistry() *prometheus.Registry {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector(program),
 	)
-	factory := promauto.With(registry)
-	factory.NewGauge(prometheus.GaugeOpts{
-		Name: program + "_config_last_reload_successful", Help: "Whether the last attempt to load the configuration succeeded.",
-	}).Set(1)
-	factory.NewGauge(prometheus.GaugeOpts{
-		Name: program + "_config_last_reload_success_timestamp_seconds", Help: "When the configuration was last loaded, in Unix seconds.",
-	}).SetToCurrentTime()
 	return registry
 }
 
-// serve runs the refreshes and the server until ctx ends; then it lets requests
+// serve serves, and reloads at each SIGHUP, until ctx ends; then it lets requests
 // under way end before it returns.
-func serve(ctx context.Context, handler http.Handler, webFlags *toolkit.FlagConfig, environment *refresh.Environment, logger log.Logger, slogger *slog.Logger) error {
+func serve(ctx context.Context, handler http.Handler, webFlags *toolkit.FlagConfig, reload *reloader, logger log.Logger, slogger *slog.Logger) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelDebug),
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return environment.Run(groupCtx) })
+	group.Go(func() error {
+		reload.onSignal(groupCtx, hangups)
+		return nil
+	})
 	group.Go(func() error {
 		if err := toolkit.ListenAndServe(server, webFlags, slogger); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("--web.listen-address: %w", err)

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,6 +58,11 @@ func TestBadInput(t *testing.T) {
 		{"URL that is none", goodKey, []string{"--trigger.api-url=http://a b"}, `--trigger.api-url: API URL "http://a b": not a URL: want http:// or https:// with a host`},
 		{"period", goodKey, []string{"--tokens.period=1 month"}, `--tokens.period: "1 month" is not a duration such as 30s, 5m, 1h or 1d`},
 		{"period of 0", goodKey, []string{"--tokens.period=0"}, `--tokens.period: "0" must be more than 0`},
+		{"given twice", goodKey, []string{"--tags.limit=1", "--tags.limit=2"}, "--tags.limit: given 2 times; want it once"},
+		{"file and flag", "", []string{"--config.file=" + missing, "--tags.limit=2"}, "--tags.limit: not together with --config.file; set it there, for an environment or in defaults"},
+		{"file and demo", "", []string{"--config.file=" + missing, "--demo"}, "--demo: not together with --config.file; the demo has an environment of its own"},
+		{"no file", "", []string{"--config.file=" + missing}, "--config.file: open " + missing + ": no such file or directory"},
+		{"no file to check", "", []string{"--config.check", "--config.file=" + missing}, "--config.file: open " + missing + ": no such file or directory"},
 		{"within no period", goodKey, []string{"--tokens.waiting-within-period"}, "--tokens.waiting-within-period: needs --tokens.period"},
 		{"near timeout", goodKey, []string{"--tokens.near-timeout=-5m"}, `--tokens.near-timeout: "-5m" is not a duration such as 30s, 5m, 1h or 1d`},
 		{"stuck after", goodKey, []string{"--tokens.stuck-after=soon"}, `--tokens.stuck-after: "soon" is not a duration such as 30s, 5m, 1h or 1d`},
@@ -260,5 +267,137 @@ func TestSecrets(t *testing.T) {
 		if i := strings.Index(pages.String()+logs.String(), secret); i >= 0 {
 			t.Errorf("%q leaves the process: %.200q", secret, (pages.String() + logs.String())[max(0, i-100):])
 		}
+	}
+}
+
+// logBuffer is written by the program while a test reads it.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// TestReload runs the program with a file of three environments, one of them
+// with a key that was revoked, and reloads it by SIGHUP and by POST.
+func TestReload(t *testing.T) {
+	service := simulator.New(simulator.Options{Seed: 1})
+	for i, name := range []string{"dev", "prod"} {
+		service.Environment(simulator.EnvironmentOptions{Key: "tr_" + name + "_0123456789"}).Populate(
+			simulator.Population{Seed: 1, Tokens: 300, Waiting: 10 * (i + 1)})
+	}
+	api := httptest.NewServer(service)
+	defer api.Close()
+	path := filepath.Join(t.TempDir(), "config.yml")
+	put := func(text string) {
+		if err := os.WriteFile(path, []byte("defaults: {api_url: \""+api.URL+"\", refresh: {interval: 1s}}\nenvironments:\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const dev, prod, revoked = "  - {name: dev, secret_key: tr_dev_0123456789}\n",
+		"  - {name: prod, project: shop, secret_key: tr_prod_0123456789}\n",
+		"  - {name: staging, secret_key: tr_stg_revoked}\n"
+	put(dev + prod + revoked)
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"--config.check", "--config.file=" + path}, os.Getenv, &out, io.Discard); err != nil || out.String() != "The configuration is good: 3 environments.\n" {
+		t.Errorf("--config.check: %q, %v", out.String(), err)
+	}
+
+	l := listen(t)
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var logs logBuffer
+	done := make(chan error)
+	go func() {
+		done <- run(ctx, []string{"--config.file=" + path, "--web.enable-lifecycle", "--web.listen-address=" + address}, os.Getenv, io.Discard, &logs)
+	}()
+	client := &http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	ask := func(method, path string) (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer func() { _ = answer.Body.Close() }()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(body)
+	}
+	await := func(path string, wants ...string) {
+		t.Helper()
+		var body string
+		for range 200 {
+			_, body = ask(http.MethodGet, path)
+			missing := false
+			for _, want := range wants {
+				missing = missing || !strings.Contains(body, want)
+			}
+			if !missing {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Fatalf("%s never has %q:\n%s", path, wants, body)
+	}
+
+	await("/metrics",
+		`triggerdev_waitpoint_tokens{environment="dev",status="WAITING"} 10`,
+		`triggerdev_waitpoint_tokens{environment="prod",project="shop",status="WAITING"} 20`,
+		`triggerdev_waitpoint_up{environment="staging"} 0`, `triggerdev_waitpoint_up{environment="dev"} 1`,
+		`triggerdev_waitpoint_refresh_errors_total{environment="staging",reason="auth"} `,
+		"waitpoint_exporter_config_last_reload_successful 1")
+	if code, body := ask(http.MethodGet, "/-/ready"); code != 503 || body != "WAITING tokens are not known yet: staging\n" {
+		t.Errorf("/-/ready: %d %q", code, body)
+	}
+	await("/", ">shop/prod<", ">staging<", ">failing<", ">up<")
+
+	put(dev + "  - {name: prod}\n")
+	want := path + ":4: secret_key_file: missing"
+	if code, body := ask(http.MethodPost, "/-/reload"); code != 500 || !strings.Contains(body, want) {
+		t.Errorf("a broken file: %d %q, want %q", code, body, want)
+	}
+	if !strings.Contains(logs.String(), want) {
+		t.Errorf("the log does not say %q", want)
+	}
+	await("/metrics", "waitpoint_exporter_config_last_reload_successful 0", `triggerdev_waitpoint_up{environment="dev"} 1`, `environment="prod"`)
+
+	put(dev + prod)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	await("/metrics", "waitpoint_exporter_config_last_reload_successful 1")
+	await("/-/ready", "waitpoint_exporter is ready.")
+	if _, body := ask(http.MethodGet, "/metrics"); strings.Contains(body, "staging") {
+		t.Error("the removed environment still has series")
+	}
+	put(prod)
+	if code, body := ask(http.MethodPost, "/-/reload"); code != 200 {
+		t.Errorf("a good file: %d %q", code, body)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(logs.String(), "_0123456789") || strings.Contains(logs.String(), "tr_stg_revoked") {
+		t.Error("a key is in the log")
 	}
 }

@@ -9,12 +9,14 @@ package collector
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/model"
 )
 
@@ -47,6 +49,7 @@ type Collector struct {
 	near, stuck []threshold
 	opts        Options
 	now         func() time.Time
+	plan        atomic.Pointer[plan]
 }
 
 type threshold struct {
@@ -110,44 +113,89 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if !s.Waiting || now.Sub(s.At) > c.opts.MaxStaleness {
 		return
 	}
-	statuses := s.Statuses
-	if !s.Loaded {
-		statuses = statuses[:1] // WAITING alone is known.
-	} else {
+	if s.Loaded {
 		ch <- prometheus.MustNewConstMetric(c.descs.created, prometheus.CounterValue, float64(s.Created))
 	}
-	c.collectTotal(gauge, s, statuses, now)
-	for _, t := range s.Tags {
-		for i, status := range statuses {
-			gauge(c.descs.tagged, float64(t.Count(i, now)), t.Tag, string(status))
-		}
-		for _, th := range c.near {
-			gauge(c.descs.taggedNearTimeout, float64(t.NearTimeout(th.value, now)), t.Tag, th.label)
-		}
-		for _, th := range c.stuck {
-			gauge(c.descs.taggedStuck, float64(t.Stuck(th.value, now)), t.Tag, th.label)
-		}
+	plan := c.plan.Load()
+	if plan == nil || plan.snapshot != s {
+		plan = c.newPlan(s)
+		c.plan.Store(plan)
 	}
-}
-
-func (c *Collector) collectTotal(gauge func(*prometheus.Desc, float64, ...string), s *index.Snapshot, statuses []client.Status, now time.Time) {
-	for i, status := range statuses {
-		gauge(c.descs.tokens, float64(s.Total.Count(i, now)), string(status))
+	for i := range plan.series {
+		ch <- sample{&plan.series[i], plan.series[i].value(now)}
 	}
-	for _, th := range c.near {
-		gauge(c.descs.nearTimeout, float64(s.Total.NearTimeout(th.value, now)), th.label)
-	}
-	for _, th := range c.stuck {
-		gauge(c.descs.stuck, float64(s.Total.Stuck(th.value, now)), th.label)
-	}
-	gauge(c.descs.overdue, float64(s.Total.Overdue(now)))
-	gauge(c.descs.withoutTimeout, float64(s.Total.WithoutTimeout(now)))
 	if t, ok := s.Total.Oldest(now); ok {
 		gauge(c.descs.oldest, seconds(t))
 	}
 	if t, ok := s.Total.NextTimeout(now); ok {
 		gauge(c.descs.nextTimeout, seconds(t))
 	}
+}
+
+// A plan has the series of one snapshot, which serves many scrapes: their labels
+// are put together once.
+type plan struct {
+	snapshot *index.Snapshot
+	series   []series
+}
+
+type series struct {
+	desc   *prometheus.Desc
+	labels []*dto.LabelPair
+	value  func(now time.Time) float64
+}
+
+// A sample is a series at one scrape, as a prometheus.Metric.
+type sample struct {
+	*series
+
+	at float64
+}
+
+// Desc implements prometheus.Metric.
+func (s sample) Desc() *prometheus.Desc { return s.desc }
+
+// Write implements prometheus.Metric.
+func (s sample) Write(out *dto.Metric) error {
+	out.Label, out.Gauge = s.labels, &dto.Gauge{Value: &s.at}
+	return nil
+}
+
+func (c *Collector) newPlan(s *index.Snapshot) *plan {
+	p := &plan{snapshot: s}
+	statuses := s.Statuses
+	if !s.Loaded {
+		statuses = statuses[:1] // WAITING alone is known.
+	}
+	d := c.descs
+	c.addGroup(p, s.Total, statuses, d.tokens, d.nearTimeout, d.stuck)
+	p.add(d.overdue, func(now time.Time) int { return s.Total.Overdue(now) })
+	p.add(d.withoutTimeout, func(now time.Time) int { return s.Total.WithoutTimeout(now) })
+	for _, t := range s.Tags {
+		c.addGroup(p, t.Group, statuses, d.tagged, d.taggedNearTimeout, d.taggedStuck, t.Tag)
+	}
+	return p
+}
+
+// addGroup adds the series of a group, with the tag if it has one.
+func (c *Collector) addGroup(p *plan, g *index.Group, statuses []client.Status, tokens, near, stuck *prometheus.Desc, tag ...string) {
+	label := func(value string) []string { return append(slices.Clone(tag), value) }
+	for i, status := range statuses {
+		p.add(tokens, func(now time.Time) int { return g.Count(i, now) }, label(string(status))...)
+	}
+	for _, th := range c.near {
+		p.add(near, func(now time.Time) int { return g.NearTimeout(th.value, now) }, label(th.label)...)
+	}
+	for _, th := range c.stuck {
+		p.add(stuck, func(now time.Time) int { return g.Stuck(th.value, now) }, label(th.label)...)
+	}
+}
+
+func (p *plan) add(desc *prometheus.Desc, count func(time.Time) int, labels ...string) {
+	p.series = append(p.series, series{
+		desc: desc, labels: prometheus.MakeLabelPairs(desc, labels),
+		value: func(now time.Time) float64 { return float64(count(now)) },
+	})
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

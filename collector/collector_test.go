@@ -250,3 +250,48 @@ func TestAbsence(t *testing.T) {
 		})
 	}
 }
+
+// TestNewPicture holds that a Collector shows the newest picture at each scrape,
+// with the tags that it has.
+func TestNewPicture(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	x := index.New(index.Options{Horizon: maxStaleness})
+	list := func(tokens ...client.Token) *index.Snapshot {
+		l := x.Begin(index.ScopeWaiting, now, time.Time{})
+		l.Add(tokens, now)
+		l.Close()
+		x.Loaded(now)
+		return x.Cut(now, now)
+	}
+	waits := func(id, tag string) client.Token {
+		return client.Token{ID: id, Status: client.StatusWaiting, Tags: []string{tag}, CreatedAt: now}
+	}
+	s := &source{list(waits("a", "first"))}
+	c := collector.New(s, collector.Options{Environment: "prod", MaxStaleness: maxStaleness, Now: func() time.Time { return now }})
+	for _, want := range []int{1, 2} {
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(c)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		total, tags := 0.0, 0
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				for _, l := range m.GetLabel() {
+					if l.GetName() == "status" && l.GetValue() == "WAITING" {
+						if f.GetName() == "triggerdev_waitpoint_tokens" {
+							total = m.GetGauge().GetValue()
+						} else {
+							tags++
+						}
+					}
+				}
+			}
+		}
+		if total != float64(want) || tags != want {
+			t.Errorf("%v tokens WAITING under %d tags, want %d", total, tags, want)
+		}
+		s.snapshot = list(waits("a", "first"), waits("b", "second"))
+	}
+}

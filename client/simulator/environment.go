@@ -1,13 +1,14 @@
 package simulator
 
 import (
-	"cmp"
 	"fmt"
 	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidwall/btree"
 )
 
 // Environment is one environment's tokens and rate limit. Its methods are safe
@@ -20,9 +21,8 @@ type Environment struct {
 	refilled       time.Time
 	count, refused int
 
-	rows    []*row // In descending order of internal id.
-	waiting []*row // Those that may wait, in the same order.
-	byID    map[string]*row
+	rows    btree.Map[string, *row] // By internal id.
+	waiting btree.Map[string, *row] // Those that may wait: finished ones go when a listing meets them.
 	serial  uint64
 	live    *live
 }
@@ -63,8 +63,6 @@ func (r *row) statusAt(then time.Time) string {
 	return waiting
 }
 
-func descending(a, b *row) int { return cmp.Compare(b.id, a.id) }
-
 // Add adds tokens and returns their friendly ids.
 func (e *Environment) Add(tokens ...Token) []string {
 	e.sim.mu.Lock()
@@ -73,11 +71,9 @@ func (e *Environment) Add(tokens ...Token) []string {
 	for i, t := range tokens {
 		ids[i] = e.add(t).ID
 	}
-	e.sort()
 	return ids
 }
 
-// add appends a row; sort must follow.
 func (e *Environment) add(t Token) *row {
 	if t.ID == "" {
 		t.ID = prefix + e.cuid(t.CreatedAt)
@@ -93,11 +89,10 @@ func (e *Environment) add(t Token) *row {
 	}
 	t.CreatedAt, t.TimeoutAt, t.CompletedAt = milli(t.CreatedAt), milli(t.TimeoutAt), milli(t.CompletedAt)
 	r := &row{Token: t, id: strings.TrimPrefix(t.ID, prefix)}
-	e.rows = append(e.rows, r)
-	if t.Status == waiting || t.FinishedAt.After(e.sim.now().Add(-e.opts.Lag)) {
-		e.waiting = append(e.waiting, r)
+	e.rows.Set(r.id, r)
+	if !r.settled(e.seen(e.sim.now())) {
+		e.waiting.Set(r.id, r)
 	}
-	e.byID[t.ID] = r
 	return r
 }
 
@@ -108,9 +103,17 @@ func milli(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Millisecond)
 }
 
-func (e *Environment) sort() {
-	slices.SortFunc(e.rows, descending)
-	slices.SortFunc(e.waiting, descending)
+// seen is the earliest moment that a replica may still show.
+func (e *Environment) seen(now time.Time) time.Time { return now.Add(-e.opts.Lag) }
+
+// settled is whether no look from then on shows the row as WAITING.
+func (r *row) settled(then time.Time) bool {
+	return r.Status != waiting && !r.FinishedAt.After(then) && !r.VisibleAt.After(then)
+}
+
+func (e *Environment) find(id string) *row {
+	r, _ := e.rows.Get(strings.TrimPrefix(id, prefix))
+	return r
 }
 
 // cuid makes an internal id as the service's hosts do: a clock, then a counter.
@@ -129,7 +132,7 @@ func (e *Environment) Finish(id, status string) {
 	e.sim.mu.Lock()
 	defer e.sim.mu.Unlock()
 	now := e.sim.now()
-	if r := e.byID[id]; r != nil && r.statusAt(now) == waiting {
+	if r := e.find(id); r != nil && r.statusAt(now) == waiting {
 		r.Status, r.CompletedAt, r.FinishedAt = status, milli(now), now
 	}
 }
@@ -138,10 +141,9 @@ func (e *Environment) Finish(id, status string) {
 func (e *Environment) Delete(id string) {
 	e.sim.mu.Lock()
 	defer e.sim.mu.Unlock()
-	same := func(r *row) bool { return r.ID == id }
-	e.rows = slices.DeleteFunc(e.rows, same)
-	e.waiting = slices.DeleteFunc(e.waiting, same)
-	delete(e.byID, id)
+	internal := strings.TrimPrefix(id, prefix)
+	e.rows.Delete(internal)
+	e.waiting.Delete(internal)
 }
 
 // Tokens returns the truth as of now, newest id first. The caller owns it.
@@ -150,11 +152,11 @@ func (e *Environment) Tokens() []Token {
 	defer e.sim.mu.Unlock()
 	now := e.sim.now()
 	e.advance(now)
-	out := make([]Token, 0, len(e.rows))
-	for _, r := range e.rows {
+	out := make([]Token, 0, e.rows.Len())
+	e.rows.Reverse(func(_ string, r *row) bool {
 		status := r.statusAt(now)
 		if status == "" {
-			continue
+			return true
 		}
 		t := r.Token
 		t.Status, t.Tags = status, slices.Clone(r.Tags)
@@ -162,6 +164,7 @@ func (e *Environment) Tokens() []Token {
 			t.CompletedAt = time.Time{}
 		}
 		out = append(out, t)
-	}
+		return true
+	})
 	return out
 }

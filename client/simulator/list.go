@@ -8,10 +8,11 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidwall/btree"
 )
 
 // query is what a listing asks for.
@@ -176,11 +177,21 @@ func (e *Environment) list(q query, now time.Time) answer {
 	if e.opts.Lag > 0 {
 		then = now.Add(-time.Duration(e.sim.rng.Int64N(int64(e.opts.Lag) + 1)))
 	}
-	rows := e.rows
+	rows, settled := &e.rows, []string(nil)
+	seen := e.seen(now)
+	visit := func(*row) {}
 	if len(q.statuses) == 1 && q.statuses[0] == waiting {
-		rows = e.waiting
+		rows = &e.waiting
+		visit = func(r *row) {
+			if r.settled(seen) {
+				settled = append(settled, r.id)
+			}
+		}
 	}
-	page, more := q.page(rows, then)
+	page, more := q.page(rows, then, visit)
+	for _, id := range settled {
+		e.waiting.Delete(id)
+	}
 	pagination := map[string]string{}
 	set := func(name string, i int) {
 		if i >= 0 && i < len(page) {
@@ -215,34 +226,31 @@ func (e *Environment) list(q query, now time.Time) answer {
 }
 
 // page returns the rows of a page in descending order, and whether there are
-// more in its direction.
-func (q query) page(rows []*row, then time.Time) ([]*row, bool) {
+// more in its direction. It shows each row that it comes by to visit.
+func (q query) page(rows *btree.Map[string, *row], then time.Time, visit func(*row)) ([]*row, bool) {
 	var page []*row
-	if q.before != "" {
-		end := sort.Search(len(rows), func(i int) bool { return rows[i].id <= q.before })
-		for i := end - 1; i >= 0 && len(page) <= q.size; i-- {
-			if q.fits(rows[i], rows[i].statusAt(then)) {
-				page = append(page, rows[i])
-			}
-		}
-		more := len(page) > q.size
-		page = page[:min(len(page), q.size)]
-		slices.Reverse(page)
-		return page, more
-	}
-	start := 0
-	if q.after != "" {
-		start = sort.Search(len(rows), func(i int) bool { return rows[i].id < q.after })
-	}
-	for _, r := range rows[start:] {
-		if q.fits(r, r.statusAt(then)) {
-			if len(page) == q.size {
-				return page, true
-			}
+	more := false
+	take := func(id string, r *row) bool {
+		visit(r)
+		switch {
+		case id == q.before || id == q.after || !q.fits(r, r.statusAt(then)):
+		case len(page) == q.size:
+			more = true
+		default:
 			page = append(page, r)
 		}
+		return !more
 	}
-	return page, false
+	switch {
+	case q.before != "":
+		rows.Ascend(q.before, take)
+		slices.Reverse(page)
+	case q.after != "":
+		rows.Descend(q.after, take)
+	default:
+		rows.Reverse(take)
+	}
+	return page, more
 }
 
 const timeFormat = "2006-01-02T15:04:05.000Z"
@@ -296,7 +304,7 @@ func (r *row) appendJSON(b []byte, status string) []byte {
 }
 
 func (e *Environment) retrieve(id string, now time.Time) answer {
-	r := e.byID[id]
+	r := e.find(id)
 	if r == nil || r.statusAt(now) == "" {
 		return jsonError(http.StatusInternalServerError, "Internal Server Error") // Not 404.
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -49,7 +48,6 @@ func (e *Environment) Populate(p Population) {
 		p.Tags = usualTags
 	}
 	now := e.sim.now()
-	e.rows = slices.Grow(e.rows, p.Tokens)
 	left := p.Waiting
 	for i := range p.Tokens {
 		at := now.Add(-time.Duration(float64(p.Span) * (1 - float64(i+1)/float64(p.Tokens+1))))
@@ -65,7 +63,6 @@ func (e *Environment) Populate(p Population) {
 		}
 		e.add(t)
 	}
-	e.sort()
 }
 
 // outcome decides how a token that was created in the past stands now.
@@ -166,19 +163,14 @@ func (e *Environment) advance(now time.Time) {
 	if l == nil {
 		return
 	}
-	added := false
 	for !l.next.After(now) {
-		t := Token{CreatedAt: l.next, Tags: usualTags(l.rng)}
+		t := Token{CreatedAt: l.next, VisibleAt: l.next, Tags: usualTags(l.rng)}
+		if skew := int64(e.opts.Skew); skew > 0 {
+			t.CreatedAt = t.CreatedAt.Add(time.Duration(l.rng.Int64N(2*skew+1) - skew))
+		}
 		l.plan(&t)
 		e.add(t)
-		added = true
 		l.next = l.next.Add(time.Duration(l.rng.ExpFloat64() / l.rates.PerSecond * float64(time.Second)))
-	}
-	if added {
-		e.waiting = slices.DeleteFunc(e.waiting, func(r *row) bool {
-			return r.Status != waiting && r.FinishedAt.Before(now.Add(-e.opts.Lag-time.Second))
-		})
-		e.sort()
 	}
 }
 

@@ -114,8 +114,7 @@ func node(t *testing.T, env ...string) []byte {
 		cmd.Dir, cmd.Env = "sdk", append(os.Environ(), env...)
 		out, err := cmd.Output()
 		if err != nil {
-			var exit *exec.ExitError
-			if errors.As(err, &exit) {
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 				t.Fatalf("%s %v: %v\n%s", name, args, err, exit.Stderr)
 			}
 			t.Fatalf("%s: %v: install Node.js and npm", name, err)

@@ -83,6 +83,9 @@ type EnvironmentOptions struct {
 	OldEngine bool
 	// Lag lets each page be read from a replica that is up to so far behind.
 	Lag time.Duration
+	// Skew is how far the clocks of the hosts that create tokens may be from the
+	// service's, either way.
+	Skew time.Duration
 }
 
 // Environment adds an environment.
@@ -98,7 +101,7 @@ func (s *Simulator) Environment(opts EnvironmentOptions) *Environment {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := &Environment{sim: s, opts: opts, left: opts.Limit.Size, refilled: s.now(), byID: map[string]*row{}}
+	e := &Environment{sim: s, opts: opts, left: opts.Limit.Size, refilled: s.now()}
 	s.environments = append(s.environments, e)
 	return e
 }
@@ -107,7 +110,7 @@ func (s *Simulator) Environment(opts EnvironmentOptions) *Environment {
 func (s *Simulator) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Request(nil), s.log...)
+	return append([]Request(nil), s.log[max(0, len(s.log)-logSize):]...)
 }
 
 // ServeHTTP implements http.Handler.
@@ -117,8 +120,8 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	a := s.answer(r)
-	if len(s.log) == logSize {
-		s.log = s.log[1:]
+	if len(s.log) == 2*logSize {
+		s.log = append(s.log[:0], s.log[logSize:]...)
 	}
 	s.log = append(s.log, Request{a.environment, r.Method, r.URL.Path, r.URL.Query(), a.status, s.now()})
 	fault := s.fault(r)

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
 
+	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 )
 
@@ -28,6 +31,35 @@ type Environment struct {
 	Tags          index.TagRules
 	Refresh       Refresh
 	API           API
+	// HTTP has the proxy and TLS settings, nil for what the process's own
+	// environment variables say. It is not to be changed.
+	HTTP *config.HTTPClientConfig
+}
+
+// Title names an environment to people: project/name, or the name alone.
+func (e Environment) Title() string {
+	if e.Project != "" {
+		return e.Project + "/" + e.Name
+	}
+	return e.Name
+}
+
+// Equal is whether two environments are set alike, wherever that is written.
+func (e Environment) Equal(o Environment) bool {
+	e.Key.From, o.Key.From = "", ""
+	return reflect.DeepEqual(e, o)
+}
+
+// The service closes idle connections at 65 s; whoever closes first avoids the race.
+const idleTimeout = 55 * time.Second
+
+// Transport returns a new transport by the environment's HTTP settings, nil if
+// it has none. Certificates are read again when their files change.
+func (e Environment) Transport() (http.RoundTripper, error) {
+	if e.HTTP == nil {
+		return nil, nil
+	}
+	return config.NewRoundTripperFromConfig(*e.HTTP, "trigger", config.WithIdleConnTimeout(idleTimeout))
 }
 
 // Tokens say which tokens count and which thresholds have series.
@@ -52,7 +84,7 @@ type API struct {
 // Staleness returns MaxStaleness, but never under three intervals.
 func (r Refresh) Staleness() time.Duration { return max(r.MaxStaleness, 3*r.Interval) }
 
-// A Setting is named as its user set it: a flag, or a field of a file.
+// A Setting is named as its user set it: a flag, or a line and field of a file.
 type Setting struct{ Name, Value string }
 
 func (s Setting) errorf(format string, args ...any) error {

@@ -59,6 +59,8 @@ type State struct {
 	// listing; Oldest is how far back in time it has come, zero if unknown.
 	Listed int
 	Oldest time.Time
+	// Usage is what it has used of the API.
+	Usage Usage
 }
 
 // Environment keeps the picture of one environment. Run owns it; Snapshot and
@@ -104,7 +106,11 @@ func New(api Lister, opts Options) *Environment {
 func (e *Environment) Snapshot() *index.Snapshot { return e.snapshot.Load() }
 
 // State returns how the environment is doing.
-func (e *Environment) State() State { return *e.state.Load() }
+func (e *Environment) State() State {
+	s := *e.state.Load()
+	s.Usage = e.opts.Metrics.Usage()
+	return s
+}
 
 // Run refreshes until ctx ends, and returns ctx's error.
 func (e *Environment) Run(ctx context.Context) error {

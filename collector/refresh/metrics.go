@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -22,33 +23,55 @@ type Metrics struct {
 	requests      *prometheus.CounterVec
 	requestTime   prometheus.Histogram
 	limit, remain *prometheus.GaugeVec
+
+	mu    sync.Mutex
+	usage Usage
 }
 
-// NewMetrics registers an environment's metrics with reg, whose labels name it.
-func NewMetrics(reg prometheus.Registerer) *Metrics {
+// Usage is what an environment has used of the API, and what the last answer
+// said of its rate limit; Limit is 0 as long as none did.
+type Usage struct {
+	Requests         uint64
+	Limit, Remaining int
+}
+
+// Usage returns the use so far.
+func (m *Metrics) Usage() Usage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.usage
+}
+
+// NewMetrics registers an environment's metrics, with the labels that name it.
+func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 	f := promauto.With(reg)
 	m := &Metrics{
 		up: f.NewGauge(prometheus.GaugeOpts{
-			Name: "triggerdev_waitpoint_up",
-			Help: "Whether the last background refresh succeeded (1) or failed (0).",
+			ConstLabels: labels,
+			Name:        "triggerdev_waitpoint_up",
+			Help:        "Whether the last background refresh succeeded (1) or failed (0).",
 		}),
 		// A vector without labels is absent until it is first set.
 		lastRefresh: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "triggerdev_waitpoint_last_refresh_timestamp_seconds",
-			Help: "End of the last successful background refresh, in Unix seconds.",
+			ConstLabels: labels,
+			Name:        "triggerdev_waitpoint_last_refresh_timestamp_seconds",
+			Help:        "End of the last successful background refresh, in Unix seconds.",
 		}, nil),
 		duration: f.NewHistogram(prometheus.HistogramOpts{
-			Name: "triggerdev_waitpoint_refresh_duration_seconds", Help: "How long background refreshes take.",
+			ConstLabels: labels,
+			Name:        "triggerdev_waitpoint_refresh_duration_seconds", Help: "How long background refreshes take.",
 			Buckets:                     []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}),
 		errors: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "triggerdev_waitpoint_refresh_errors_total",
-			Help: "Background refreshes that failed, by reason.",
+			ConstLabels: labels,
+			Name:        "triggerdev_waitpoint_refresh_errors_total",
+			Help:        "Background refreshes that failed, by reason.",
 		}, []string{"reason"}),
 		waits: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "triggerdev_waitpoint_wait_duration_seconds",
-			Help: "How long the tokens waited (completedAt - createdAt) that background refreshes saw finish since the history was loaded.",
+			ConstLabels: labels,
+			Name:        "triggerdev_waitpoint_wait_duration_seconds",
+			Help:        "How long the tokens waited (completedAt - createdAt) that background refreshes saw finish since the history was loaded.",
 			Buckets: []float64{
 				1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600,
 				3 * 24 * 3600, 7 * 24 * 3600, 14 * 24 * 3600, 30 * 24 * 3600,
@@ -56,21 +79,25 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"status"}),
 		requests: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "triggerdev_api_requests_total",
-			Help: "Requests to the Trigger.dev API by HTTP status code, or error where no answer came.",
+			ConstLabels: labels,
+			Name:        "triggerdev_api_requests_total",
+			Help:        "Requests to the Trigger.dev API by HTTP status code, or error where no answer came.",
 		}, []string{"code"}),
 		requestTime: f.NewHistogram(prometheus.HistogramOpts{
-			Name: "triggerdev_api_request_duration_seconds", Help: "How long requests to the Trigger.dev API take.",
+			ConstLabels: labels,
+			Name:        "triggerdev_api_request_duration_seconds", Help: "How long requests to the Trigger.dev API take.",
 			Buckets:                     []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}),
 		limit: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "triggerdev_api_rate_limit",
-			Help: "Size of the environment's rate limit bucket, from the last answer.",
+			ConstLabels: labels,
+			Name:        "triggerdev_api_rate_limit",
+			Help:        "Size of the environment's rate limit bucket, from the last answer.",
 		}, nil),
 		remain: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "triggerdev_api_rate_limit_remaining",
-			Help: "Requests left in the environment's rate limit bucket, from the last answer.",
+			ConstLabels: labels,
+			Name:        "triggerdev_api_rate_limit_remaining",
+			Help:        "Requests left in the environment's rate limit bucket, from the last answer.",
 		}, nil),
 	}
 	for _, reason := range client.Reasons() {
@@ -87,7 +114,11 @@ func (m *Metrics) Attempt(a client.Attempt) {
 	}
 	m.requests.WithLabelValues(code).Inc()
 	m.requestTime.Observe(a.Duration.Seconds())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.usage.Requests++
 	if a.RateLimit.Known() {
+		m.usage.Limit, m.usage.Remaining = a.RateLimit.Limit, a.RateLimit.Remaining
 		m.limit.WithLabelValues().Set(float64(a.RateLimit.Limit))
 		m.remain.WithLabelValues().Set(float64(a.RateLimit.Remaining))
 	}

@@ -34,15 +34,15 @@ type listing struct {
 type picture struct {
 	environment *Environment
 	snapshot    *index.Snapshot
-	// Complete is set once the WAITING tokens have been listed whole; until then
+	// Known is set once the WAITING tokens have been listed whole; until then
 	// none is shown. Stale is set where the metrics hide the picture for its age.
-	complete, stale bool
+	known, stale bool
 }
 
 // find returns the page that the query asks for as of now, or an error if it
 // asks for an environment that there is not.
-func find(environments []Environment, q *query, now time.Time, maxStaleness time.Duration) (*listing, error) {
-	pictures, err := choose(environments, q, now, maxStaleness)
+func find(environments []Environment, q *query, now time.Time) (*listing, error) {
+	pictures, err := choose(environments, q, now)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func find(environments []Environment, q *query, now time.Time, maxStaleness time
 
 // choose returns the pictures of the environments that the query asks for, or
 // an error if there is no such environment.
-func choose(environments []Environment, q *query, now time.Time, maxStaleness time.Duration) ([]picture, error) {
+func choose(environments []Environment, q *query, now time.Time) ([]picture, error) {
 	var out []picture
 	var known, names []string
 	for i := range environments {
@@ -62,7 +62,7 @@ func choose(environments []Environment, q *query, now time.Time, maxStaleness ti
 		}
 		p := picture{environment: e, snapshot: e.Source.Snapshot()}
 		if p.snapshot != nil && p.snapshot.Waiting {
-			p.complete, p.stale = true, now.Sub(p.snapshot.At) > maxStaleness
+			p.known, p.stale = true, now.Sub(p.snapshot.At) > e.MaxStaleness
 		}
 		out = append(out, p)
 	}
@@ -85,7 +85,7 @@ func choose(environments []Environment, q *query, now time.Time, maxStaleness ti
 func list(pictures []picture, q *query, now time.Time) *listing {
 	l := &listing{pictures: pictures}
 	for _, p := range pictures {
-		if p.complete {
+		if p.known {
 			l.add(p, q, now)
 		}
 	}
@@ -159,13 +159,13 @@ func (l *listing) previous(q *query) string {
 
 // complete reports whether every picture is known and recent.
 func (l *listing) complete() bool {
-	return !slices.ContainsFunc(l.pictures, func(p picture) bool { return !p.complete || p.stale })
+	return !slices.ContainsFunc(l.pictures, func(p picture) bool { return !p.known || p.stale })
 }
 
 // oldest returns the picture that was listed the longest ago of those that the
 // page shows, false if it shows none.
 func (l *listing) oldest() (picture, bool) {
-	shown := slices.DeleteFunc(slices.Clone(l.pictures), func(p picture) bool { return !p.complete })
+	shown := slices.DeleteFunc(slices.Clone(l.pictures), func(p picture) bool { return !p.known })
 	if len(shown) == 0 {
 		return picture{}, false
 	}

@@ -10,9 +10,8 @@ import (
 // TokensPath is the path of the WAITING tokens behind the numbers.
 const TokensPath = "/tokens"
 
-// maxLists is the number of token pages that are worked out at once; further
-// requests are answered with 503. A slow client holds up nobody: sending the
-// answer does not count.
+// maxLists is the number of lists that are made at once; further requests are
+// answered with 503. A slow client holds up nobody: sending does not count.
 const maxLists = 8
 
 //go:embed tokens.html
@@ -21,62 +20,53 @@ var tokensHTML string
 // tokens serves the WAITING tokens, as a page and as JSON.
 type tokens struct {
 	server *server
-	page   *page
 	slots  chan struct{}
 }
 
-func newTokens(s *server) *tokens {
-	return &tokens{s, newPage("tokens", tokensHTML, "'self'"), make(chan struct{}, maxLists)}
-}
+func newTokens(s *server) *tokens { return &tokens{s, make(chan struct{}, maxLists)} }
 
 // ServeHTTP implements http.Handler.
 func (p *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept")
-	code, body := p.answer(h, r)
-	w.WriteHeader(code)
-	_, _ = w.Write(body) // The client has gone; nothing to do about it.
-}
-
-// answer works out an answer and sets its headers.
-func (p *tokens) answer(h http.Header, r *http.Request) (code int, body []byte) {
-	now, environments := p.server.opts.Now(), p.server.opts.Environments
+	now, environments := p.server.opts.Now(), p.server.opts.Environments()
 	q, err := parseQuery(r.URL.RawQuery)
 	if err == nil && q.form {
 		h.Set("Location", q.canonical())
-		return http.StatusSeeOther, nil
+		w.WriteHeader(http.StatusSeeOther)
+		return
 	}
-	var found *listing
+	var l *listing
 	if err == nil {
 		select {
 		case p.slots <- struct{}{}:
-			defer func() { <-p.slots }()
-			found, err = find(environments, &q, now, p.server.opts.MaxStaleness)
+			func() {
+				defer func() { <-p.slots }()
+				l, err = find(environments, &q, now)
+			}()
 		default:
 			h.Set("Retry-After", "1")
-			err = &queryError{http.StatusServiceUnavailable, "", "too many lists of tokens are being made; try again"}
+			err = &queryError{http.StatusServiceUnavailable, "", "too many lists are asked for at once; try again"}
 		}
 	}
-	code = http.StatusOK
+	code := http.StatusOK
 	if wrong, ok := errors.AsType[*queryError](err); ok {
 		code = wrong.code
 	}
-	if wantsJSON(r) {
-		h.Set("Content-Type", "application/json")
-		h.Set("X-Content-Type-Options", "nosniff")
-		if err != nil {
-			body, err = json.Marshal(newErrorJSON(err))
-		} else {
-			body, err = json.Marshal(newTokensJSON(found, &q, now))
-		}
-		body = append(body, '\n')
-	} else {
-		body, err = p.page.render(h, newTokensView(environments, found, &q, err, now))
+	switch {
+	case !wantsJSON(r):
+		p.server.html(w, code, "tokens", newTokensView(environments, l, &q, err, now))
+	case err != nil:
+		writeJSON(w, code, newErrorJSON(err))
+	default:
+		writeJSON(w, code, newTokensJSON(l, &q, now))
 	}
-	if err != nil {
-		h.Set("Content-Type", "text/plain; charset=utf-8")
-		return http.StatusInternalServerError, []byte("the answer cannot be rendered\n")
-	}
-	return code, body
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // The client has gone; nothing to do about it.
 }

@@ -46,9 +46,13 @@ func handler(now time.Time, environments ...web.Environment) http.Handler {
 	if now.IsZero() {
 		now = noon.Add(time.Minute)
 	}
+	environments = slices.Clone(environments)
+	for i := range environments {
+		environments[i].MaxStaleness = 10 * time.Minute
+	}
 	return web.New(web.Options{
-		Environments: environments, MetricsPath: "/metrics", Metrics: http.NotFoundHandler(),
-		MaxStaleness: 10 * time.Minute, Now: func() time.Time { return now },
+		Environments: func() []web.Environment { return environments }, MetricsPath: "/metrics", Metrics: http.NotFoundHandler(),
+		Now: func() time.Time { return now },
 	})
 }
 
@@ -73,7 +77,7 @@ type answer struct {
 	Environments []struct {
 		Environment, Project string
 		AsOf                 *time.Time
-		Complete, Stale      bool
+		Known, Stale         bool
 	}
 	Total, Offset  int
 	Tokens         []struct{ Environment, Project, ID string }
@@ -549,7 +553,7 @@ func TestTokensEscaping(t *testing.T) {
 		for range 2 {
 			w := get(t, h, link)
 			doc := check(t, w)
-			cells := doc.find("td", "data-label", "Tags")
+			cells := doc.find("td", "data-name", "Tags")
 			if w.Code != http.StatusOK || len(cells) != 1 || strings.TrimSpace(cells[0].text()) != strings.TrimSpace(shown) {
 				t.Errorf("the link of %q shows %d tokens", tag, len(cells))
 				break
@@ -593,7 +597,7 @@ func check(t *testing.T, w *httptest.ResponseRecorder) node {
 // TestPagesStyle holds that the policy of the landing page lets its style in.
 func TestPagesStyle(t *testing.T) {
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{}})
-	if links := check(t, get(t, h, "/")).find("a", "href", "/tokens"); len(links) != 1 {
+	if links := check(t, get(t, h, "/")).find("a", "href", "tokens"); len(links) != 1 {
 		t.Error("the landing page does not link to the tokens")
 	}
 }
@@ -649,7 +653,7 @@ func TestTokensPage(t *testing.T) {
 		})
 	}
 	a := getJSON(t, handler(noon.Add(time.Hour), web.Environment{Name: "prod", Source: many}, web.Environment{Name: "dev", Source: source{}}), "/tokens")
-	if prod, dev := a.Environments[0], a.Environments[1]; a.Complete || !prod.Complete || !prod.Stale || !prod.AsOf.Equal(noon) || dev.Complete || dev.Stale || dev.AsOf != nil {
+	if prod, dev := a.Environments[0], a.Environments[1]; a.Complete || !prod.Known || !prod.Stale || !prod.AsOf.Equal(noon) || dev.Known || dev.Stale || dev.AsOf != nil {
 		t.Errorf("%+v", a.Environments)
 	}
 	for after, want := range map[time.Duration]bool{10 * time.Minute: true, 11 * time.Minute: false} {

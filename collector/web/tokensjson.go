@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// tokensJSON is the answer to a program that asks for tokens. What is not known
-// is null; fields may be added.
+// tokensJSON is the answer to a program that asks for tokens. What there is not
+// is left out; fields may be added.
 type tokensJSON struct {
 	Now stamp `json:"now"`
 	// Complete is false if the tokens of some environment are not known, or only
@@ -25,8 +25,8 @@ type tokensJSON struct {
 type environmentJSON struct {
 	Environment string `json:"environment"`
 	Project     string `json:"project,omitempty"`
-	AsOf        *stamp `json:"asOf"`
-	Complete    bool   `json:"complete"`
+	AsOf        *stamp `json:"asOf,omitempty"`
+	Known       bool   `json:"known"`
 	Stale       bool   `json:"stale"`
 }
 
@@ -36,9 +36,9 @@ type tokenJSON struct {
 	ID              string   `json:"id"`
 	Tags            []string `json:"tags"`
 	CreatedAt       stamp    `json:"createdAt"`
-	TimeoutAt       *stamp   `json:"timeoutAt"`
+	TimeoutAt       *stamp   `json:"timeoutAt,omitempty"`
 	AgeSeconds      float64  `json:"ageSeconds"`
-	TimeLeftSeconds *float64 `json:"timeLeftSeconds"` // Negative once overdue.
+	TimeLeftSeconds *float64 `json:"timeLeftSeconds,omitempty"` // Negative once overdue.
 }
 
 type errorJSON struct {
@@ -69,8 +69,8 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 		Next: l.next(q), Previous: l.previous(q),
 	}
 	for _, p := range l.pictures {
-		e := environmentJSON{Environment: p.environment.Name, Project: p.environment.Project, Complete: p.complete, Stale: p.stale}
-		if p.complete {
+		e := environmentJSON{Environment: p.environment.Name, Project: p.environment.Project, Known: p.known, Stale: p.stale}
+		if p.known {
 			e.AsOf = new(stamp(p.snapshot.At))
 		}
 		out.Environments = append(out.Environments, e)

@@ -81,7 +81,7 @@ func newTokensView(environments []Environment, l *listing, q *query, err error, 
 func (v *tokensView) describe(l *listing, now time.Time) {
 	for _, p := range l.pictures {
 		switch {
-		case !p.complete:
+		case !p.known:
 			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet, so none of them is listed here.", p.environment.title()))
 		case p.stale:
 			v.Warnings = append(v.Warnings, fmt.Sprintf("The picture of %s is %s old, from %s UTC: too old for the metrics. Its tokens may have finished since, and newer ones are missing.",

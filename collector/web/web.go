@@ -1,12 +1,17 @@
-// Package web serves the exporter's pages: the landing page, the WAITING tokens
-// behind the numbers, health, readiness and the metrics handler that it is given. Every page is read from immutable
+// Package web serves the exporter's pages: the landing page, health, readiness
+// and the metrics handler that it is given. Every page is read from immutable
 // snapshots; nothing here calls the API or shows a credential.
 package web
 
 import (
-	_ "embed" // For the page's template.
+	"bytes"
+	"crypto/sha256"
+	_ "embed" // For the pages' templates.
+	"encoding/base64"
 	"fmt"
+	"html/template"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +24,7 @@ import (
 const (
 	HealthyPath = "/-/healthy"
 	ReadyPath   = "/-/ready"
+	ReloadPath  = "/-/reload"
 )
 
 // Source tells how an environment is doing; it must be safe for concurrent use.
@@ -31,6 +37,8 @@ type Source interface {
 type Environment struct {
 	Name, Project string
 	Source        Source
+	// MaxStaleness is the age past which the picture is not shown in metrics.
+	MaxStaleness time.Duration
 }
 
 func (e Environment) title() string {
@@ -40,22 +48,31 @@ func (e Environment) title() string {
 	return e.Name
 }
 
-// Options are what the pages show. Now nil stands for time.Now.
+// Options are what the pages show.
 type Options struct {
-	Environments []Environment
+	// Environments returns those there are now.
+	Environments func() []Environment
 	MetricsPath  string
 	Metrics      http.Handler
 	Version      string
-	MaxStaleness time.Duration
-	Now          func() time.Time
+	// Reload reads the configuration again; nil if that may not be asked for.
+	Reload func() error
+	// Runbook is what to do about alerts, as Markdown; nil for none.
+	Runbook []byte
+	// Now is the clock; nil stands for time.Now.
+	Now func() time.Time
 }
 
 //go:embed landing.html
 var landingHTML string
 
+//go:embed style.css
+var styleCSS string
+
 type server struct {
-	opts Options
-	page *page
+	opts  Options
+	pages *template.Template
+	csp   string
 }
 
 // New returns the handler of all endpoints.
@@ -63,7 +80,17 @@ func New(opts Options) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &server{opts: opts, page: newPage("landing", landingHTML, "'none'")}
+	sum := sha256.Sum256([]byte(styleCSS))
+	s := &server{
+		opts: opts,
+		csp: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+			"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+	}
+	pages := template.New("").Funcs(template.FuncMap{"style": func() template.CSS { return template.CSS(styleCSS) }})
+	template.Must(pages.New("landing").Parse(landingHTML))
+	template.Must(pages.New("tokens").Parse(tokensHTML))
+	template.Must(pages.New("runbook").Parse(runbookHTML))
+	s.pages = pages
 	mux := http.NewServeMux()
 	mux.Handle("GET "+opts.MetricsPath, opts.Metrics)
 	mux.HandleFunc("GET "+HealthyPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -71,6 +98,19 @@ func New(opts Options) http.Handler {
 	})
 	mux.HandleFunc("GET "+ReadyPath, s.ready)
 	mux.Handle("GET "+TokensPath, newTokens(s))
+	if opts.Runbook != nil {
+		mux.HandleFunc("GET "+RunbookPath, func(w http.ResponseWriter, _ *http.Request) {
+			page, err := render(opts.Runbook)
+			if err != nil {
+				text(w, http.StatusInternalServerError, "The runbook cannot be rendered.\n")
+				return
+			}
+			s.html(w, http.StatusOK, "runbook", page)
+		})
+	}
+	// As Prometheus has it: PUT does as well.
+	mux.HandleFunc("POST "+ReloadPath, s.reload)
+	mux.HandleFunc("PUT "+ReloadPath, s.reload)
 	if opts.MetricsPath != "/" {
 		mux.HandleFunc("GET /{$}", s.landing)
 	}
@@ -86,7 +126,7 @@ func text(w http.ResponseWriter, code int, body string) {
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	var missing []string
-	for _, e := range s.opts.Environments {
+	for _, e := range s.opts.Environments() {
 		if snapshot := e.Source.Snapshot(); snapshot == nil || !snapshot.Waiting {
 			missing = append(missing, e.title())
 		}
@@ -98,31 +138,62 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	text(w, http.StatusOK, "waitpoint_exporter is ready.\n")
 }
 
+func (s *server) reload(w http.ResponseWriter, _ *http.Request) {
+	if s.opts.Reload == nil {
+		text(w, http.StatusForbidden, "Reloading is not enabled: start with --web.enable-lifecycle, or send SIGHUP.\n")
+		return
+	}
+	if err := s.opts.Reload(); err != nil {
+		text(w, http.StatusInternalServerError, "The configuration is not loaded: "+err.Error()+"\n")
+		return
+	}
+	text(w, http.StatusOK, "The configuration is loaded.\n")
+}
+
 // row is what the landing page says of one environment.
 type row struct {
-	Title, State, Class, Waiting, Age, History, Error string
+	Title, State, Class, Waiting, Age, History, Requests, Left, Link, Error string
 }
 
 func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	now := s.opts.Now()
 	data := struct {
-		MetricsPath, TokensPath, HealthyPath, ReadyPath, Version string
-		Rows                                                     []row
-	}{s.opts.MetricsPath, TokensPath, HealthyPath, ReadyPath, s.opts.Version, nil}
-	for _, e := range s.opts.Environments {
+		MetricsPath, HealthyPath, ReadyPath, Version string
+		Rows                                         []row
+	}{s.opts.MetricsPath, HealthyPath, ReadyPath, s.opts.Version, nil}
+	for _, e := range s.opts.Environments() {
 		data.Rows = append(data.Rows, s.row(e, now))
 	}
-	body, err := s.page.render(w.Header(), data)
-	if err != nil {
-		http.Error(w, "the page cannot be rendered", http.StatusInternalServerError)
+	s.html(w, http.StatusOK, "landing", data)
+}
+
+// html renders a page that runs no script and loads nothing.
+func (s *server) html(w http.ResponseWriter, code int, name string, data any) {
+	var page bytes.Buffer
+	if err := s.pages.ExecuteTemplate(&page, name, data); err != nil {
+		text(w, http.StatusInternalServerError, "The page cannot be rendered.\n")
 		return
 	}
-	_, _ = w.Write(body) // The client has gone; nothing to do about it.
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", s.csp)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(code)
+	_, _ = page.WriteTo(w) // The client has gone; nothing to do about it.
 }
 
 func (s *server) row(e Environment, now time.Time) row {
 	state, snapshot := e.Source.State(), e.Source.Snapshot()
-	r := row{Title: e.title(), State: "starting", Class: "wait", Waiting: "–", Age: "–", History: "not yet", Error: state.Err}
+	r := row{Title: e.title(), State: "starting", Class: "wait", Waiting: "–", Age: "–", History: "not yet", Requests: strconv.FormatUint(state.Usage.Requests, 10), Left: "–", Error: state.Err}
+	link := url.Values{"environment": {e.Name}}
+	if e.Project != "" {
+		link.Set("project", e.Project)
+	}
+	r.Link = pageLink(link)
+	if state.Usage.Limit > 0 {
+		r.Left = fmt.Sprintf("%d of %d", state.Usage.Remaining, state.Usage.Limit)
+	}
 	switch {
 	case state.Up:
 		r.State, r.Class = "up", "ok"
@@ -133,7 +204,7 @@ func (s *server) row(e Environment, now time.Time) row {
 		age := now.Sub(snapshot.At)
 		r.Age = age.Round(time.Second).String()
 		r.Waiting = strconv.Itoa(snapshot.Total.Count(0, now))
-		if age > s.opts.MaxStaleness {
+		if age > e.MaxStaleness {
 			r.Age += ", too old to be shown in metrics"
 		}
 		switch {

@@ -1,0 +1,59 @@
+package collector_test
+
+import (
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector"
+	"waitpoint_exporter/collector/index"
+)
+
+// BenchmarkScrape is a scrape of 20,000 WAITING tokens under 100 tags: by parts,
+// so that one sees what is encoding.
+func BenchmarkScrape(b *testing.B) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	x := index.New(index.Options{Tags: index.TagRules{Limit: 100}, Lag: time.Second, Horizon: maxStaleness})
+	l := x.Begin(index.ScopeWaiting, now, time.Time{})
+	tokens := make([]client.Token, 20_000)
+	for i := range tokens {
+		tokens[i] = client.Token{
+			ID: fmt.Sprintf("waitpoint_%020d", i), Status: client.StatusWaiting, Tags: []string{fmt.Sprintf("team:%d", i%100)},
+			CreatedAt: now.Add(-time.Duration(i) * time.Second), TimeoutAt: now.Add(time.Duration(i) * time.Second),
+		}
+	}
+	l.Add(tokens, now)
+	l.Close()
+	x.Loaded(now)
+	c := collector.New(source{x.Cut(now, now)}, collector.Options{
+		Environment: "prod", NearTimeout: near, StuckAfter: stuck, MaxStaleness: maxStaleness, Now: func() time.Time { return now },
+	})
+	b.Run("collect", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			ch := make(chan prometheus.Metric, 1000)
+			c.Collect(ch)
+		}
+	})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c)
+	b.Run("whole", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			families, err := registry.Gather()
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, f := range families {
+				if _, err := expfmt.MetricFamilyToText(io.Discard, f); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+}

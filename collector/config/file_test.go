@@ -1,0 +1,230 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"waitpoint_exporter/collector/config"
+)
+
+func getenv(name string) string {
+	return map[string]string{"KEY": "tr_prod_0123456789", "STAGING_KEY": "tr_stg_0123456789"}[name]
+}
+
+// TestBadFiles holds the exact message for each testdata/bad-*.yml: it stands in
+// the file's first line, with FILE for the file's path and DIR for its folder.
+func TestBadFiles(t *testing.T) {
+	paths, err := filepath.Glob("testdata/bad-*.yml")
+	if err != nil || len(paths) < 50 {
+		t.Fatalf("%d files, %v", len(paths), err)
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, _, _ := strings.Cut(strings.TrimPrefix(string(content), "# "), "\n")
+			_, err = config.ReadFile(path, getenv)
+			if err == nil {
+				t.Fatal("it is accepted")
+			}
+			got := strings.NewReplacer(path, "FILE", filepath.Dir(path), "DIR").Replace(err.Error())
+			if got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if strings.Contains(got, "0123456789") || strings.Contains(got, "hunter2") {
+				t.Errorf("the message holds a secret: %s", got)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestFile holds how defaults and environments come together.
+func TestFile(t *testing.T) {
+	path := write(t, "good.yml", `
+defaults: &defaults
+  api_url: https://trigger.example.com
+  proxy_url: http://user:hunter2@proxy.example.com:3128
+  tokens: {period: 30d, near_timeout: [1h, 5m, 5m]}
+  tags:
+    rewrite: ["user:.*=user:*"]
+  refresh:
+  api: {concurrency: 2}
+environments:
+  - name: prod
+    project: shop
+    secret_key_env: KEY
+    api: {reserve: 0.75}
+  - name: staging
+    secret_key: tr_stg_0123456789
+    api_url: http://localhost:3030
+    proxy_url:
+    tokens:
+      period: 1d
+      waiting_within_period: true
+      stuck_after: []
+    tags: {limit: 5}
+`)
+	got, err := config.ReadFile(path, getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 {
+		t.Fatalf("%d environments, want 2", len(got))
+	}
+	prod, staging := got[0], got[1]
+	minutes := func(n ...int) (out []time.Duration) {
+		for _, m := range n {
+			out = append(out, time.Duration(m)*time.Minute)
+		}
+		return out
+	}
+	for what, pair := range map[string][2]any{
+		"project":              {prod.Title(), "shop/prod"},
+		"no project":           {staging.Title(), "staging"},
+		"url from defaults":    {prod.APIURL, "https://trigger.example.com"},
+		"own url":              {staging.APIURL, "http://localhost:3030"},
+		"proxy":                {prod.HTTP.ProxyURL.Host, "proxy.example.com:3128"},
+		"period from defaults": {prod.Tokens.Period, 30 * 24 * time.Hour},
+		"own period":           {staging.Tokens, config.Tokens{Period: 24 * time.Hour, WaitingWithinPeriod: true, NearTimeout: minutes(5, 60)}},
+		"thresholds":           {prod.Tokens.NearTimeout, minutes(5, 60)},
+		"built-in thresholds":  {prod.Tokens.StuckAfter, minutes(60, 24*60)},
+		"rewrite":              {len(staging.Tags.Rewrite), 1},
+		"limit":                {[2]int{prod.Tags.Limit, staging.Tags.Limit}, [2]int{100, 5}},
+		"api":                  {prod.API, config.API{Concurrency: 2, Reserve: 0.75}},
+		"refresh":              {prod.Refresh, config.Refresh{Interval: time.Minute, Timeout: 30 * time.Second, MaxStaleness: 10 * time.Minute, VerifyInterval: 24 * time.Hour}},
+	} {
+		if !reflect.DeepEqual(pair[0], pair[1]) {
+			t.Errorf("%s: got %v, want %v", what, pair[0], pair[1])
+		}
+	}
+	if key, err := staging.Key.Get(); err != nil || key != "tr_stg_0123456789" {
+		t.Errorf("the key is %v, %v", key, err)
+	}
+	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "0123456789") || strings.Contains(text, "hunter2") {
+		t.Errorf("printing shows a secret: %s", text)
+	}
+}
+
+// TestEqual holds what makes an environment another one: anything but its place.
+func TestEqual(t *testing.T) {
+	const base = "environments:\n  - name: prod\n    secret_key_env: KEY\n"
+	read := func(content string) config.Environment {
+		got, err := config.ReadFile(write(t, "a.yml", content), getenv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[0]
+	}
+	first := read(base + "    tags: {include: \"a.*\"}\n    tls_config: {insecure_skip_verify: true}\n")
+	if moved := read("# Moved.\n" + base + "    tags: {include: \"a.*\"}\n    tls_config: {insecure_skip_verify: true}\n"); !first.Equal(moved) {
+		t.Error("the same at another line is taken for another")
+	}
+	for _, more := range []string{
+		"    tags: {include: \"b.*\"}\n    tls_config: {insecure_skip_verify: true}\n",
+		"    tags: {include: \"a.*\"}\n", "    project: x\n    tags: {include: \"a.*\"}\n    tls_config: {insecure_skip_verify: true}\n",
+	} {
+		if first.Equal(read(base + more)) {
+			t.Errorf("not taken for another:\n%s", more)
+		}
+	}
+}
+
+// uncommented are the fields of the example that are shown as comments.
+var uncommented = regexp.MustCompile(`(?m)^( *)# (( *)[a-z_]+: .*|tls_config:)$`)
+
+// TestExample loads the example file, as it is and with what it only shows.
+func TestExample(t *testing.T) {
+	content, err := os.ReadFile("../../deploy/waitpoint_exporter.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := func(name string) string {
+		return map[string]string{"SHOP_STAGING_KEY": "tr_stg_0123456789", "SHOP_PREVIEW_KEY": "tr_preview_0123456789"}[name]
+	}
+	shown := uncommented.ReplaceAllString(string(content), "$1$2")
+	// These exclude each other, or need files.
+	for _, line := range []string{"    secret_key_env: SHOP_PROD_KEY", "    secret_key: tr_prod_…", "    ca_file: ca.pem", "    cert_file: client.pem", "    key_file: client.key"} {
+		if !strings.Contains(shown, line+"\n") {
+			t.Errorf("the example does not show %q", line)
+		}
+		shown = strings.Replace(shown, line+"\n", "", 1)
+	}
+	for name, text := range map[string]string{"as it is": string(content), "all that it shows": shown} {
+		path := write(t, "example.yml", text)
+		keys := filepath.Join(filepath.Dir(path), "keys")
+		if err := os.Mkdir(keys, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(keys, "shop-prod"), []byte("tr_prod_0123456789\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.ReadFile(path, env)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if len(got) != 3 || got[0].Tokens.Period != 30*24*time.Hour || got[1].Refresh.Interval != 5*time.Minute || got[2].PreviewBranch != "feature/checkout" {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	for _, field := range []string{"min_version", "include", "no_proxy", "reserve", "verify_interval", "waiting_within_period"} {
+		if !regexp.MustCompile(`(?m)^ *` + field + `:`).MatchString(shown) {
+			t.Errorf("the example does not show %s", field)
+		}
+	}
+}
+
+// TestManifests loads the files in the Kubernetes manifests, with keys where the
+// Secret would put them.
+func TestManifests(t *testing.T) {
+	for _, folder := range []string{"base", "overlays/production"} {
+		content, err := os.ReadFile("../../deploy/kubernetes/" + folder + "/waitpoint_exporter.yml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		const mounted = "/var/run/secrets/waitpoint_exporter/"
+		if !strings.Contains(string(content), "secret_key_file: "+mounted) {
+			t.Errorf("%s: no key in %s", folder, mounted)
+		}
+		path := write(t, "config.yml", strings.ReplaceAll(string(content), mounted, ""))
+		for _, name := range []string{"prod", "shop-prod", "shop-staging"} {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte("tr_prod_0123456789"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := config.ReadFile(path, os.Getenv); err != nil {
+			t.Errorf("%s: %v", folder, err)
+		}
+	}
+}
+
+// TestReadme loads the example of the README.
+func TestReadme(t *testing.T) {
+	content, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(content), "## Many environments")
+	_, text, _ = strings.Cut(text, "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	text = strings.Replace(text, "secret_key_file: keys/shop-prod", "secret_key_env: KEY", 1)
+	got, err := config.ReadFile(write(t, "readme.yml", text), func(string) string { return "tr_prod_0123456789" })
+	if err != nil || len(got) != 2 || got[0].Title() != "shop/prod" {
+		t.Errorf("%v, %v", got, err)
+	}
+}

@@ -1,0 +1,247 @@
+// Package manager runs the environments of a configuration, each with its own
+// loop, client, rate limit and metrics, and changes over to another
+// configuration without touching those that stay as they are.
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector"
+	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/collector/web"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"golang.org/x/sync/errgroup"
+)
+
+// spread is the time between the starts of two environments, as long as all of
+// them start within an interval.
+const spread = 200 * time.Millisecond
+
+// Options of a Manager.
+type Options struct {
+	// Registry holds the metrics that belong to no environment.
+	Registry *prometheus.Registry
+	Logger   log.Logger
+	// UserAgent is sent with every request.
+	UserAgent string
+	// Transport, if set, is used in place of what an environment asks for.
+	Transport http.RoundTripper
+}
+
+// Manager runs environments. Its methods are safe for concurrent use.
+type Manager struct {
+	ctx  context.Context // The life of the environments.
+	opts Options
+
+	applying sync.Mutex // Held while environments change.
+	mu       sync.RWMutex
+	running  []*running // In the order of the configuration; replaced, never changed.
+}
+
+// running is an environment that is being kept fresh.
+type running struct {
+	config   config.Environment
+	subject  *refresh.Environment
+	registry *prometheus.Registry
+	close    func() // Closes idle connections.
+	cancel   context.CancelFunc
+	done     chan struct{}
+}
+
+// New returns a Manager without environments. Those that it will run end when ctx
+// does; Stop ends them too, and waits.
+func New(ctx context.Context, opts Options) *Manager { return &Manager{ctx: ctx, opts: opts} }
+
+// Apply changes over to the given environments. What can fail is done first: on
+// an error nothing has changed. An environment that is set as before keeps its
+// picture, its counters and its loop; others are stopped before those that take
+// their place begin. All end with Stop.
+func (m *Manager) Apply(environments []config.Environment) error {
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	old := m.list()
+	kept := map[*running]bool{}
+	next := make([]*running, 0, len(environments))
+	for _, env := range environments {
+		r := find(old, env)
+		if r == nil {
+			var err error
+			if r, err = m.build(env); err != nil {
+				return fmt.Errorf("environment %s: %w", env.Title(), err)
+			}
+		}
+		kept[r] = true
+		next = append(next, r)
+	}
+	// Their series go at once.
+	m.mu.Lock()
+	m.running = next
+	m.mu.Unlock()
+	var stopping []*running
+	for _, r := range old {
+		if !kept[r] {
+			stopping = append(stopping, r)
+		}
+	}
+	stop(stopping)
+	started := 0
+	for _, r := range next {
+		if r.done == nil {
+			m.start(r, time.Duration(started)*min(spread, r.config.Refresh.Interval/time.Duration(len(next))))
+			started++
+		}
+	}
+	return nil
+}
+
+func find(list []*running, env config.Environment) *running {
+	for _, r := range list {
+		if r.config.Equal(env) {
+			return r
+		}
+	}
+	return nil
+}
+
+// build wires what one environment needs. Its metrics have a registry of their
+// own, since only some environments have the label project.
+func (m *Manager) build(env config.Environment) (*running, error) {
+	transport := m.opts.Transport
+	if transport == nil {
+		var err error
+		if transport, err = env.Transport(); err != nil {
+			return nil, err
+		}
+	}
+	registry := prometheus.NewRegistry()
+	metrics := refresh.NewMetrics(registry, collector.Labels(env.Name, env.Project))
+	api, err := client.New(client.Options{
+		APIURL: env.APIURL, Key: env.Key.Get, PreviewBranch: env.PreviewBranch, Transport: transport,
+		Timeout: env.Refresh.Timeout, Limiter: refresh.NewLimiter(env.API.Reserve, time.Now), Observe: metrics.Attempt,
+		UserAgent: m.opts.UserAgent,
+	})
+	if err != nil {
+		return nil, err
+	}
+	logger := log.With(m.opts.Logger, "environment", env.Name)
+	if env.Project != "" {
+		logger = log.With(logger, "project", env.Project)
+	}
+	r := &running{config: env, registry: registry, close: api.CloseIdleConnections}
+	if t, ok := transport.(interface{ CloseIdleConnections() }); ok {
+		r.close = t.CloseIdleConnections
+	}
+	r.subject = refresh.New(api, refresh.Options{
+		Interval: env.Refresh.Interval, MaxStaleness: env.Refresh.Staleness(), VerifyInterval: env.Refresh.VerifyInterval,
+		Concurrency: env.API.Concurrency, Period: env.Tokens.Period, WaitingWithinPeriod: env.Tokens.WaitingWithinPeriod,
+		Tags: env.Tags, Metrics: metrics, Logger: logger,
+	})
+	registry.MustRegister(collector.New(r.subject, collector.Options{
+		Environment: env.Name, Project: env.Project, NearTimeout: env.Tokens.NearTimeout, StuckAfter: env.Tokens.StuckAfter,
+		Period: env.Tokens.Period, MaxStaleness: env.Refresh.Staleness(),
+	}))
+	return r, nil
+}
+
+func (m *Manager) start(r *running, after time.Duration) {
+	ctx, cancel := context.WithCancel(m.ctx)
+	r.cancel, r.done = cancel, make(chan struct{})
+	go func() {
+		defer close(r.done)
+		defer r.close()
+		timer := time.NewTimer(after)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		_ = r.subject.Run(ctx) // It ends because ctx does.
+	}()
+	level.Debug(m.opts.Logger).Log("msg", "environment added", "environment", r.config.Title())
+}
+
+// stop ends environments and waits until they have ended.
+func stop(list []*running) {
+	for _, r := range list {
+		r.cancel()
+	}
+	for _, r := range list {
+		<-r.done
+	}
+}
+
+// Stop ends all environments. Their last pictures stay.
+func (m *Manager) Stop() {
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	stop(m.list())
+}
+
+func (m *Manager) list() []*running {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.running
+}
+
+// Environments returns what the pages show, in the order of the configuration.
+func (m *Manager) Environments() []web.Environment {
+	list := m.list()
+	out := make([]web.Environment, len(list))
+	for i, r := range list {
+		out[i] = web.Environment{Name: r.config.Name, Project: r.config.Project, Source: r.subject, MaxStaleness: r.config.Refresh.Staleness()}
+	}
+	return out
+}
+
+// Gather implements prometheus.Gatherer. Each registry has checked its own
+// metrics, and no two of them share a series: their labels environment and
+// project differ. So families are put together without checking each series
+// again, as prometheus.Gatherers would, which halves a scrape of many
+// environments.
+func (m *Manager) Gather() ([]*dto.MetricFamily, error) {
+	list := m.list()
+	gathered, errs := make([][]*dto.MetricFamily, len(list)+1), make([]error, len(list)+1)
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range gathered {
+		registry := m.opts.Registry
+		if i > 0 {
+			registry = list[i-1].registry
+		}
+		group.Go(func() error {
+			gathered[i], errs[i] = registry.Gather()
+			return nil
+		})
+	}
+	_ = group.Wait() // Errors are kept beside what was gathered in spite of them.
+	byName := map[string]*dto.MetricFamily{}
+	for _, families := range gathered {
+		for _, f := range families {
+			if whole := byName[f.GetName()]; whole != nil {
+				whole.Metric = append(whole.Metric, f.GetMetric()...)
+			} else {
+				byName[f.GetName()] = f
+			}
+		}
+	}
+	out := make([]*dto.MetricFamily, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		out = append(out, byName[name])
+	}
+	return out, errors.Join(errs...)
+}

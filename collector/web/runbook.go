@@ -1,0 +1,27 @@
+package web
+
+import (
+	"bytes"
+	_ "embed" // For the page's template.
+	"html/template"
+
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/parser"
+)
+
+// RunbookPath is where the links of alerts lead: a section for each, its anchor
+// the alert's name in lower case.
+const RunbookPath = "/runbook"
+
+//go:embed runbook.html
+var runbookHTML string
+
+// render makes HTML of the runbook. It comes from our own repository; raw HTML
+// in it would be left out all the same.
+func render(markdown []byte) (template.HTML, error) {
+	var out bytes.Buffer
+	md := goldmark.New(goldmark.WithExtensions(extension.Table), goldmark.WithParserOptions(parser.WithAutoHeadingID()))
+	err := md.Convert(markdown, &out)
+	return template.HTML(out.String()), err //nolint:gosec // See above.
+}

@@ -1,0 +1,832 @@
+//go:build live
+
+// Package live tries the dashboards and the rules on real servers: Prometheus
+// scrapes the exporter's demo, Alertmanager tells a receiver, and the link in
+// the alert is opened. The environment variables PROMETHEUS (version 3) and
+// ALERTMANAGER say where the programs are; without them the test fails.
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// Everything happens within testTimeout. Rates and quantiles need some data
+// first, so what has no answer yet is asked again for dataTimeout.
+const (
+	testTimeout = 4 * time.Minute
+	dataTimeout = 2 * time.Minute
+	waitTimeout = time.Minute // For any one other thing.
+	root        = "../.."
+	job         = "waitpoint_exporter" // As in the README's scrape example.
+)
+
+var (
+	forClause   = regexp.MustCompile(`(?m)^(\s+)for:.*$`)
+	metricRow   = regexp.MustCompile("(?m)^\\| `([a-zA-Z_:][a-zA-Z0-9_:]*)` \\|")
+	tokensLink  = regexp.MustCompile(`https?://[^\s"'<>()]+/tokens[^\s"'<>()]*`)
+	labelValues = regexp.MustCompile(`^label_values\((.+), *([a-zA-Z_][a-zA-Z0-9_]*)\)$`)
+	legendLabel = regexp.MustCompile(`{{ *([a-zA-Z_][a-zA-Z0-9_]*) *}}`)
+	histogram   = regexp.MustCompile(`_(bucket|sum|count)$`)
+	// Metrics that Prometheus makes itself or that every Go program has.
+	common = regexp.MustCompile(`^(up|ALERTS|scrape_duration_seconds|(go|process)_.+)$`)
+)
+
+func TestLive(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	dir := t.TempDir()
+	exporter, received := startExporter(ctx, t, dir), &inbox{}
+	prom := &api{ctx, startPrometheus(ctx, t, dir, exporter, startAlertmanager(ctx, t, dir, received))}
+	waitFor(ctx, t, "the demo's history", func() error {
+		return prom.hasData("triggerdev_waitpoint_history_loaded == 1")
+	})
+
+	rules := prom.rules(t)
+	exprs := append(dashboards(t), rules...)
+	// The rules must have been evaluated for what they record to be there.
+	waitFor(ctx, t, "the rules", func() error {
+		for _, r := range prom.rules(t) {
+			if r.health != "ok" {
+				return fmt.Errorf("%s is %s: %s", r.where, r.health, r.lastError)
+			}
+		}
+		return nil
+	})
+	// The wait for data comes first, so that nothing else has to wait.
+	t.Run("data", func(t *testing.T) { testData(ctx, t, prom, exprs) })
+	t.Run("selectors", func(t *testing.T) { testSelectors(t, prom, exprs) })
+	t.Run("exemplars", func(t *testing.T) { testExemplars(ctx, t, prom) })
+	t.Run("alert", func(t *testing.T) { testAlert(ctx, t, exporter, received) })
+}
+
+// testSelectors checks that each expression can be parsed and names only
+// metrics and labels that exist, and that it and the README name the same ones.
+func testSelectors(t *testing.T, prom *api, exprs []expression) {
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Metrics\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	documented, used := map[string]bool{}, map[string]bool{}
+	for _, row := range metricRow.FindAllStringSubmatch(section, -1) {
+		documented[row[1]] = true
+	}
+	if len(documented) == 0 {
+		t.Fatal("the README's section Metrics has no table")
+	}
+	recorded := map[string]bool{}
+	for _, e := range exprs {
+		if e.kind == "recording" {
+			recorded[e.name] = true
+		}
+	}
+	for _, e := range exprs {
+		tree, err := prom.parse(e.query)
+		if err != nil {
+			t.Errorf("%s: %s: %s", e.where, e.query, err)
+			continue
+		}
+		c := &checker{t, prom, e}
+		c.walk(tree)
+		for _, name := range c.names(tree) {
+			family := name
+			if !documented[name] {
+				family = histogram.ReplaceAllString(name, "")
+			}
+			used[family] = true
+			if !documented[family] && !recorded[name] && !common.MatchString(name) {
+				t.Errorf("%s: %s is not in the README's reference", e.where, name)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(documented)) {
+		if !used[name] {
+			t.Errorf("%s is in no dashboard and no rule", name)
+		}
+	}
+}
+
+// testData checks that each expression returns data. Alerts are silent when all
+// is well, so for them the selectors have to do.
+func testData(ctx context.Context, t *testing.T, prom *api, exprs []expression) {
+	missing := exprs
+	last := map[string]error{}
+	for end := time.Now().Add(dataTimeout); ; {
+		var again []expression
+		for _, e := range missing {
+			if e.kind == "alerting" {
+				continue
+			}
+			if err := prom.check(t, e); err != nil {
+				last[e.where+e.query] = err
+				again = append(again, e)
+			}
+		}
+		missing = again
+		if len(missing) == 0 || time.Now().After(end) || !sleep(ctx, 2*time.Second) {
+			break
+		}
+	}
+	for _, e := range missing {
+		t.Errorf("%s: %s: %s", e.where, e.query, last[e.where+e.query])
+	}
+}
+
+// testExemplars checks that the dots of the heatmap lead to tokens.
+func testExemplars(ctx context.Context, t *testing.T, prom *api) {
+	waitFor(ctx, t, "an exemplar", func() error {
+		var found []struct {
+			Exemplars []struct{ Labels map[string]string }
+		}
+		now := time.Now()
+		err := prom.get("query_exemplars", url.Values{
+			"query": {"triggerdev_waitpoint_wait_duration_seconds_bucket"},
+			"start": {stamp(now.Add(-time.Hour))}, "end": {stamp(now.Add(time.Minute))},
+		}, &found)
+		if err != nil {
+			return err
+		}
+		for _, series := range found {
+			for _, e := range series.Exemplars {
+				if e.Labels["token_id"] != "" {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("no token_id in the exemplars of %d series", len(found))
+	})
+}
+
+// testAlert waits for the alert on stuck tokens and opens its link, which must
+// show the tokens that the alert is about.
+func testAlert(ctx context.Context, t *testing.T, exporter string, received *inbox) {
+	var stuck []alert
+	waitFor(ctx, t, "the alert on stuck tokens", func() error {
+		all := received.all()
+		for _, a := range all {
+			if strings.HasPrefix(a.Labels["alertname"], "WaitpointTokensStuck") && a.Status == "firing" {
+				stuck = append(stuck, a)
+			}
+		}
+		if len(stuck) == 0 {
+			return fmt.Errorf("%d others came", len(all))
+		}
+		return nil
+	})
+	for _, a := range stuck {
+		t.Run(a.Labels["alertname"], func(t *testing.T) { openLink(ctx, t, exporter, a) })
+	}
+}
+
+func openLink(ctx context.Context, t *testing.T, exporter string, a alert) {
+	var link *url.URL
+	for _, text := range a.Annotations {
+		// A full stop after the link is none of it.
+		if found := strings.TrimRight(tokensLink.FindString(text), ".,;"); found != "" {
+			var err error
+			if link, err = url.Parse(found); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if link == nil {
+		t.Fatalf("no link to /tokens in the annotations %q", a.Annotations)
+	}
+	if link.Host != strings.TrimPrefix(exporter, "http://") {
+		t.Errorf("the link %s does not lead to the exporter at %s", link, exporter)
+	}
+	threshold, err := model.ParseDuration(link.Query().Get("stuck"))
+	if err != nil {
+		t.Fatalf("the link %s: stuck: %s", link, err)
+	}
+	if want := a.Labels["environment"]; link.Query().Get("environment") != want {
+		t.Errorf("the link %s is not for environment %q", link, want)
+	}
+
+	asked := time.Now()
+	var list struct {
+		Total  int
+		Tokens []struct {
+			Environment, ID string
+			Tags            []string
+			CreatedAt       time.Time
+		}
+	}
+	_, body := fetch(ctx, t, link.String()+"&format=json")
+	if err := json.Unmarshal(body, &list); err != nil {
+		t.Fatalf("%s: %s", err, body)
+	}
+	if list.Total == 0 || len(list.Tokens) == 0 {
+		t.Fatalf("%s shows no token", link)
+	}
+	for _, token := range list.Tokens {
+		if token.ID == "" || token.Environment != a.Labels["environment"] {
+			t.Errorf("%s shows a token %q of environment %q", link, token.ID, token.Environment)
+		}
+		// A second is for rounding; the exporter's clock is ours.
+		if age := asked.Add(time.Second).Sub(token.CreatedAt); age < time.Duration(threshold) {
+			t.Errorf("%s shows %s, which has waited for %s only", link, token.ID, age)
+		}
+		if want := link.Query()["tag"]; want != nil && want[0] != "" && !slices.Contains(token.Tags, want[0]) {
+			t.Errorf("%s shows %s with the tags %q", link, token.ID, token.Tags)
+		}
+	}
+	header, page := fetch(ctx, t, link.String())
+	if kind := header.Get("Content-Type"); !strings.HasPrefix(kind, "text/html") {
+		t.Errorf("%s is %q, not a page", link, kind)
+	}
+	// The page is asked for later than the JSON; a token or two may have gone.
+	shown := 0
+	for _, token := range list.Tokens {
+		if strings.Contains(string(page), token.ID) {
+			shown++
+		}
+	}
+	if shown == 0 {
+		t.Errorf("the page %s shows none of the %d tokens of its JSON", link, len(list.Tokens))
+	}
+	t.Logf("%s: %d tokens, %d of %d on the page", link, list.Total, shown, len(list.Tokens))
+}
+
+// An expression is what a panel asks or what a rule evaluates.
+type expression struct {
+	where, query      string
+	kind              string // "panel", "variable", "alerting" or "recording".
+	name              string // Of what is recorded.
+	legend, label     string // Whose labels must be in the result.
+	health, lastError string
+}
+
+// dashboards returns the expressions of all panels, annotations and variables,
+// with the variables replaced by what stands for all.
+func dashboards(t *testing.T) []expression {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, "dashboards", "*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no dashboards: %v", err)
+	}
+	var out []expression
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var board struct {
+			Panels      []panel
+			Annotations struct{ List []struct{ Name, Expr string } }
+			Templating  struct {
+				List []struct {
+					Name, Type string
+					Query      any
+				}
+			}
+		}
+		if err := json.Unmarshal(data, &board); err != nil {
+			t.Fatalf("%s: %s", file, err)
+		}
+		pairs := []string{"$__rate_interval", "1m", "$__range", "1h", "$__interval", "1m"}
+		for _, v := range board.Templating.List {
+			pairs = append(pairs, "${"+v.Name+":regex}", ".*", "${"+v.Name+"}", ".*", "$"+v.Name, ".*")
+		}
+		expand, base := strings.NewReplacer(pairs...), filepath.Base(file)
+		for _, v := range board.Templating.List {
+			if v.Type != "query" {
+				continue
+			}
+			query, _ := v.Query.(map[string]any)
+			text, _ := query["query"].(string)
+			parts := labelValues.FindStringSubmatch(text)
+			if parts == nil {
+				t.Fatalf("%s, variable %s: %q is not label_values(metric, label)", base, v.Name, text)
+			}
+			out = append(out, expression{where: base + ", variable " + v.Name, kind: "variable", query: expand.Replace(parts[1]), label: parts[2]})
+		}
+		for _, a := range board.Annotations.List {
+			if a.Expr != "" {
+				out = append(out, expression{where: base + ", annotation " + a.Name, kind: "panel", query: expand.Replace(a.Expr)})
+			}
+		}
+		panels, ids := 0, map[int]bool{}
+		for _, p := range board.Panels {
+			for _, p := range append(p.Panels, p) {
+				where := fmt.Sprintf("%s, panel %d %q", base, p.ID, p.Title)
+				p.told(t, where)
+				if ids[p.ID] {
+					t.Errorf("%s: another panel has the id", where)
+				}
+				ids[p.ID] = true
+				for _, target := range p.Targets {
+					query := expand.Replace(target.Expr)
+					if query == "" || strings.Contains(query, "$") {
+						t.Errorf("%s: unknown variable, or nothing, in %q", where, query)
+						continue
+					}
+					out = append(out, expression{where: where, kind: "panel", query: query, legend: target.LegendFormat})
+					panels++
+				}
+			}
+		}
+		if panels == 0 {
+			t.Errorf("%s asks nothing", base)
+		}
+	}
+	return out
+}
+
+type panel struct {
+	ID                       int
+	Type, Title, Description string
+	Panels                   []panel
+	Targets                  []struct{ Expr, LegendFormat string }
+	FieldConfig              struct {
+		Defaults struct {
+			Unit       string
+			Thresholds struct{ Steps []any }
+		}
+	}
+}
+
+// told checks that the panel says what it shows, and in which unit.
+func (p *panel) told(t *testing.T, where string) {
+	t.Helper()
+	d := p.FieldConfig.Defaults
+	if p.Type != "row" && (p.Title == "" || p.Description == "" || d.Unit == "" || len(d.Thresholds.Steps) == 0) {
+		t.Errorf("%s lacks a title, description, unit or thresholds", where)
+	}
+}
+
+// A checker compares one expression's syntax tree with what is stored.
+type checker struct {
+	t    *testing.T
+	prom *api
+	expression
+}
+
+// walk checks the node and those below it, and returns the labels that there
+// are below.
+func (c *checker) walk(node any) map[string]bool {
+	labels := map[string]bool{}
+	if list, ok := node.([]any); ok {
+		for _, n := range list {
+			maps.Copy(labels, c.walk(n))
+		}
+		return labels
+	}
+	n, ok := node.(map[string]any)
+	if !ok {
+		return labels
+	}
+	for _, key := range []string{"expr", "lhs", "rhs", "args"} {
+		maps.Copy(labels, c.walk(n[key]))
+	}
+	switch n["type"] {
+	case "vectorSelector", "matrixSelector":
+		return c.selector(n)
+	case "aggregation":
+		c.known(n["grouping"], labels)
+	case "binaryExpr":
+		if matching, ok := n["matching"].(map[string]any); ok {
+			c.known(matching["labels"], labels)
+			c.known(matching["include"], labels)
+		}
+	case "call":
+		function, _ := n["func"].(map[string]any)
+		args, _ := n["args"].([]any)
+		if name := function["name"]; (name == "label_replace" || name == "label_join") && len(args) > 1 {
+			made, _ := args[1].(map[string]any)
+			label, _ := made["val"].(string)
+			labels[label] = true
+		}
+	}
+	return labels
+}
+
+// selector checks a selector and returns the labels of its metric.
+func (c *checker) selector(n map[string]any) map[string]bool {
+	name, _ := n["name"].(string)
+	if name == "" {
+		c.t.Errorf("%s: a selector without a metric's name in %s", c.where, c.query)
+		return nil
+	}
+	labels, err := c.prom.labels(name)
+	if err != nil {
+		c.t.Errorf("%s: %s: %s", c.where, c.query, err)
+		return nil
+	}
+	matchers, _ := n["matchers"].([]any)
+	for _, m := range matchers {
+		matcher, _ := m.(map[string]any)
+		label, _ := matcher["name"].(string)
+		if label == "__name__" {
+			continue
+		}
+		c.known([]any{label}, labels)
+		// Labels with a fixed set of values: a value that never occurs is a
+		// slip of the pen. A tag or a status code may just not have occurred.
+		if slices.Contains([]string{"status", "after", "within", "reason"}, label) {
+			selector := fmt.Sprintf("%s{%s%s%q}", name, label, matcher["type"], matcher["value"])
+			if err := c.prom.hasSeries(selector); err != nil {
+				c.t.Errorf("%s: %s: %s", c.where, c.query, err)
+			}
+		}
+	}
+	return labels
+}
+
+// known checks that names are among the labels.
+func (c *checker) known(names any, labels map[string]bool) {
+	list, _ := names.([]any)
+	for _, n := range list {
+		// Only a configured project has the label, which the demo has not.
+		if label, _ := n.(string); !labels[label] && (label != "project" || !labels["environment"]) {
+			c.t.Errorf("%s: there is no label %q at that place in %s", c.where, label, c.query)
+		}
+	}
+}
+
+// names returns the names of the metrics that the tree selects.
+func (c *checker) names(node any) []string {
+	var out []string
+	switch n := node.(type) {
+	case []any:
+		for _, v := range n {
+			out = append(out, c.names(v)...)
+		}
+	case map[string]any:
+		if name, ok := n["name"].(string); ok && (n["type"] == "vectorSelector" || n["type"] == "matrixSelector") {
+			return []string{name}
+		}
+		for _, v := range n {
+			out = append(out, c.names(v)...)
+		}
+	}
+	return out
+}
+
+// An api is that of a Prometheus, for one test.
+type api struct {
+	ctx  context.Context
+	base string
+}
+
+func (a *api) get(path string, values url.Values, data any) error {
+	r, err := http.NewRequestWithContext(a.ctx, http.MethodGet, a.base+"/api/v1/"+path+"?"+values.Encode(), http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{}).Do(r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct {
+		Status, Error string
+		Data          json.RawMessage
+		Warnings      []string
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return fmt.Errorf("%s: %s: %w", path, resp.Status, err)
+	}
+	if answer.Status != "success" || len(answer.Warnings) > 0 {
+		return fmt.Errorf("%s: %s %s %q", path, resp.Status, answer.Error, answer.Warnings)
+	}
+	return json.Unmarshal(answer.Data, data)
+}
+
+func (a *api) parse(query string) (tree any, err error) {
+	err = a.get("parse_query", url.Values{"query": {query}}, &tree)
+	return tree, err
+}
+
+// rules returns what the rule files hold; they must hold both kinds.
+func (a *api) rules(t *testing.T) []expression {
+	t.Helper()
+	var data struct {
+		Groups []struct {
+			Name  string
+			Rules []struct{ Type, Name, Query, Health, LastError string }
+		}
+	}
+	if err := a.get("rules", nil, &data); err != nil {
+		t.Fatal(err)
+	}
+	var out []expression
+	kinds := map[string]bool{}
+	for _, g := range data.Groups {
+		for _, r := range g.Rules {
+			kinds[r.Type] = true
+			out = append(out, expression{where: "rule " + r.Name + " of " + g.Name, kind: r.Type, name: r.Name, query: r.Query, health: r.Health, lastError: r.LastError})
+		}
+	}
+	if !kinds["alerting"] || !kinds["recording"] {
+		t.Fatalf("of rules there are only %v", kinds)
+	}
+	return out
+}
+
+type series []struct {
+	Metric map[string]string
+	Value  [2]any
+}
+
+func (a *api) query(query string) (series, error) {
+	var data struct {
+		ResultType string
+		Result     series
+	}
+	if err := a.get("query", url.Values{"query": {query}}, &data); err != nil {
+		return nil, err
+	}
+	return data.Result, nil
+}
+
+// check returns an error if the expression returns nothing or no number, or if
+// its legend names labels that the result has not.
+func (a *api) check(t *testing.T, e expression) error {
+	t.Helper()
+	result, err := a.query(e.query)
+	if err != nil {
+		return err
+	}
+	numbers, labels := 0, map[string]bool{}
+	for _, s := range result {
+		for name := range s.Metric {
+			labels[name] = true
+		}
+		value, _ := s.Value[1].(string)
+		if v, err := strconv.ParseFloat(value, 64); err == nil && !math.IsNaN(v) {
+			numbers++
+		}
+	}
+	if numbers == 0 {
+		return fmt.Errorf("no data: %d series, none with a number", len(result))
+	}
+	wanted := legendLabel.FindAllStringSubmatch(e.legend, -1)
+	if e.label != "" {
+		wanted = append(wanted, []string{"", e.label})
+	}
+	for _, w := range wanted {
+		if !labels[w[1]] && w[1] != "project" {
+			return fmt.Errorf("the result has no label %q", w[1])
+		}
+	}
+	return nil
+}
+
+func (a *api) hasData(query string) error {
+	result, err := a.query(query)
+	if err == nil && len(result) == 0 {
+		err = fmt.Errorf("no data for %s", query)
+	}
+	return err
+}
+
+// matching returns the series of the last hour.
+func (a *api) matching(selector string) ([]map[string]string, error) {
+	var found []map[string]string
+	err := a.get("series", url.Values{"match[]": {selector}, "start": {stamp(time.Now().Add(-time.Hour))}}, &found)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("there is no %s", selector)
+	}
+	return found, err
+}
+
+func (a *api) hasSeries(selector string) error {
+	_, err := a.matching(selector)
+	return err
+}
+
+// labels returns the labels of a metric.
+func (a *api) labels(name string) (map[string]bool, error) {
+	found, err := a.matching(name)
+	labels := map[string]bool{}
+	for _, s := range found {
+		for label := range s {
+			labels[label] = true
+		}
+	}
+	// Alerts carry the labels of what they are about, but perhaps not now.
+	if strings.HasPrefix(name, "ALERTS") {
+		labels["environment"], labels["tag"] = true, true
+	}
+	return labels, err
+}
+
+// An alert is one of those in Alertmanager's message to a webhook.
+type alert struct {
+	Status              string
+	Labels, Annotations map[string]string
+}
+
+// An inbox is a webhook receiver that keeps what it gets.
+type inbox struct {
+	mu     sync.Mutex
+	alerts []alert
+}
+
+// ServeHTTP implements http.Handler.
+func (i *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var message struct{ Alerts []alert }
+	if err := json.NewDecoder(r.Body).Decode(&message); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.alerts = append(i.alerts, message.Alerts...)
+}
+
+func (i *inbox) all() []alert {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.alerts)
+}
+
+func startExporter(ctx context.Context, t *testing.T, dir string) (base string) {
+	t.Helper()
+	binary := filepath.Join(dir, "waitpoint_exporter")
+	// Prometheus drops empty labels, so the build needs a version.
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "-ldflags", "-X github.com/prometheus/common/version.Version=live", ".")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %s", err, out)
+	}
+	address := freeAddress(ctx, t)
+	start(ctx, t, dir, binary, "--demo", "--web.listen-address="+address)
+	return "http://" + address
+}
+
+func startAlertmanager(ctx context.Context, t *testing.T, dir string, received *inbox) (address string) {
+	t.Helper()
+	receiver := httptest.NewServer(received)
+	t.Cleanup(receiver.Close)
+	config := write(t, dir, "alertmanager.yml", `
+route:
+  receiver: test
+  group_by: ["..."]
+  group_wait: 0s
+  group_interval: 1s
+  repeat_interval: 1h
+receivers:
+  - name: test
+    webhook_configs:
+      - url: `+receiver.URL+`
+        send_resolved: false
+`)
+	address = freeAddress(ctx, t)
+	start(ctx, t, dir, program(t, "ALERTMANAGER"), "--config.file="+config, "--storage.path="+filepath.Join(dir, "alertmanager"),
+		"--web.listen-address="+address, "--cluster.listen-address=")
+	return address
+}
+
+func startPrometheus(ctx context.Context, t *testing.T, dir, exporter, alertmanager string) (base string) {
+	t.Helper()
+	for _, name := range []string{"recording.yml", "alerts.yml"} {
+		rules, err := os.ReadFile(filepath.Join(root, "deploy/prometheus", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// An hour of stuck tokens is in the demo's history, not in Prometheus.
+		write(t, dir, name, forClause.ReplaceAllString(string(rules), "${1}for: 0s"))
+	}
+	config := write(t, dir, "prometheus.yml", `
+global:
+  scrape_interval: 1s
+  evaluation_interval: 1s
+rule_files: [recording.yml, alerts.yml]
+alerting:
+  alertmanagers:
+    - static_configs: [{targets: ["`+alertmanager+`"]}]
+scrape_configs:
+  - job_name: `+job+`
+    static_configs: [{targets: ["`+strings.TrimPrefix(exporter, "http://")+`"]}]
+`)
+	address := freeAddress(ctx, t)
+	start(ctx, t, dir, program(t, "PROMETHEUS"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
+		"--web.listen-address="+address, "--enable-feature=exemplar-storage", "--log.level=warn")
+	base = "http://" + address
+	waitFor(ctx, t, "Prometheus", func() error {
+		var status any
+		return (&api{ctx, base}).get("status/buildinfo", nil, &status)
+	})
+	return base
+}
+
+func program(t *testing.T, variable string) string {
+	t.Helper()
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Fatalf("%s is not set; it says where the program is", variable)
+	}
+	return path
+}
+
+// start runs a program until the test ends, and shows its log if it failed.
+func start(ctx context.Context, t *testing.T, dir, binary string, args ...string) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(dir, filepath.Base(binary)+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// TestLive ends ctx before its Cleanup functions run.
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Wait() // It ends by our signal.
+		_ = log.Close()
+		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("%s, the end of its log:\n%s", filepath.Base(binary), text[max(0, len(text)-4000):])
+		}
+	})
+}
+
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func freeAddress(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func fetch(ctx context.Context, t *testing.T, link string) (http.Header, []byte) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, link, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s: %v: %.500s", link, resp.Status, err, body)
+	}
+	return resp.Header, body
+}
+
+func stamp(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
+
+// sleep reports whether the time passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// waitFor asks until there is no error.
+func waitFor(ctx context.Context, t *testing.T, what string, ask func() error) {
+	t.Helper()
+	for end := time.Now().Add(waitTimeout); ; {
+		err := ask()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) || !sleep(ctx, 500*time.Millisecond) {
+			t.Fatalf("waited for %s: %s", what, err)
+		}
+	}
+}
