@@ -77,6 +77,7 @@ func TestBadInput(t *testing.T) {
 		{"concurrency", goodKey, []string{"--api.concurrency=0"}, `--api.concurrency: "0" must be a whole number from 1 to 64`},
 		{"reserve", goodKey, []string{"--api.reserve=1"}, `--api.reserve: "1" must be a number from 0 to less than 1, such as 0.5`},
 		{"telemetry path", goodKey, []string{"--web.telemetry-path=metrics"}, `--web.telemetry-path: "metrics" must be a path such as /metrics that no other endpoint has`},
+		{"telemetry path taken", goodKey, []string{"--web.telemetry-path=/tokens"}, `--web.telemetry-path: "/tokens" must be a path such as /metrics that no other endpoint has`},
 		{"web config", goodKey, []string{"--web.config.file=" + missing}, "--web.config.file: open " + missing + ": no such file or directory"},
 		{"log level", goodKey, []string{"--log.level=loud"}, `--log.level: "loud" must be debug, info, warn or error`},
 		{"log format", goodKey, []string{"--log.format=xml"}, `--log.format: "xml" must be logfmt or json`},
@@ -172,7 +173,7 @@ func TestDemo(t *testing.T) {
 	if page := get("/", ""); !strings.Contains(page, ">prod<") || !strings.Contains(page, "loaded, ") {
 		t.Errorf("the landing page does not show the environment's state: %s", page)
 	}
-	for _, path := range []string{"/-/healthy", "/-/ready", "/", "/nope"} {
+	for _, path := range []string{"/-/healthy", "/-/ready", "/", "/tokens", "/tokens?format=json", "/nope"} {
 		pages.WriteString(get(path, ""))
 	}
 	cancel()
@@ -239,7 +240,7 @@ func TestSecrets(t *testing.T) {
 	var pages strings.Builder
 	// The faults strike one request each; when all have, the picture gets whole.
 	for !strings.Contains(pages.String(), `triggerdev_waitpoint_history_loaded{environment="prod"} 1`) || len(service.Requests()) < len(kinds)+20 {
-		for _, path := range []string{"/metrics", "/", "/-/ready"} {
+		for _, path := range []string{"/metrics", "/", "/tokens", "/tokens?format=json", "/-/ready"} {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, http.NoBody)
 			if err != nil {
 				t.Fatal(err)

@@ -22,20 +22,24 @@ type Selection struct {
 
 // Select returns the WAITING tokens that the selection picks as of now, oldest
 // first, those with the same createdAt by id: as many as the methods of the
-// snapshot's Groups count at the same moment. It walks the tokens, except where
-// createdAt alone decides.
+// snapshot's Groups count at the same moment. It walks a Group's tokens, only
+// those old enough if Stuck is set; where the tag has no Group, all tokens.
 func (s *Snapshot) Select(sel Selection, now time.Time) iter.Seq[*Token] {
 	return func(yield func(*Token) bool) {
-		if s.Total == nil {
+		g, tagged := s.tagged(sel.Tag)
+		if g == nil {
 			return
 		}
-		end := len(s.Tokens)
+		end := len(g.created)
 		if sel.Stuck != nil {
-			end = below(s.Total.created, ceilMilli(now.Add(-*sel.Stuck)))
+			end = below(g.created, ceilMilli(now.Add(-*sel.Stuck)))
 		}
-		start := min(s.Total.expired(now), end)
-		tagged, timed := s.tagged(sel.Tag), sel.timed(now)
-		for _, t := range s.Tokens[start:end] {
+		timed := sel.timed(now)
+		for i := g.expired(now); i < end; i++ {
+			t := s.Tokens[i]
+			if g.places != nil {
+				t = s.Tokens[g.places[i]]
+			}
 			if timed(t) && tagged(t) && !yield(t) {
 				return
 			}
@@ -44,6 +48,27 @@ func (s *Snapshot) Select(sel Selection, now time.Time) iter.Seq[*Token] {
 }
 
 func all(*Token) bool { return true }
+
+// tagged returns the group in which the tokens with the tag are, nil if there
+// is none, and what tells them from the group's others.
+func (s *Snapshot) tagged(tag *string) (*Group, func(*Token) bool) {
+	if tag == nil {
+		return s.Total, all
+	}
+	// Groups first: where a label and a tag have the same text, the list behind a
+	// number holds what the number counts.
+	for _, g := range s.Tags {
+		if g.Tag == *tag {
+			return g.Group, all
+		}
+	}
+	if *tag == "" || *tag == OtherTag {
+		return nil, nil
+	}
+	return s.Total, func(t *Token) bool {
+		return slices.Contains(t.CountedAs, *tag) || slices.Contains(t.Tags, *tag)
+	}
+}
 
 // timed returns what the selection asks of a token's timeout.
 func (sel Selection) timed(now time.Time) func(*Token) bool {
@@ -59,29 +84,5 @@ func (sel Selection) timed(now time.Time) func(*Token) bool {
 		return (sel.NearTimeout == nil || at <= t.timeout && t.timeout <= until) &&
 			(!sel.Overdue || t.timeout != none && t.timeout < at) &&
 			(!sel.WithoutTimeout || t.timeout == none)
-	}
-}
-
-// tagged returns what the selection asks of a token's tags.
-func (s *Snapshot) tagged(tag *string) func(*Token) bool {
-	if tag == nil {
-		return all
-	}
-	// The metrics' own words first: where a label and a tag have the same text,
-	// the page behind a number must hold what the number counts.
-	counted := func(t *Token) bool { return slices.Contains(t.CountedAs, *tag) }
-	own := make(map[string]bool, len(s.Tags))
-	for _, g := range s.Tags {
-		own[g.Tag] = g.Tag != OtherTag
-	}
-	switch {
-	case *tag == OtherTag:
-		return func(t *Token) bool {
-			return slices.ContainsFunc(t.CountedAs, func(label string) bool { return !own[label] })
-		}
-	case *tag == "" || own[*tag]:
-		return counted
-	default:
-		return func(t *Token) bool { return counted(t) || slices.Contains(t.Tags, *tag) }
 	}
 }

@@ -77,6 +77,9 @@ type Group struct {
 	// the timeoutAt of each, in the same order; timeouts those there are,
 	// ascending.
 	created, timeoutOf, timeouts []int64
+	// Places are where the WAITING tokens stand in Snapshot.Tokens, ascending;
+	// nil where the group has all of them.
+	places []uint32
 	// Finished counts by status number; expiring holds, ascending, the createdAt
 	// of those that the window lets go of within the horizon.
 	finished []int
@@ -350,6 +353,9 @@ func (c *cutter) placeWaiting() []*Token {
 		c.groups(h.set, func(g *Group) {
 			g.created = append(g.created, h.token.created)
 			g.timeoutOf = append(g.timeoutOf, h.token.timeout)
+			if g != c.total {
+				g.places = append(g.places, uint32(i))
+			}
 		})
 	}
 	slices.SortFunc(list, func(a, b *held) int { return cmp.Compare(a.token.timeout, b.token.timeout) })

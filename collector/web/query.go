@@ -25,12 +25,13 @@ const maxQuery = 16 << 10
 // nothing is guessed: what cannot be read is a *queryError.
 type query struct {
 	values url.Values
-	// Nil where any will do.
+	// Environment and project are nil where any will do.
 	environment, project *string
 	selection            index.Selection
-	// The token behind which the page begins; nil for the first page.
-	after *position
-	// Whether the page's own form sent the query: it cannot leave out
+	// After is the last token ahead of the page, before the first one behind it;
+	// at most one is set.
+	after, before *position
+	// Form says that the page's own form sent the query: it cannot leave out
 	// what was left empty.
 	form bool
 }
@@ -91,6 +92,9 @@ func parseQuery(raw string) (query, error) {
 			return q, err
 		}
 	}
+	if q.after != nil && q.before != nil {
+		return q, bad("before", "cannot stand beside after")
+	}
 	return q, nil
 }
 
@@ -114,22 +118,70 @@ func (q *query) set(name, value string) error {
 		q.selection.WithoutTimeout, err = parseBool(name, value)
 	case "after":
 		q.after, err = parsePosition(name, value)
+	case "before":
+		q.before, err = parsePosition(name, value)
 	case "format":
 		if value != "json" && value != "html" {
 			err = bad(name, "%q is neither json nor html", value)
 		}
 	case "form":
+	case "untagged":
+		err = q.setUntagged(value)
 	default:
-		err = bad(name, "there is no such parameter; there are environment, project, tag, stuck, near_timeout, overdue, no_timeout, format and after")
+		err = bad(name, "there is no such parameter; there are environment, project, tag, stuck, near_timeout, overdue, no_timeout, format, after and before")
 	}
 	return err
 }
 
-// link returns a link to the list with the same filters and one parameter set.
+// setUntagged takes in the form's way to say tag="", since its empty tag means any.
+func (q *query) setUntagged(value string) error {
+	on, err := parseBool("untagged", value)
+	switch {
+	case err != nil:
+		return err
+	case !q.form:
+		return bad("untagged", "is for the page's form; tag= picks the tokens without tags")
+	case on && q.values.Get("tag") != "":
+		return bad("untagged", "a token without tags cannot have the tag %q", q.values.Get("tag"))
+	case on:
+		q.selection.Tag = new(string)
+	}
+	return nil
+}
+
+// canonical returns a link that asks the same as the form did.
+func (q *query) canonical() string {
+	values := url.Values{}
+	for name, v := range q.values {
+		if v[0] != "" && name != "form" && name != "untagged" {
+			values[name] = v
+		}
+	}
+	if q.selection.Tag != nil {
+		values.Set("tag", *q.selection.Tag)
+	}
+	return pageLink(values)
+}
+
+// link returns a link to the page with the same filters and one parameter set
+// instead of what pages through the list.
 func (q *query) link(name, value string) string {
 	values := maps.Clone(q.values)
-	delete(values, "after")
-	values.Set(name, value)
+	for _, paging := range []string{"after", "before"} {
+		delete(values, paging)
+	}
+	if name != "" {
+		values[name] = []string{value}
+	}
+	return pageLink(values)
+}
+
+// without returns a link to the first page with one filter less.
+func (q *query) without(name string) string {
+	values := maps.Clone(q.values)
+	for _, gone := range []string{name, "after", "before"} {
+		delete(values, gone)
+	}
 	return pageLink(values)
 }
 

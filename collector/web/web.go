@@ -73,7 +73,6 @@ type server struct {
 	opts  Options
 	pages *template.Template
 	csp   string
-	lists chan struct{}
 }
 
 // New returns the handler of all endpoints.
@@ -83,7 +82,7 @@ func New(opts Options) http.Handler {
 	}
 	sum := sha256.Sum256([]byte(styleCSS))
 	s := &server{
-		opts: opts, lists: make(chan struct{}, maxLists),
+		opts: opts,
 		csp: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 			"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 	}
@@ -98,7 +97,7 @@ func New(opts Options) http.Handler {
 		text(w, http.StatusOK, "waitpoint_exporter is healthy.\n")
 	})
 	mux.HandleFunc("GET "+ReadyPath, s.ready)
-	mux.HandleFunc("GET "+TokensPath, s.tokens)
+	mux.Handle("GET "+TokensPath, newTokens(s))
 	if opts.Runbook != nil {
 		mux.HandleFunc("GET "+RunbookPath, func(w http.ResponseWriter, _ *http.Request) {
 			page, err := render(opts.Runbook)

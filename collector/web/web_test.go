@@ -123,7 +123,7 @@ func TestReload(t *testing.T) {
 // TestRunbook holds that an alert's link leads to its section.
 func TestRunbook(t *testing.T) {
 	h := web.New(web.Options{MetricsPath: "/metrics", Metrics: http.NotFoundHandler(), Runbook: []byte("# Runbook\n\n## WaitpointTokensStuck\n\nLook <script>alert(1)</script> `up`.\n")})
-	w := ask(t, h, "runbook", "")
+	w := get(t, h, "runbook")
 	page := w.Body.String()
 	if w.Code != 200 || !strings.Contains(page, `<h2 id="waitpointtokensstuck">WaitpointTokensStuck</h2>`) || !strings.Contains(page, "<code>up</code>") || strings.Contains(page, "<script") {
 		t.Errorf("%d %s", w.Code, page)

@@ -1,0 +1,95 @@
+package web
+
+import (
+	"errors"
+	"time"
+)
+
+// tokensJSON is the answer to a program that asks for tokens. What there is not
+// is left out; fields may be added.
+type tokensJSON struct {
+	Now stamp `json:"now"`
+	// Complete is false if the tokens of some environment are not known, or only
+	// from a stale picture.
+	Complete     bool              `json:"complete"`
+	Environments []environmentJSON `json:"environments"`
+	// Total counts the tokens of all pages, Offset those of the pages before.
+	Total  int         `json:"total"`
+	Offset int         `json:"offset"`
+	Tokens []tokenJSON `json:"tokens"`
+	// Next and Previous are relative to the request's URL.
+	Next     string `json:"next,omitempty"`
+	Previous string `json:"previous,omitempty"`
+}
+
+type environmentJSON struct {
+	Environment string `json:"environment"`
+	Project     string `json:"project,omitempty"`
+	AsOf        *stamp `json:"asOf,omitempty"`
+	Known       bool   `json:"known"`
+	Stale       bool   `json:"stale"`
+}
+
+type tokenJSON struct {
+	Environment     string   `json:"environment"`
+	Project         string   `json:"project,omitempty"`
+	ID              string   `json:"id"`
+	Tags            []string `json:"tags"`
+	CreatedAt       stamp    `json:"createdAt"`
+	TimeoutAt       *stamp   `json:"timeoutAt,omitempty"`
+	AgeSeconds      float64  `json:"ageSeconds"`
+	TimeLeftSeconds *float64 `json:"timeLeftSeconds,omitempty"` // Negative once overdue.
+}
+
+type errorJSON struct {
+	Error     string `json:"error"`
+	Parameter string `json:"parameter,omitempty"`
+}
+
+// A stamp is written as the service writes times: in UTC, with milliseconds.
+type stamp time.Time
+
+func (s stamp) String() string { return time.Time(s).UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// MarshalText implements encoding.TextMarshaler.
+func (s stamp) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func newErrorJSON(err error) errorJSON {
+	out := errorJSON{Error: err.Error()}
+	if wrong, ok := errors.AsType[*queryError](err); ok {
+		out.Parameter = wrong.parameter
+	}
+	return out
+}
+
+func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
+	out := tokensJSON{
+		Now: stamp(now), Complete: l.complete(), Environments: []environmentJSON{},
+		Total: l.total, Offset: l.earlier, Tokens: make([]tokenJSON, 0, len(l.entries)),
+		Next: l.next(q), Previous: l.previous(q),
+	}
+	for _, p := range l.pictures {
+		e := environmentJSON{Environment: p.environment.Name, Project: p.environment.Project, Known: p.known, Stale: p.stale}
+		if p.known {
+			e.AsOf = new(stamp(p.snapshot.At))
+		}
+		out.Environments = append(out.Environments, e)
+	}
+	for _, e := range l.entries {
+		t := tokenJSON{
+			Environment: e.environment.Name, Project: e.environment.Project, ID: e.ID, Tags: e.Tags,
+			CreatedAt: stamp(e.CreatedAt), AgeSeconds: seconds(now.Sub(e.CreatedAt)),
+		}
+		if t.Tags == nil {
+			t.Tags = []string{}
+		}
+		if !e.TimeoutAt.IsZero() {
+			t.TimeoutAt, t.TimeLeftSeconds = new(stamp(e.TimeoutAt)), new(seconds(e.TimeoutAt.Sub(now)))
+		}
+		out.Tokens = append(out.Tokens, t)
+	}
+	return out
+}
+
+// seconds returns d in seconds, to the millisecond.
+func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }
