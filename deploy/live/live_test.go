@@ -43,12 +43,13 @@ const (
 )
 
 var (
-	forClause   = regexp.MustCompile(`(?m)^(\s+)for:.*$`)
-	metricRow   = regexp.MustCompile("(?m)^\\| `([a-zA-Z_:][a-zA-Z0-9_:]*)` \\|")
-	tokensLink  = regexp.MustCompile(`https?://[^\s"'<>()]+/tokens[^\s"'<>()]*`)
-	labelValues = regexp.MustCompile(`^label_values\((.+), *([a-zA-Z_][a-zA-Z0-9_]*)\)$`)
-	legendLabel = regexp.MustCompile(`{{ *([a-zA-Z_][a-zA-Z0-9_]*) *}}`)
-	histogram   = regexp.MustCompile(`_(bucket|sum|count)$`)
+	recordClause = regexp.MustCompile(`(?m)record: (\S+)$`)
+	forClause    = regexp.MustCompile(`(?m)^(\s+)for:.*$`)
+	metricRow    = regexp.MustCompile("(?m)^\\| `([a-zA-Z_:][a-zA-Z0-9_:]*)` \\|")
+	tokensLink   = regexp.MustCompile(`https?://[^\s"'<>()]+/tokens[^\s"'<>()]*`)
+	labelValues  = regexp.MustCompile(`^label_values\((.+), *([a-zA-Z_][a-zA-Z0-9_]*)\)$`)
+	legendLabel  = regexp.MustCompile(`{{ *([a-zA-Z_][a-zA-Z0-9_]*) *}}`)
+	histogram    = regexp.MustCompile(`_(bucket|sum|count)$`)
 	// Metrics that Prometheus makes itself or that every Go program has.
 	common = regexp.MustCompile(`^(up|ALERTS|scrape_duration_seconds|(go|process)_.+)$`)
 )
@@ -76,6 +77,14 @@ func TestLive(t *testing.T) {
 	})
 	// The wait for data comes first, so that nothing else has to wait.
 	t.Run("data", func(t *testing.T) { testData(ctx, t, prom, exprs) })
+	// What is recorded is there once the rule was evaluated upon data.
+	recording, err := os.ReadFile(filepath.Join(root, "deploy", "prometheus", "recording.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range recordClause.FindAllStringSubmatch(string(recording), -1) {
+		waitFor(ctx, t, m[1], func() error { return prom.hasData(m[1]) })
+	}
 	t.Run("selectors", func(t *testing.T) { testSelectors(t, prom, exprs) })
 	t.Run("exemplars", func(t *testing.T) { testExemplars(ctx, t, prom) })
 	t.Run("alert", func(t *testing.T) { testAlert(ctx, t, exporter, received) })
