@@ -9,8 +9,12 @@ COPY *.go ./
 COPY client client
 COPY collector collector
 COPY deploy/prometheus deploy/prometheus
-ARG TARGETOS TARGETARCH
-ARG VERSION=unknown REVISION=unknown BRANCH=unknown BUILD_DATE=unknown
+ARG TARGETOS
+ARG TARGETARCH
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG BRANCH=unknown
+ARG BUILD_DATE=unknown
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -ldflags "-s -w \
     -X github.com/prometheus/common/version.Version=${VERSION} \
     -X github.com/prometheus/common/version.Revision=${REVISION} \
@@ -21,7 +25,9 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs
 # Nothing but the binary and the certificates: no shell, nothing to write to.
 # So there is no HEALTHCHECK either; ask /-/healthy from outside.
 FROM scratch
-ARG VERSION=unknown REVISION=unknown BUILD_DATE=unknown
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG BUILD_DATE=unknown
 LABEL org.opencontainers.image.title="waitpoint_exporter" \
       org.opencontainers.image.description="Prometheus exporter for Trigger.dev waitpoint tokens" \
       org.opencontainers.image.licenses="Apache-2.0" \
