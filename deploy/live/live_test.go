@@ -2,8 +2,9 @@
 
 // Package live tries the dashboards and the rules on real servers: Prometheus
 // scrapes the exporter's demo, Alertmanager tells a receiver, and the link in
-// the alert is opened. The environment variables PROMETHEUS (version 3) and
-// ALERTMANAGER say where the programs are; without them the test fails.
+// the alert is opened. The environment variables PROMETHEUS (version 3),
+// PROMETHEUS_OLD (2.42, which many still run) and ALERTMANAGER say where the
+// programs are; without them the test fails.
 package live
 
 import (
@@ -35,7 +36,7 @@ import (
 // Everything happens within testTimeout. Rates and quantiles need some data
 // first, so what has no answer yet is asked again for dataTimeout.
 const (
-	testTimeout = 4 * time.Minute
+	testTimeout = 8 * time.Minute
 	dataTimeout = 2 * time.Minute
 	waitTimeout = time.Minute // For any one other thing.
 	root        = "../.."
@@ -57,9 +58,22 @@ var (
 func TestLive(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
-	dir := t.TempDir()
-	exporter, received := startExporter(ctx, t, dir), &inbox{}
-	prom := &api{ctx, startPrometheus(ctx, t, dir, exporter, startAlertmanager(ctx, t, dir, received))}
+	exporter := startExporter(ctx, t, t.TempDir())
+	t.Run("PROMETHEUS", func(t *testing.T) {
+		// As compose scrapes: both kinds of the histogram, which the rules name.
+		prom, exprs := testServer(ctx, t, exporter, "PROMETHEUS", "scrape_native_histograms: true", "always_scrape_classic_histograms: true")
+		t.Run("selectors", func(t *testing.T) { testSelectors(t, prom, exprs) })
+	})
+	// Its API does not parse for us, so selectors are left to the one above.
+	t.Run("PROMETHEUS_OLD", func(t *testing.T) { testServer(ctx, t, exporter, "PROMETHEUS_OLD") })
+}
+
+// testServer checks all that a Prometheus has to do with us. The variable names
+// the program; settings are more fields of the scrape.
+func testServer(ctx context.Context, t *testing.T, exporter, variable string, settings ...string) (*api, []expression) {
+	t.Helper()
+	dir, received := t.TempDir(), &inbox{}
+	prom := &api{ctx, startPrometheus(ctx, t, dir, program(t, variable), exporter, startAlertmanager(ctx, t, dir, received), settings)}
 	waitFor(ctx, t, "the demo's history", func() error {
 		return prom.hasData("triggerdev_waitpoint_history_loaded == 1")
 	})
@@ -85,9 +99,9 @@ func TestLive(t *testing.T) {
 	for _, m := range recordClause.FindAllStringSubmatch(string(recording), -1) {
 		waitFor(ctx, t, m[1], func() error { return prom.hasData(m[1]) })
 	}
-	t.Run("selectors", func(t *testing.T) { testSelectors(t, prom, exprs) })
 	t.Run("exemplars", func(t *testing.T) { testExemplars(ctx, t, prom) })
 	t.Run("alert", func(t *testing.T) { testAlert(ctx, t, exporter, received) })
+	return prom, exprs
 }
 
 // testSelectors checks that each expression can be parsed and names only
@@ -711,7 +725,7 @@ receivers:
 	return address
 }
 
-func startPrometheus(ctx context.Context, t *testing.T, dir, exporter, alertmanager string) (base string) {
+func startPrometheus(ctx context.Context, t *testing.T, dir, binary, exporter, alertmanager string, settings []string) (base string) {
 	t.Helper()
 	for _, name := range []string{"recording.yml", "alerts.yml"} {
 		rules, err := os.ReadFile(filepath.Join(root, "deploy/prometheus", name))
@@ -731,10 +745,11 @@ alerting:
     - static_configs: [{targets: ["`+alertmanager+`"]}]
 scrape_configs:
   - job_name: `+job+`
+    `+strings.Join(settings, "\n    ")+`
     static_configs: [{targets: ["`+strings.TrimPrefix(exporter, "http://")+`"]}]
 `)
 	address := freeAddress(ctx, t)
-	start(ctx, t, dir, program(t, "PROMETHEUS"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
+	start(ctx, t, dir, binary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 		"--web.listen-address="+address, "--enable-feature=exemplar-storage", "--log.level=warn")
 	base = "http://" + address
 	waitFor(ctx, t, "Prometheus", func() error {
@@ -760,7 +775,8 @@ func start(ctx context.Context, t *testing.T, dir, binary string, args ...string
 	if err != nil {
 		t.Fatal(err)
 	}
-	// TestLive ends ctx before its Cleanup functions run.
+	// It ends with the test or subtest that started it.
+	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -769,6 +785,7 @@ func start(ctx context.Context, t *testing.T, dir, binary string, args ...string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		cancel()
 		_ = cmd.Wait() // It ends by our signal.
 		_ = log.Close()
 		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
