@@ -1,0 +1,124 @@
+//go:build browser
+
+package web_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
+	"waitpoint_exporter/collector/web"
+)
+
+// TestBrowser opens the pages in Chromium, light and dark, at the width of a
+// desk and of a phone: tags do nothing, nothing is wider than the screen, and
+// all text stands out. It needs Node.js with npm, and CHROMIUM, the program;
+// without them it fails. Pictures go to the folder SHOTS, if that is set.
+func TestBrowser(t *testing.T) {
+	hostile := []string{
+		"<script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "<svg onload=alert(1)>", "javascript:alert(1)",
+		"</style><style>*{display:none}", strings.Repeat("wide", 64),
+	}
+	tokens := population(1, 250)
+	for i, tag := range hostile {
+		tokens[i].Tags = []string{tag}
+	}
+	tokens = append(tokens, client.Token{
+		ID: "waitpoint_old", Status: client.StatusWaiting, CreatedAt: noon.AddDate(-1, 0, 0), Tags: hostile,
+	})
+	runbook, err := os.ReadFile("../../deploy/prometheus/RUNBOOK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	environments := []web.Environment{
+		{Name: "prod", Project: "shop", MaxStaleness: time.Hour, Source: source{snapshot: list(index.Options{}, tokens...)}},
+		{Name: "staging", Project: "shop", MaxStaleness: time.Hour, Source: source{}},
+	}
+	server := httptest.NewServer(web.New(web.Options{
+		Environments: func() []web.Environment { return environments }, MetricsPath: "/metrics", Metrics: http.NotFoundHandler(),
+		Version: "1.2.3", Runbook: runbook, Now: func() time.Time { return noon.Add(time.Minute) },
+	}))
+	defer server.Close()
+	pages := []string{"/", "/tokens", "/tokens?stuck=1h&environment=prod", "/tokens?stuck=soon", "/tokens?tag=nobody", "/runbook"}
+	for _, tag := range hostile {
+		pages = append(pages, "/tokens?tag="+url.QueryEscape(tag))
+	}
+	asked, err := json.Marshal(pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var seen []struct {
+		Path, Size, Scheme, Title, Text string
+		Status, Sideways                int
+		Complaints, Tags                []string
+		Brightness, Contrast            float64
+	}
+	if err := json.Unmarshal(browse(t, "BASE="+server.URL, "PAGES="+string(asked)), &seen); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != len(pages)*4 {
+		t.Errorf("%d pages were seen, want each of %d four times", len(seen), len(pages))
+	}
+	for _, s := range seen {
+		where := s.Path + " " + s.Size + " " + s.Scheme
+		// A browser's console says of an answer 400 that it is one.
+		s.Complaints = slices.DeleteFunc(s.Complaints, func(c string) bool { return s.Status == 400 && strings.Contains(c, "400") })
+		if len(s.Complaints) > 0 {
+			t.Errorf("%s: the browser complains: %q", where, s.Complaints)
+		}
+		if !strings.Contains(s.Title, "waitpoint_exporter") {
+			t.Errorf("%s: its title is %q", where, s.Title)
+		}
+		if s.Sideways > 0 {
+			t.Errorf("%s: it is wider than the screen by %d pixels", where, s.Sideways)
+		}
+		if dark := s.Brightness < 0.2; dark != (s.Scheme == "dark") {
+			t.Errorf("%s: its background has a luminance of %.2f", where, s.Brightness)
+		}
+		if s.Contrast < 4.5 { // WCAG 2, level AA.
+			t.Errorf("%s: %q has a contrast of %.1f", where, s.Text, s.Contrast)
+		}
+		if _, query, _ := strings.Cut(s.Path, "?tag="); query != "" && !strings.HasSuffix(query, "nobody") {
+			if tag, _ := url.QueryUnescape(query); !slices.Contains(s.Tags, tag) {
+				t.Errorf("%s: the tag is not shown as it is: %q", where, s.Tags)
+			}
+		}
+	}
+}
+
+// browse installs what the lock file pins, runs the script and returns its
+// output.
+func browse(t *testing.T, env ...string) []byte {
+	t.Helper()
+	if os.Getenv("CHROMIUM") == "" {
+		t.Fatal("CHROMIUM is not set; it says where the program is")
+	}
+	run := func(name string, args ...string) []byte {
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir, cmd.Env = "browser", append(os.Environ(), env...)
+		out, err := cmd.Output()
+		if err != nil {
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+				t.Fatalf("%s %v: %v\n%s", name, args, err, exit.Stderr)
+			}
+			t.Fatalf("%s: %v: install Node.js and npm", name, err)
+		}
+		return out
+	}
+	if _, err := os.Stat(filepath.Join("browser", "node_modules")); err != nil {
+		run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	}
+	return run("node", "check.mjs")
+}
