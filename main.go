@@ -149,7 +149,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if *check {
 		environments, err := read()
 		if err == nil {
-			_, err = fmt.Fprintf(stdout, "The configuration is good: %d environments.\n", len(environments))
+			var names []string
+			for _, e := range environments {
+				names = append(names, strings.TrimPrefix(e.Project+"/"+e.Name, "/"))
+			}
+			_, err = fmt.Fprintf(stdout, "The configuration is good. Environments: %s\n", strings.Join(names, ", "))
 		}
 		return configError(*configFile, err)
 	}

@@ -309,7 +309,7 @@ func TestReload(t *testing.T) {
 		"  - {name: staging, secret_key: tr_stg_revoked}\n"
 	put(dev + prod + revoked)
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"--config.check", "--config.file=" + path}, os.Getenv, &out, io.Discard); err != nil || out.String() != "The configuration is good: 3 environments.\n" {
+	if err := run(t.Context(), []string{"--config.check", "--config.file=" + path}, os.Getenv, &out, io.Discard); err != nil || out.String() != "The configuration is good. Environments: dev, shop/prod, staging\n" {
 		t.Errorf("--config.check: %q, %v", out.String(), err)
 	}
 
