@@ -1,0 +1,166 @@
+// Breaks the code on purpose, one place after the other, in a copy of the
+// checkout, and tells whether a test noticed. Run from the root:
+//
+//	go run .ci/mutate.go [-run REGEXP] [-check]
+//
+// It fails if a break went unnoticed, or if a place to break is no longer found
+// once: then the list below has to follow the code. -check only looks for the
+// places.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// A mutation replaces old, which stands in the file once, by new. Tests are the
+// packages that should notice, separated by spaces.
+type mutation struct{ what, file, old, new, tests string }
+
+const (
+	clientTests  = "./client"
+	indexTests   = "./collector/index"
+	refreshTests = "./collector/refresh ./collector"
+	pageTests    = "./collector/web"
+)
+
+var mutations = []mutation{
+	{"what follows an answer is not looked at", "client/decode.go", "case !s.end():", "case false:", clientTests},
+	{"a token without createdAt passes", "client/decode.go", "case t.CreatedAt.IsZero():", "case false:", clientTests},
+	{"a cursor that comes again is followed for ever", "client/pager.go", `case next != "" && repeats:`, "case false && repeats:", clientTests},
+	{"a full page without pagination passes for the last", "client/pager.go", "case !a.page.paginated && len(a.page.tokens) >= p.options.pageSize():", "case false:", clientTests},
+	{"a filter that the service ignores is believed", "client/pager.go", "return len(p.options.Statuses) == 0 || slices.Contains(p.options.Statuses, s)", "return true", clientTests},
+	{"a failed page moves the walk on", "client/pager.go", "\tif err != nil {\n\t\treturn Page{}, fmt.Errorf(\"list tokens, page %d: %w\", p.pages+1, err)", "\tif err != nil {\n\t\tp.done = true\n\t\treturn Page{}, fmt.Errorf(\"list tokens, page %d: %w\", p.pages+1, err)", clientTests},
+	{"the reset is read as seconds", "client/ratelimit.go", "r.Reset = time.UnixMilli(ms).UTC()", "r.Reset = time.Unix(ms, 0).UTC()", clientTests},
+	{"what is refused for good is sent again", "client/retry.go", "\t}\n\treturn false\n}\n\n// retryWait", "\t}\n\treturn true\n}\n\n// retryWait", clientTests},
+	{"the wait between attempts does not grow", "client/retry.go", "backoffBase<<(n-1)", "backoffBase<<0", clientTests},
+	{"a redirect takes the key to another host", "client/send.go", "if to.User != nil || origin(to) != origin(&c.url) {", "if to.User != nil {", clientTests},
+	{"a body has no bound", "client/send.go", "case len(b) > maxBody:", "case false:", clientTests},
+	{"the service's words are quoted with the secrets in them", "client/send.go", "return redact(refusal.Error, secrets...)", "return refusal.Error", clientTests},
+	{"a token that a replica does not have yet has left", "collector/index/listing.go", "if l.begun.Sub(h.firstSeen) <= x.opts.Lag {", "if false {", indexTests + " ./collector/refresh"},
+	{"a replica that lags brings finished tokens back", "collector/index/index.go", "if old, ok := x.finished.Get(key); ok {", "if old, ok := x.finished.Get(key); ok && false {", indexTests},
+	{"the window leaves out its first millisecond", "collector/index/index.go", "created >= ceilMilli(now.Add(-x.opts.Period))", "created > ceilMilli(now.Add(-x.opts.Period))", indexTests + " ./collector/refresh"},
+	{"near timeout leaves out its last millisecond", "collector/index/snapshot.go", "floorMilli(now.Add(within))+1", "floorMilli(now.Add(within))", indexTests},
+	{"what is overdue is near its timeout, too", "collector/index/snapshot.go", "from, to := ceilMilli(now), ", "from, to := int64(none+1), ", indexTests},
+	{"stuck counts the moment itself", "collector/index/snapshot.go", "below(g.created, ceilMilli(now.Add(-after)))", "below(g.created, ceilMilli(now.Add(-after))+1)", indexTests},
+	{"the window does not move between refreshes", "collector/index/snapshot.go", "now.Add(c.x.opts.Horizon - period)", "now.Add(-period)", indexTests + " ./collector/refresh"},
+	{"the verify walk finds nothing deleted", "collector/index/listing.go", "if e.turn != x.turn {\n\t\t\tgone", "if false {\n\t\t\tgone", indexTests},
+	{"a tag's number is never used again", "collector/index/sets.go", "name.sets--; name.sets == 0", "name.sets--; name.sets < 0", indexTests},
+	{"tags with the fewest tokens have the series", "collector/index/snapshot.go", "cmp.Compare(b.waiting, a.waiting)", "cmp.Compare(a.waiting, b.waiting)", indexTests},
+	{"a token counts twice where two of its tags are folded", "collector/index/snapshot.go", "\t\t} else {\n\t\t\tfolded = true\n\t\t}", "\t\t} else if c.other != nil {\n\t\t\tyield(c.other)\n\t\t} else {\n\t\t\tfolded = true\n\t\t}", indexTests},
+	{"a deleted token is looked up for ever", "collector/refresh/outcome.go", "if !shown {", "if false {", refreshTests},
+	{"part of a listing passes for the whole", "collector/refresh/environment.go", "\t\tif err != nil {\n\t\t\treturn err\n\t\t}\n\t\te.changed(listing.Add(page.Tokens, at))", "\t\tif err != nil {\n\t\t\tlisting.Close()\n\t\t\treturn err\n\t\t}\n\t\te.changed(listing.Add(page.Tokens, at))", refreshTests},
+	{"the newest are looked for without regard to lag", "collector/refresh/environment.go", "line   = e.newest.Add(-lag)", "line   = e.newest", refreshTests},
+	{"an interval begins at the end of a refresh", "collector/refresh/environment.go", "next := start.Add(e.opts.Interval)", "next := e.now().Add(e.opts.Interval)", refreshTests},
+	{"a failed refresh counts as the last that succeeded", "collector/refresh/environment.go", "\t} else {\n\t\ts.LastRefresh = at\n\t}", "\t}\n\ts.LastRefresh = at", refreshTests + " ./collector/web ."},
+	{"the order of ids is taken for granted", "collector/refresh/environment.go", "if e.unordered || slices.IsSortedFunc(page.Tokens, desc) {", "if true || slices.IsSortedFunc(page.Tokens, desc) {", refreshTests},
+	{"the history is loaded though a part is missing", "collector/refresh/walk.go", "\tif len(w.parts) > 0 {\n\t\treturn\n\t}", "\tif len(w.parts) > 1 {\n\t\treturn\n\t}", refreshTests},
+	{"the verify walk goes as fast as it can", "collector/refresh/walk.go", "for due = min(due, w.pages+most);", "for due = w.pages + 100*most;", refreshTests},
+	{"nothing of the rate limit is left to others", "collector/refresh/limiter.go", "int(math.Ceil(l.reserve * float64(l.limit)))", "0 * int(math.Ceil(l.reserve*float64(l.limit)))", refreshTests},
+	{"answers out of order raise what remains", "collector/refresh/limiter.go", "l.remaining = min(l.remaining, r.Remaining)", "l.remaining = r.Remaining", refreshTests},
+	{"past a refill everybody asks at once", "collector/refresh/limiter.go", "\tcase l.inflight > 0:\n", "\tcase false:\n", refreshTests},
+	{"an old picture is shown as new", "collector/collector.go", "now.Sub(s.At) > c.opts.MaxStaleness", "false", "./collector"},
+	{"finished tokens are counted before they are known", "collector/collector.go", "if !s.Loaded {\n\t\tstatuses", "if false {\n\t\tstatuses", "./collector"},
+	{"series of the picture before are shown", "collector/collector.go", "if plan == nil || plan.snapshot != s {", "if plan == nil {", "./collector"},
+	{"timestamps are in milliseconds", "collector/collector.go", "float64(t.UnixMilli()) / 1000", "float64(t.UnixMilli())", "./collector"},
+}
+
+func main() {
+	run := flag.String("run", "", "only those whose description matches")
+	check := flag.Bool("check", false, "look for the places only")
+	flag.Parse()
+	if err := mutate(regexp.MustCompile(*run), *check); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func mutate(only *regexp.Regexp, check bool) error {
+	dir, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if out, err := command(".", "git", "clone", "-q", ".", dir); err != nil {
+		return fmt.Errorf("copy what is committed: %w: %s", err, out)
+	}
+	caught, missed := 0, 0
+	for _, m := range mutations {
+		if !only.MatchString(m.what) {
+			continue
+		}
+		start := time.Now()
+		verdict, err := try(dir, m, check)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", m.file, m.what, err)
+		}
+		if verdict == "" {
+			verdict = "NOT CAUGHT"
+			missed++
+		} else {
+			caught++
+		}
+		fmt.Printf("%-38s %-60s %s (%s)\n", m.file, m.what, verdict, time.Since(start).Round(time.Second))
+	}
+	if check {
+		fmt.Printf("%d places found\n", caught)
+		return nil
+	}
+	fmt.Printf("%d caught, %d not\n", caught, missed)
+	if missed > 0 {
+		return fmt.Errorf("%d mutations went unnoticed", missed)
+	}
+	return nil
+}
+
+// try returns the first test that noticed, or "" for none.
+func try(dir string, m mutation, check bool) (string, error) {
+	path := filepath.Join(dir, m.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		return "", fmt.Errorf("%q stands there %d times, want once", m.old, n)
+	}
+	if check {
+		return "found", nil
+	}
+	broken := strings.Replace(string(text), m.old, m.new, 1)
+	if err := os.WriteFile(path, []byte(broken), 0o600); err != nil {
+		return "", err
+	}
+	defer os.WriteFile(path, text, 0o600)
+	if out, err := command(dir, "go", "build", "./..."); err != nil {
+		return "", fmt.Errorf("broken, it does not compile: %s", out)
+	}
+	// A test that hangs on what is broken has noticed, too.
+	args := append([]string{"test", "-short", "-count=1", "-failfast", "-timeout=3m"}, strings.Fields(m.tests)...)
+	out, err := command(dir, "go", args...)
+	if err == nil {
+		return "", nil
+	}
+	if found := regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`).FindAllSubmatch(out, -1); found != nil {
+		return "caught by " + string(found[0][1]), nil
+	}
+	if bytes.Contains(out, []byte("panic: test timed out")) {
+		return "caught: a test does not end", nil
+	}
+	if found := regexp.MustCompile(`(?m)^(panic|fatal error): .*`).Find(out); found != nil {
+		return "caught: " + string(found), nil
+	}
+	return "", fmt.Errorf("no test failed, but go test did: %s", out)
+}
+
+func command(dir, name string, args ...string) ([]byte, error) {
+	c := exec.Command(name, args...)
+	c.Dir = dir
+	return c.CombinedOutput()
+}
