@@ -151,7 +151,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		if err == nil {
 			var names []string
 			for _, e := range environments {
-				names = append(names, strings.TrimPrefix(e.Project+"/"+e.Name, "/"))
+				names = append(names, e.Title())
 			}
 			_, err = fmt.Fprintf(stdout, "The configuration is good. Environments: %s\n", strings.Join(names, ", "))
 		}

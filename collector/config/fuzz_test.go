@@ -1,0 +1,186 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/index"
+)
+
+// FuzzDuration holds that a flag's duration is read as Prometheus reads it and
+// shown again as it is meant, or refused by name.
+func FuzzDuration(f *testing.F) {
+	for _, seed := range []string{"30s", "5m", "1h", "1d", "1w", "1y", "1h30m", "90m", "0", "0s", "1", "-1h", "1M", "1.5h", "", " 1h", "1h ", "300y", "9999999999999y", "1d1d", "1ms"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		d, err := config.Setting{Name: "--tokens.period", Value: text}.Duration()
+		if err != nil {
+			if want := fmt.Sprintf("--tokens.period: %q ", text); !strings.HasPrefix(err.Error(), want) || d != 0 {
+				t.Errorf("%q: %s, with %s; want it to begin with %s", text, err, d, want)
+			}
+			return
+		}
+		if d <= 0 {
+			t.Errorf("%q is read as %s", text, d)
+		}
+		// The label of a threshold, and what /tokens takes.
+		label := model.Duration(d).String()
+		if again, err := (config.Setting{Value: label}).Duration(); err != nil || again != d {
+			t.Errorf("%q is shown as %q, which is %s: %v", text, label, again, err)
+		}
+	})
+}
+
+// FuzzTagRules holds what include, exclude and rewrite do against a plain
+// reading of the README: expressions match whole tags, the first rewrite counts,
+// a token that loses all its tags counts under none.
+func FuzzTagRules(f *testing.F) {
+	f.Add("", "", "", "team:payments\x00user:1")
+	f.Add("team:.*|user:.*", "user:0.*", "(user|org):.*=$1:*", "team:payments\x00user:1\x00user:01\x00org:x\x00")
+	f.Add("a|ab", "b", "(?i)A(.)=${1}$", "a\x00ab\x00abc\x00\n\x00a\nb")
+	f.Add(".", ".+", "=", "x\x00=\x00==")
+	f.Add(`\Qa`, `(?m)^a$`, `a*?=$0$0`, "a\nb\x00aa")
+	f.Add("\xff", "[^a]", "\xff=\xff", "\xff\x00a")
+	f.Fuzz(func(t *testing.T, include, exclude, rewrite, joined string) {
+		rules := index.TagRules{}
+		var err error
+		if rules.Include, err = (config.Setting{Name: "--tags.include", Value: include}).Regexp(); err != nil {
+			refused(t, "--tags.include", include, err)
+			return
+		}
+		if rules.Exclude, err = (config.Setting{Name: "--tags.exclude", Value: exclude}).Regexp(); err != nil {
+			refused(t, "--tags.exclude", exclude, err)
+			return
+		}
+		if rewrite != "" {
+			rule, err := config.Setting{Name: "--tags.rewrite", Value: rewrite}.Rewrite()
+			if err != nil {
+				if strings.LastIndexByte(rewrite, '=') > 0 {
+					refused(t, "--tags.rewrite", rewrite[:strings.LastIndexByte(rewrite, '=')], err)
+				}
+				return
+			}
+			rules.Rewrite = []index.Rewrite{rule}
+		}
+		var raw []string
+		if joined != "" {
+			raw = strings.Split(joined, "\x00")
+		}
+		want, counts := []string{}, len(raw) == 0
+		if counts {
+			want = append(want, "")
+		}
+		for _, tag := range raw {
+			if include != "" && !whole(t, include, tag) || exclude != "" && whole(t, exclude, tag) {
+				continue
+			}
+			counts = true
+			if i := strings.LastIndexByte(rewrite, '='); i > 0 && whole(t, rewrite[:i], tag) {
+				tag = rules.Rewrite[0].Match.ReplaceAllString(tag, rewrite[i+1:])
+			}
+			if !slices.Contains(want, tag) {
+				want = append(want, tag)
+			}
+		}
+		slices.Sort(want)
+		got, ok := rules.Map(raw)
+		if ok != counts || ok && !slices.Equal(got, want) {
+			t.Errorf("%q counts under %q, %t; want %q, %t", raw, got, ok, want, counts)
+		}
+	})
+}
+
+// whole reports whether the longest match of the expression is all of the text:
+// another way than the anchors that the rules are given.
+func whole(t *testing.T, expr, text string) bool {
+	t.Helper()
+	re, err := regexp.Compile("(?s:" + expr + ")")
+	if err != nil {
+		t.Fatalf("%q is taken for an expression: %v", expr, err)
+	}
+	re.Longest()
+	at := re.FindStringIndex(text)
+	return at != nil && at[0] == 0 && at[1] == len(text)
+}
+
+// refused holds that what is no expression by itself, or cannot stand in a
+// group, is refused by its flag's name, and nothing else.
+func refused(t *testing.T, flag, expr string, err error) {
+	t.Helper()
+	_, alone := regexp.Compile(expr)
+	_, group := regexp.Compile("(?s:" + expr + ")")
+	if alone == nil && group == nil || !strings.HasPrefix(err.Error(), flag+": ") {
+		t.Errorf("%q is refused: %v", expr, err)
+	}
+}
+
+// FuzzFile holds that a configuration file is refused by file and line with no
+// secret in the message, or comes to environments that can run.
+func FuzzFile(f *testing.F) {
+	paths, err := filepath.Glob("testdata/bad-*.yml")
+	if err != nil || len(paths) == 0 {
+		f.Fatal(len(paths), err)
+	}
+	for _, path := range append(paths, "../../deploy/waitpoint_exporter.yml") {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(content))
+	}
+	path := filepath.Join(f.TempDir(), "fuzz.yml")
+	secret := regexp.MustCompile("tr_prod_[0-9]{10}|hunter2")
+	const masked = "masked"
+	f.Fuzz(func(t *testing.T, text string) {
+		// Secrets stand where secrets belong, and nowhere else.
+		text = secret.ReplaceAllString(text, masked)
+		text = strings.ReplaceAll(text, "secret_key: "+masked, "secret_key: tr_prod_0123456789")
+		text = strings.ReplaceAll(text, "user:"+masked+"@", "user:hunter2@")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		environments, err := config.ReadFile(path, getenv)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), path+":") || secret.MatchString(err.Error()) {
+				t.Errorf("%s", err)
+			}
+			return
+		}
+		if len(environments) == 0 {
+			t.Error("no environments, and no error")
+		}
+		seen := map[string]bool{}
+		for _, e := range environments {
+			if e.Name == "" || seen[e.Title()] {
+				t.Errorf("an environment is named %q", e.Title())
+			}
+			seen[e.Title()] = true
+			if e.Refresh.Interval <= 0 || e.Refresh.Timeout <= 0 || e.Refresh.VerifyInterval <= 0 || e.Refresh.Staleness() < 3*e.Refresh.Interval {
+				t.Errorf("%+v", e.Refresh)
+			}
+			if e.API.Reserve < 0 || e.API.Reserve >= 1 || e.API.Concurrency < 1 || e.Tokens.Period < 0 || e.Tags.Limit < 0 {
+				t.Errorf("%+v %+v %+v", e.API, e.Tokens, e.Tags)
+			}
+			if slices.ContainsFunc(append(slices.Clone(e.Tokens.NearTimeout), e.Tokens.StuckAfter...), func(d time.Duration) bool { return d <= 0 }) {
+				t.Errorf("%+v", e.Tokens)
+			}
+			if shown := fmt.Sprintf("%v %+v %#v", e, e, e.Key); secret.MatchString(shown) {
+				t.Errorf("%s", shown)
+			}
+		}
+		again, err := config.ReadFile(path, getenv)
+		if err != nil || !slices.EqualFunc(environments, again, config.Environment.Equal) {
+			t.Errorf("read again: %v", err)
+		}
+	})
+}
