@@ -62,6 +62,12 @@ type world struct {
 
 func start(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Options, fill func(*simulator.Environment)) *world {
 	t.Helper()
+	return startOver(t, service, opts, func(t http.RoundTripper) http.RoundTripper { return t }, fill)
+}
+
+// startOver is start with something between the service and the client.
+func startOver(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Options, between func(http.RoundTripper) http.RoundTripper, fill func(*simulator.Environment)) *world {
+	t.Helper()
 	w := &world{service: simulator.New(simulator.Options{Seed: 7, Latency: 20 * time.Millisecond}), done: make(chan struct{})}
 	service.Key = key
 	w.truth = w.service.Environment(service)
@@ -75,7 +81,7 @@ func start(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Opti
 	w.opts = opts
 	api, err := client.New(client.Options{
 		APIURL: "http://api.test", Key: func() (string, error) { return key, nil },
-		Transport: plain{simulator.Transport(w.service)}, Limiter: refresh.NewLimiter(0.5, time.Now),
+		Transport: between(plain{simulator.Transport(w.service)}), Limiter: refresh.NewLimiter(0.5, time.Now),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -408,11 +414,11 @@ func TestFaults(t *testing.T) {
 				time.Sleep(30 * time.Second)
 				held := w.subject.Snapshot()
 				tc.fault.Match = waiting
-				remove := w.service.Inject(tc.fault)
+				remove, failing := w.service.Inject(tc.fault), time.Now()
 				time.Sleep(3 * time.Minute)
 				s := w.subject.State()
-				if s.Up || s.Reason != tc.want {
-					t.Errorf("up %t, reason %q, want %q (%s)", s.Up, s.Reason, tc.want, s.Err)
+				if s.Up || s.Reason != tc.want || s.LastRefresh.After(failing) {
+					t.Errorf("up %t, reason %q, want %q (%s), last refresh %s after it began to fail", s.Up, s.Reason, tc.want, s.Err, s.LastRefresh.Sub(failing))
 				}
 				if got := w.subject.Snapshot(); got != held && !maps.Equal(pictured(got, time.Now()), pictured(held, time.Now())) {
 					t.Error("the picture changed")

@@ -1,0 +1,40 @@
+package client
+
+import (
+	"net/http"
+	"testing"
+	"time"
+)
+
+// TestRetryWait holds how long each attempt waits for the next: as long as it is
+// asked to, or else twice as long each time, up to a bound.
+func TestRetryWait(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	refused := func(reset, date time.Time) Attempt {
+		return Attempt{Status: http.StatusTooManyRequests, Date: date, RateLimit: RateLimit{Limit: 750, Reset: reset}}
+	}
+	for name, tc := range map[string]struct {
+		n       int
+		attempt Attempt
+		jitter  float64
+		want    time.Duration
+	}{
+		"first":                          {1, Attempt{}, 1, 500 * time.Millisecond},
+		"second":                         {2, Attempt{}, 1, time.Second},
+		"fourth":                         {4, Attempt{}, 1, 4 * time.Second},
+		"sixth, at the bound":            {6, Attempt{}, 1, 10 * time.Second},
+		"hundredth":                      {100, Attempt{}, 1, 10 * time.Second},
+		"half the jitter":                {3, Attempt{}, .5, time.Second},
+		"Retry-After":                    {1, Attempt{RetryAfter: 7 * time.Second}, 0, 7 * time.Second},
+		"Retry-After, spread":            {1, Attempt{RetryAfter: 7 * time.Second}, 1, 7*time.Second + 500*time.Millisecond},
+		"Retry-After of a day":           {1, Attempt{RetryAfter: 24 * time.Hour}, 0, time.Minute},
+		"429 until the reset":            {1, refused(now.Add(4*time.Second), time.Time{}), 0, 4 * time.Second},
+		"429, the service's clock ahead": {1, refused(now.Add(time.Hour+4*time.Second), now.Add(time.Hour)), 0, 4 * time.Second},
+		"429, the reset is past":         {2, refused(now.Add(-time.Second), time.Time{}), 1, time.Second},
+		"503 does not wait for a reset":  {1, Attempt{Status: 503, RateLimit: RateLimit{Limit: 750, Reset: now.Add(time.Minute)}}, 1, 500 * time.Millisecond},
+	} {
+		if got := retryWait(tc.n, tc.attempt, now, tc.jitter); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+	}
+}

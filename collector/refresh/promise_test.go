@@ -1,0 +1,241 @@
+package refresh_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector/refresh"
+)
+
+// under runs check in a world of 2,000 tokens, 250 of them WAITING.
+func under(t *testing.T, opts refresh.Options, check func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, simulator.EnvironmentOptions{}, opts, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 250})
+		})
+		defer w.stop()
+		time.Sleep(30 * time.Second)
+		check(t, w)
+	})
+}
+
+// TestPartialListing holds that a listing that broke off behind its first page
+// has taken nothing away: no picture after it has fewer tokens.
+func TestPartialListing(t *testing.T) {
+	under(t, refresh.Options{Interval: 10 * time.Second}, func(t *testing.T, w *world) {
+		behind := func(r *http.Request) bool {
+			return r.URL.Query().Get("filter[status]") == "WAITING" && r.URL.Query().Has("page[after]")
+		}
+		w.service.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: 500, Match: behind, Times: 3})
+		failed := false
+		for range 60 {
+			time.Sleep(time.Second)
+			failed = failed || !w.subject.State().Up
+			if d := w.diff(time.Now()); d != "" {
+				t.Fatal(d)
+			}
+			if n := w.subject.Snapshot().Unresolved; n > 0 {
+				t.Fatalf("%d tokens are taken for gone", n)
+			}
+		}
+		if !failed {
+			t.Error("nothing failed")
+		}
+	})
+}
+
+// TestDeleted holds that a token that the service has deleted is given up at
+// once, and not only by the walk through all of history.
+func TestDeleted(t *testing.T) {
+	under(t, refresh.Options{VerifyInterval: 24 * time.Hour}, func(t *testing.T, w *world) {
+		tokens := w.truth.Tokens()
+		w.truth.Delete(tokens[slices.IndexFunc(tokens, func(t simulator.Token) bool { return t.Status == "WAITING" })].ID)
+		time.Sleep(3 * time.Minute)
+		if n := w.subject.Snapshot().Unresolved; n > 0 {
+			t.Errorf("%d tokens are still looked for", n)
+		}
+		if d := w.diff(time.Now()); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+// TestLate holds that a token that a replica shows late is found behind more
+// than a page of newer ones, though it finished before WAITING was listed again.
+func TestLate(t *testing.T) {
+	under(t, refresh.Options{VerifyInterval: 24 * time.Hour}, func(t *testing.T, w *world) {
+		finished := func(created time.Time) {
+			w.truth.Finish(w.truth.Add(simulator.Token{CreatedAt: created, VisibleAt: time.Now()})[0], "COMPLETED")
+		}
+		top := time.Now()
+		for i := range 150 {
+			finished(top.Add(-time.Duration(i) * 10 * time.Millisecond))
+		}
+		time.Sleep(time.Minute)
+		finished(top.Add(-20 * time.Second))
+		finished(time.Now())
+		time.Sleep(time.Minute)
+		if d := w.diff(time.Now()); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+// TestInterval holds that refreshes begin an interval apart however long they
+// take.
+func TestInterval(t *testing.T) {
+	under(t, refresh.Options{}, func(t *testing.T, w *world) {
+		var begun atomic.Int64
+		w.service.Inject(simulator.Fault{Kind: simulator.FaultSlow, Delay: 10 * time.Second, Match: func(r *http.Request) bool {
+			if r.URL.Query().Get("filter[status]") != "WAITING" {
+				return false
+			}
+			if !r.URL.Query().Has("page[after]") {
+				begun.Add(1)
+			}
+			return true
+		}})
+		time.Sleep(10 * time.Minute)
+		if n := begun.Load(); n != 10 {
+			t.Errorf("%d refreshes began in ten minutes", n)
+		}
+	})
+}
+
+// reversed is a service that lists each page the other way round.
+type reversed struct{ http.RoundTripper }
+
+func (r reversed) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.RoundTripper.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return resp, err
+	}
+	var page struct {
+		Data       []json.RawMessage `json:"data"`
+		Pagination json.RawMessage   `json:"pagination"`
+	}
+	err = json.NewDecoder(resp.Body).Decode(&page)
+	_ = resp.Body.Close() // All of it is read.
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(page.Data)
+	body, err := json.Marshal(page)
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return resp, err
+}
+
+// TestOtherOrder holds that nothing but cost depends on the order of the list.
+func TestOtherOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
+			func(t http.RoundTripper) http.RoundTripper { return reversed{t} },
+			func(e *simulator.Environment) {
+				e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 250})
+			})
+		defer w.stop()
+		for range 3 {
+			time.Sleep(2 * time.Minute)
+			if d := w.diff(time.Now()); d != "" {
+				t.Fatal(d)
+			}
+			for i, token := range w.truth.Tokens() {
+				if token.Status == "WAITING" && i%3 == 0 {
+					w.truth.Finish(token.ID, "TIMED_OUT")
+				}
+			}
+		}
+	})
+}
+
+// TestLoadedWhole holds that the history counts as loaded when all of it is,
+// though that takes many intervals and a single walker.
+func TestLoadedWhole(t *testing.T) {
+	for _, concurrency := range []int{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			w := start(t, simulator.EnvironmentOptions{}, refresh.Options{Concurrency: concurrency, Interval: 20 * time.Second}, func(e *simulator.Environment) {
+				e.Populate(simulator.Population{Seed: 1, Tokens: 15_000, Waiting: 50})
+			})
+			defer w.stop()
+			w.service.Inject(simulator.Fault{Kind: simulator.FaultSlow, Delay: time.Second})
+			intervals := 0
+			for w.subject.Snapshot() == nil || !w.subject.Snapshot().Loaded {
+				time.Sleep(time.Second)
+				if intervals++; intervals > 3600 {
+					t.Fatal("the history is not loaded after an hour")
+				}
+			}
+			if d := w.diff(time.Now()); d != "" || intervals < 30 {
+				t.Errorf("after %d s: %s", intervals, d)
+			}
+		})
+	}
+}
+
+// waiters has n goroutines wait for a turn and returns how many got it at once.
+func waiters(t *testing.T, l *refresh.Limiter, n int) int64 {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var got atomic.Int64
+	for range n {
+		go func() {
+			if l.Wait(ctx) == nil {
+				got.Add(1)
+			}
+		}()
+	}
+	synctest.Wait()
+	defer func() { cancel(); synctest.Wait() }()
+	return got.Load()
+}
+
+// TestLimiterOutOfOrder holds that an answer that comes late does not hide what
+// a later request has used.
+func TestLimiterOutOfOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := refresh.NewLimiter(.5, time.Now)
+		answer := func(remaining int, reset time.Time) client.Attempt {
+			return client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: remaining, Reset: reset}}
+		}
+		reset := time.Now().Add(10 * time.Second)
+		for _, remaining := range []int{400, 376, 399} {
+			if n := waiters(t, l, 1); n != 1 {
+				t.Fatalf("%d turns with %d left", n, remaining)
+			}
+			l.Done(answer(remaining, reset))
+		}
+		if n := waiters(t, l, 10); n != 1 {
+			t.Errorf("%d turns with 376 of 750 left and half reserved, want 1", n)
+		}
+	})
+}
+
+// TestLimiterFindsOut holds that past a refill that it has not seen a single
+// request finds out what there is.
+func TestLimiterFindsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := refresh.NewLimiter(.5, time.Now)
+		if n := waiters(t, l, 10); n != 1 {
+			t.Errorf("%d turns before any answer, want 1", n)
+		}
+		l.Done(client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: 100, Reset: time.Now().Add(10 * time.Second)}})
+		if n := waiters(t, l, 10); n != 0 {
+			t.Errorf("%d turns with 100 of 750 left and half reserved, want none", n)
+		}
+		time.Sleep(11 * time.Second)
+		if n := waiters(t, l, 10); n != 1 {
+			t.Errorf("%d turns past the refill, want 1", n)
+		}
+	})
+}
