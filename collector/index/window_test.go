@@ -48,7 +48,7 @@ func TestFoldedOnce(t *testing.T) {
 	for _, g := range s.Tags {
 		got[g.Tag] = [2]int{g.Count(0, noon), g.Count(1, noon)}
 	}
-	if len(got) != 2 || got["x"] != [2]int{3, 0} || got[index.OtherTag] != [2]int{3, 1} || s.Folded != 2 {
+	if len(got) != 2 || got["y"] != [2]int{3, 1} || got[index.OtherTag] != [2]int{4, 1} || s.Folded != 2 {
 		t.Errorf("%v, %d folded", got, s.Folded)
 	}
 }
