@@ -3,7 +3,10 @@ package refresh_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -114,24 +117,27 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// reversed is a service that lists each page the other way round.
-type reversed struct{ http.RoundTripper }
+// scrambled is a service whose ids say nothing about the order of its list.
+type scrambled struct{ http.RoundTripper }
 
-func (r reversed) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := r.RoundTripper.RoundTrip(req)
+func (s scrambled) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := s.RoundTripper.RoundTrip(req)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return resp, err
 	}
 	var page struct {
-		Data       []json.RawMessage `json:"data"`
-		Pagination json.RawMessage   `json:"pagination"`
+		Data       []map[string]any `json:"data"`
+		Pagination map[string]any   `json:"pagination"`
 	}
 	err = json.NewDecoder(resp.Body).Decode(&page)
 	_ = resp.Body.Close() // All of it is read.
 	if err != nil {
 		return nil, err
 	}
-	slices.Reverse(page.Data)
+	for _, token := range page.Data {
+		sum := sha256.Sum256(fmt.Append(nil, token["id"]))
+		token["id"] = "waitpoint_" + hex.EncodeToString(sum[:12])
+	}
 	body, err := json.Marshal(page)
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return resp, err
@@ -141,7 +147,7 @@ func (r reversed) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestOtherOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
-			func(t http.RoundTripper) http.RoundTripper { return reversed{t} },
+			func(t http.RoundTripper) http.RoundTripper { return scrambled{t} },
 			func(e *simulator.Environment) {
 				e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 250})
 			})
