@@ -2,7 +2,8 @@
 // none of them. It takes the JSON that encoding/json takes (a fuzz test holds
 // them side by side), but names exactly as they are written, and only the
 // fields that a Token has: callback URLs, idempotency keys and outputs are
-// skipped in place. Its errors name a field and a place, and quote nothing.
+// skipped in place. What it keeps is bounded, and its errors name a field and a
+// place, and quote nothing.
 
 package client
 
@@ -12,7 +13,19 @@ import (
 	"time"
 )
 
+// Bounds on what is kept of an answer. Each is well above what the service gives
+// (4.5.12), so that only something else than the service passes it.
+const (
+	maxTokens = 1000     // Of a page; the service gives 100 at most.
+	maxTags   = 100      // Of a token; the service takes 10.
+	maxTag    = 16 << 10 // Bytes; the service takes 128 characters.
+	maxID     = 1 << 10  // Bytes; the service's have 35.
+	maxStatus = 64       // Bytes; the service's have 9.
+	maxCursor = 1 << 10  // Bytes; the service's have 25.
+)
+
 var (
+	errTooMuch  = errors.New("more than the service gives")
 	errNotJSON  = errors.New("not JSON")
 	errEarlyEnd = fmt.Errorf("%w: it ends early", errNotJSON)
 	errTrailing = errors.New("not JSON: something follows the answer's end")
@@ -66,6 +79,9 @@ func (s *scanner) tokens(tags *interner) ([]Token, bool, error) {
 	}
 	tokens := make([]Token, 0, maxPageSize)
 	err := s.array(func() error {
+		if len(tokens) == maxTokens {
+			return fmt.Errorf("%w: over %d tokens", errTooMuch, maxTokens)
+		}
 		t, err := s.token(tags)
 		if err != nil {
 			return fmt.Errorf("token %d of the page: %w", len(tokens)+1, err)
@@ -81,11 +97,11 @@ func (s *scanner) token(tags *interner) (Token, error) {
 	err := s.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "id":
-			t.ID, err = s.text()
-			return inField("id", err)
+			t.ID, err = s.text("id", maxID)
+			return err
 		case "status":
 			t.Status, err = s.status()
-			return inField("status", err)
+			return err
 		case "tags":
 			t.Tags, err = s.tags(tags)
 			return inField("tags", err)
@@ -124,9 +140,9 @@ func (s *scanner) pagination(page *wirePage) error {
 	return inField("pagination", s.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "next":
-			page.next, err = s.text()
+			page.next, err = s.text("next", maxCursor)
 		case "previous":
-			page.previous, err = s.text()
+			page.previous, err = s.text("previous", maxCursor)
 		default:
 			err = s.skip()
 		}
@@ -145,20 +161,29 @@ func inField(name string, err error) error {
 	return err
 }
 
-// text reads a string; null is an empty one.
-func (s *scanner) text() (string, error) {
+// bounded reads a string of at most so many bytes, which are good only until
+// the next call; null is an empty one.
+func (s *scanner) bounded(name string, most int) ([]byte, error) {
 	if s.null() {
-		return "", nil
+		return nil, nil
 	}
 	b, err := s.str()
+	switch {
+	case err != nil:
+		return nil, inField(name, err)
+	case len(b) > most:
+		return nil, fmt.Errorf("%w: %s is longer than %d bytes", errTooMuch, name, most)
+	}
+	return b, nil
+}
+
+func (s *scanner) text(name string, most int) (string, error) {
+	b, err := s.bounded(name, most)
 	return string(b), err
 }
 
 func (s *scanner) status() (Status, error) {
-	if s.null() {
-		return "", nil
-	}
-	b, err := s.str()
+	b, err := s.bounded("status", maxStatus)
 	// The known ones take no memory.
 	switch string(b) {
 	case string(StatusWaiting):
@@ -196,9 +221,18 @@ func (s *scanner) tags(known *interner) ([]string, error) {
 		list = few[:0]
 	)
 	if err := s.array(func() error {
+		if len(list) == maxTags {
+			return fmt.Errorf("%w: over %d tags", errTooMuch, maxTags)
+		}
 		b, err := s.str()
+		if err != nil {
+			return err
+		}
+		if len(b) > maxTag {
+			return fmt.Errorf("%w: tag %d is longer than %d bytes", errTooMuch, len(list)+1, maxTag)
+		}
 		list = append(list, known.get(b))
-		return err
+		return nil
 	}); err != nil {
 		return nil, err
 	}

@@ -169,10 +169,11 @@ func transportError(err error, secrets ...string) error {
 		err = e.Err
 	}
 	switch text := err.Error(); {
-	case strings.Contains(text, "malformed"):
-		return errMalformed
-	case strings.Contains(text, "response headers exceeded"):
+	// What is not in the words of HTTP/1 is in those of HTTP/2.
+	case strings.Contains(text, "response headers exceeded"), strings.Contains(text, "header list too large"):
 		return errHeaderTooLarge
+	case strings.Contains(text, "malformed"), strings.Contains(text, "PROTOCOL_ERROR"), strings.Contains(text, "COMPRESSION_ERROR"):
+		return errMalformed
 	}
 	return &redactedError{text: redact(err.Error(), secrets...), err: err}
 }

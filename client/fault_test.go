@@ -241,19 +241,26 @@ func TestRedirects(t *testing.T) {
 				_, _ = io.WriteString(w, body("", "a"))
 				return
 			}
-			w.Header().Set("Location", strings.ReplaceAll(location, "HOST", r.Host))
+			w.Header().Set("Location", strings.NewReplacer("HOST", r.Host, "QUERY", r.URL.RawQuery, "HOP", r.URL.Path+"x").Replace(location))
 			w.WriteHeader(http.StatusMovedPermanently)
 		}
 	}
 	for _, tc := range []struct{ reason, location, want string }{
-		{"the same server", "/end?x=1", ""},
-		{"the same server in full", "http://HOST/end", ""},
+		{"the same server", "/end?QUERY", ""},
+		{"the same server in full", "http://HOST/end?QUERY", ""},
 		{"another port", thief + "/end", "another host or scheme"},
 		{"another scheme", "https://HOST/end", "another host or scheme"},
 		{"a password", "http://u:s3cr3t@HOST/end", "another host or scheme"},
+		{"no scheme", strings.TrimPrefix(thief, "http:") + "/end", "another host or scheme"},
+		{"this host as a user", strings.Replace(thief, "http://", "http://HOST@", 1) + "/end", "another host or scheme"},
+		{"this host as a name's beginning", "http://HOST.localhost/end", "redirect to nowhere"},
+		{"this host with a backslash", `http://HOST\@elsewhere.localhost/end`, "redirect to nowhere"},
 		{"no URL", "http://s3cr3t:port/%zz", "redirect to nowhere"},
 		{"nothing", "", "redirect to nowhere"},
-		{"round and round", "/again", "more than 5 redirects"},
+		{"further and further", "HOP?QUERY", "more than 5 redirects"},
+		{"itself", "?QUERY", "redirect to itself"},
+		{"another question", "/end", "does not keep the query"},
+		{"more than the question", "/end?QUERY&x=1", "does not keep the query"},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			c := newClient(t, client.Options{APIURL: newServer(t, to(tc.location))})

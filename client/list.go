@@ -117,8 +117,9 @@ func (o ListOptions) validateTimes() error {
 		return errors.New("period with from or to: want one or the other")
 	}
 	for _, t := range []time.Time{o.From, o.To} {
-		if !t.IsZero() && (t.UTC().Year() < 1 || t.UTC().Year() > 9998) {
-			return fmt.Errorf("time in the year %d: want 1 to 9998", t.UTC().Year())
+		// From may be rounded up to the next millisecond.
+		if t = t.UTC(); !t.IsZero() && (t.Year() < 1 || t.Add(time.Millisecond-1).Year() > 9999) {
+			return fmt.Errorf("time in the year %d: want 1 to 9999", t.Year())
 		}
 	}
 	if !o.From.IsZero() && !o.To.IsZero() && o.From.After(o.To) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"iter"
 	"net/url"
@@ -19,7 +20,14 @@ var (
 	errCursorRepeats = errors.New("the walk came to a cursor for the second time")
 	errNothingNew    = errors.New("the page has no token that the page before did not have")
 	errNoPagination  = errors.New("the page is full but does not say whether there is a next one")
+	// ErrEndless is in the tree of the error of a walk that has come to more
+	// pages than a Pager remembers the cursors of, a million. It has no end, or
+	// none that would be of use.
+	ErrEndless = fmt.Errorf("the walk did not end within %d pages", maxPages)
 )
+
+// This bounds what a walk remembers: a hundred million tokens, 100 a page.
+const maxPages = 1_000_000
 
 // Page is one page of tokens, newest first, by the ids that the service orders
 // them by: within seconds that is by CreatedAt.
@@ -49,8 +57,9 @@ type Pager struct {
 	cursor string
 	done   bool
 	pages  int
-	// All those that the walk has come to.
-	cursors map[string]struct{}
+	// The hashes of all those that the walk has come to.
+	cursors map[uint64]struct{}
+	seed    maphash.Seed
 	// The ids of the page before.
 	last map[string]struct{}
 }
@@ -64,13 +73,14 @@ func newPager(c *Client, opts ListOptions) *Pager {
 		query:    opts.query(),
 		backward: opts.Before != "",
 		cursor:   opts.After,
-		cursors:  map[string]struct{}{},
+		cursors:  map[uint64]struct{}{},
+		seed:     maphash.MakeSeed(),
 	}
 	if p.backward {
 		p.cursor = opts.Before
 	}
 	if p.cursor != "" {
-		p.cursors[p.cursor] = struct{}{}
+		p.cursors[p.hash(p.cursor)] = struct{}{}
 	}
 	return p
 }
@@ -103,9 +113,13 @@ func (p *Pager) Next(ctx context.Context) (Page, error) {
 		return page, nil
 	}
 	p.cursor = next
-	p.cursors[next] = struct{}{}
+	p.cursors[p.hash(next)] = struct{}{}
 	return page, nil
 }
+
+// hash stands for a cursor in 8 bytes: that two of a million have the same one
+// happens once in thirty million walks.
+func (p *Pager) hash(cursor string) uint64 { return maphash.String(p.seed, cursor) }
 
 // get asks for the page at the cursor and judges it. It changes nothing, so that
 // a failed page can be asked for again.
@@ -115,6 +129,9 @@ func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 		if err := p.options.Validate(); err != nil {
 			return Page{}, nil, &Error{Reason: ReasonBadRequest, Path: r.path, Err: err}
 		}
+	}
+	if p.pages >= maxPages {
+		return Page{}, nil, &Error{Reason: ReasonInvalidResponse, Path: r.path, Err: ErrEndless}
 	}
 	query := p.query
 	if p.cursor != "" {
@@ -153,7 +170,7 @@ func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 			tokens = append(tokens, t)
 		}
 	}
-	_, repeats := p.cursors[next]
+	_, repeats := p.cursors[p.hash(next)]
 	switch {
 	case !a.page.paginated && len(a.page.tokens) >= p.options.pageSize():
 		return invalid(errNoPagination)

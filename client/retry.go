@@ -112,7 +112,7 @@ func retryWait(n int, a Attempt, now time.Time, jitter float64) time.Duration {
 	}
 	if asked > 0 {
 		// Whoever else was refused waits for the same moment.
-		return min(asked+time.Duration(jitter*float64(backoffBase)), maxWait)
+		return min(min(asked, maxWait)+time.Duration(jitter*float64(backoffBase)), maxWait)
 	}
 	delay := backoffCap
 	if n < 6 {

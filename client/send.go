@@ -30,8 +30,11 @@ var (
 	errTooLarge       = fmt.Errorf("the answer's body is over %d MiB", maxBody>>20)
 	errHTML           = errors.New("the answer is an HTML page, not JSON: check that the API URL is the API's and not a dashboard's or a proxy's")
 	errOtherStatus    = errors.New("want 200: check that the API URL is that of a Trigger.dev server")
+	errSwitching      = errors.New("want 200, not another protocol: check that the API URL is that of a Trigger.dev server")
 	errNoLocation     = errors.New("redirect to nowhere")
 	errTooManyHops    = fmt.Errorf("more than %d redirects", maxRedirects)
+	errOtherQuery     = errors.New("redirect that does not keep the query, not followed: it asks for something else")
+	errToItself       = errors.New("redirect to itself")
 	errForeignHost    = errors.New("redirect to another host or scheme, not followed: the key goes nowhere else")
 	errRequestTimeout = errors.New("no whole answer within the request's timeout")
 )
@@ -97,6 +100,11 @@ func (c *Client) send(ctx context.Context, r request, key string) (answer, *Erro
 				return fail(ReasonInvalidResponse, err)
 			}
 			return a, nil
+		case resp.StatusCode == http.StatusSwitchingProtocols:
+			// Its body is the connection, which may never end and which the request's
+			// timeout does not close.
+			_ = resp.Body.Close()
+			return fail(ReasonInvalidResponse, errSwitching)
 		case redirects(resp.StatusCode):
 			next, err := c.redirect(&target, resp)
 			discard(resp)
@@ -151,6 +159,7 @@ func (c *Client) readPage(resp *http.Response) (page wirePage, readErr, err erro
 		w = new(workspace)
 	}
 	defer func() {
+		clear(w.body) // Callback URLs are not left lying.
 		if cap(w.body) <= maxPooled {
 			c.workspaces.Put(w)
 		}
@@ -236,8 +245,8 @@ func redirects(status int) bool {
 	return false
 }
 
-// redirect returns where the answer sends us, if that is the same server. Its
-// errors do not quote the address.
+// redirect returns where the answer sends us, if that is the same question at
+// another path of the same server. Its errors do not quote the address.
 func (c *Client) redirect(from *url.URL, resp *http.Response) (*url.URL, error) {
 	location := resp.Header.Get("Location")
 	if location == "" {
@@ -249,6 +258,12 @@ func (c *Client) redirect(from *url.URL, resp *http.Response) (*url.URL, error) 
 	}
 	if to.User != nil || origin(to) != origin(&c.url) {
 		return nil, errForeignHost
+	}
+	switch {
+	case to.RawQuery != from.RawQuery:
+		return nil, errOtherQuery
+	case to.EscapedPath() == from.EscapedPath():
+		return nil, errToItself
 	}
 	return to, nil
 }

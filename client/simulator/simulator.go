@@ -31,12 +31,15 @@ type Options struct {
 	Seed uint64
 	// Latency passes before every answer.
 	Latency time.Duration
+	// NoLog keeps no log of requests.
+	NoLog bool
 }
 
 // Simulator is an http.Handler that is safe for concurrent use.
 type Simulator struct {
 	now     func() time.Time
 	latency time.Duration
+	noLog   bool
 
 	mu           sync.Mutex
 	rng          *rand.Rand
@@ -61,7 +64,7 @@ func New(opts Options) *Simulator {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Simulator{now: opts.Now, latency: opts.Latency, rng: rand.New(rand.NewPCG(opts.Seed, 1))}
+	return &Simulator{now: opts.Now, latency: opts.Latency, noLog: opts.NoLog, rng: rand.New(rand.NewPCG(opts.Seed, 1))}
 }
 
 // Limit is a token bucket that is refilled in steps. Zero fields stand for the
@@ -123,7 +126,9 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(s.log) == 2*logSize {
 		s.log = append(s.log[:0], s.log[logSize:]...)
 	}
-	s.log = append(s.log, Request{a.environment, r.Method, r.URL.Path, r.URL.Query(), a.status, s.now()})
+	if !s.noLog {
+		s.log = append(s.log, Request{a.environment, r.Method, r.URL.Path, r.URL.Query(), a.status, s.now()})
+	}
 	fault := s.fault(r)
 	s.mu.Unlock()
 	if fault != nil {
