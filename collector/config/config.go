@@ -59,7 +59,8 @@ func (e Environment) Transport() (http.RoundTripper, error) {
 	if e.HTTP == nil {
 		return nil, nil
 	}
-	return config.NewRoundTripperFromConfig(*e.HTTP, "trigger", config.WithIdleConnTimeout(idleTimeout))
+	return config.NewRoundTripperFromConfig(*e.HTTP, "trigger",
+		config.WithIdleConnTimeout(idleTimeout), config.WithDialContextFunc(client.DialContext))
 }
 
 // Tokens say which tokens count and which thresholds have series.

@@ -46,9 +46,10 @@ type Options struct {
 type Finished struct {
 	ID     string
 	Status client.Status
-	// Wait is completedAt - createdAt, never negative. HasWait is false where
-	// the service gave no completedAt.
-	Wait    time.Duration
+	// Wait is completedAt - createdAt in seconds, never negative; a
+	// time.Duration ends at 292 years. HasWait is false where the service gave no
+	// completedAt.
+	Wait    float64
 	HasWait bool
 }
 
@@ -72,12 +73,14 @@ type Index struct {
 	waiting    map[string]*held
 	unresolved map[string]*held
 	finished   *btree.BTreeG[entry]
+	size       int // Of the waiting and the unresolved.
 
 	listings    uint32 // Whole WAITING listings begun.
 	turn        uint8  // The current window listing, modulo 256.
 	complete    bool   // A whole WAITING listing has been closed.
 	loaded      bool
 	loadedLine  int64
+	cutoff      int64 // Where the window has come to: what was created before is let go of.
 	created     uint64
 	corrections uint64
 }
@@ -132,7 +135,25 @@ func New(opts Options) *Index {
 		waiting:    map[string]*held{},
 		unresolved: map[string]*held{},
 		finished:   btree.NewBTreeGOptions(before, btree.Options{NoLocks: true}),
+		cutoff:     none,
 	}
+}
+
+// SetBack reports whether the window at the given time begins more than Lag before
+// where it has begun already, so that tokens that were let go of are in it again:
+// the clock has been set back. Short of that the window waits for the clock.
+func (x *Index) SetBack(now time.Time) bool { return x.opts.setBack(x.cutoff, now) }
+
+func (o Options) setBack(cutoff int64, now time.Time) bool {
+	return o.Period > 0 && cutoff != none && ceilMilli(now.Add(o.Lag-o.Period)) < cutoff
+}
+
+// Anew returns an empty Index with the same rules, which goes on counting where x
+// stands.
+func (x *Index) Anew() *Index {
+	y := New(x.opts)
+	y.created, y.corrections = x.created, x.corrections
+	return y
 }
 
 // Observe takes in a page that was asked for at the given time: its tokens
@@ -153,6 +174,7 @@ const (
 	verdictNew
 	verdictMoved   // It has finished since.
 	verdictDiffers // The picture was wrong about a fact that never changes.
+	verdictOutside // Finished and outside the window: seen before or not, it is not held.
 )
 
 func (x *Index) observe(t *client.Token, at time.Time, ch *Changes) verdict {
@@ -163,12 +185,14 @@ func (x *Index) observe(t *client.Token, at time.Time, ch *Changes) verdict {
 	} else {
 		v = x.observeFinished(t, key, at, ch)
 	}
-	if v == verdictNew {
+	switch v {
+	case verdictNew:
 		if x.loaded && key.created > x.loadedLine {
 			x.created++
 		}
-	} else {
+	case verdictKnown, verdictMoved, verdictDiffers:
 		ch.Known++
+	case verdictOutside:
 	}
 	return v
 }
@@ -205,6 +229,7 @@ func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time) verdict
 	h = &held{token: newToken(t, tags), firstSeen: at, turn: x.turn, set: x.sets.number(tags)}
 	x.sets.add(h.set, waitingStatus)
 	x.waiting[t.ID] = h
+	x.size += h.token.size()
 	return verdictNew
 }
 
@@ -228,10 +253,12 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 	if x.inWindow(key.created, at) {
 		x.finished.Set(key)
 	} else {
+		v = verdictOutside
 		defer x.sets.remove(key.set, key.status)
 	}
 	if h := x.waiting[t.ID]; h != nil {
 		x.leave(t.ID, h)
+		x.size -= h.token.size()
 		if !h.outside {
 			x.sets.release(h.set)
 		}
@@ -243,7 +270,7 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 	if x.loaded && (v == verdictMoved || v == verdictNew && key.created > x.loadedLine) {
 		f := Finished{ID: t.ID, Status: x.statuses[key.status], HasWait: !t.CompletedAt.IsZero()}
 		if f.HasWait {
-			f.Wait = max(0, t.CompletedAt.Sub(t.CreatedAt))
+			f.Wait = float64(max(0, t.CompletedAt.UnixMilli()-key.created)) / 1000
 		}
 		ch.Finished = append(ch.Finished, f)
 	}
@@ -277,7 +304,7 @@ func (x *Index) status(s client.Status, ch *Changes) uint8 {
 }
 
 func (x *Index) inWindow(created int64, now time.Time) bool {
-	return x.opts.Period == 0 || created >= ceilMilli(now.Add(-x.opts.Period))
+	return x.opts.Period == 0 || created >= max(x.cutoff, ceilMilli(now.Add(-x.opts.Period)))
 }
 
 // Loaded says that the window's finished tokens have all been listed. Tokens
@@ -294,6 +321,12 @@ func (x *Index) IsLoaded() bool { return x.loaded }
 
 // Len returns the number of tokens known: waiting, unresolved and finished.
 func (x *Index) Len() int { return len(x.waiting) + len(x.unresolved) + x.finished.Len() }
+
+// Size returns roughly how many bytes all that is known takes.
+func (x *Index) Size() int {
+	const finished = 40 // An entry and its share of the tree.
+	return x.size + x.sets.size + finished*x.finished.Len()
+}
 
 // WaitingLen returns the number of WAITING tokens.
 func (x *Index) WaitingLen() int { return len(x.waiting) }
@@ -335,6 +368,7 @@ func (x *Index) Gone(id string, at time.Time) {
 // forget drops an unresolved token.
 func (x *Index) forget(id string, h *held) {
 	delete(x.unresolved, id)
+	x.size -= h.token.size()
 	if !h.outside {
 		x.sets.release(h.set)
 	}

@@ -105,16 +105,18 @@ func TestFinished(t *testing.T) {
 	finished.CompletedAt = noon.Add(time.Minute)
 	quick := client.Token{ID: "quick", Status: client.StatusCompleted, CreatedAt: noon.Add(time.Second), CompletedAt: noon}
 	late := token("late", client.StatusCompleted)
-	ch := x.Observe([]client.Token{old, finished, quick, quick, late}, noon.Add(time.Minute))
+	endless := client.Token{ID: "endless", Status: client.StatusCompleted, CreatedAt: noon.Add(time.Second), CompletedAt: noon.Add(time.Second).AddDate(7000, 0, 0)}
+	ch := x.Observe([]client.Token{old, finished, quick, quick, late, endless}, noon.Add(time.Minute))
 	want := []index.Finished{
-		{ID: "waiting", Status: client.StatusTimedOut, Wait: time.Hour + time.Minute, HasWait: true},
+		{ID: "waiting", Status: client.StatusTimedOut, Wait: 3660, HasWait: true},
 		{ID: "quick", Status: client.StatusCompleted, HasWait: true}, // Hosts' clocks differ; never negative.
+		{ID: "endless", Status: client.StatusCompleted, Wait: 86400 * (365*7000 + 1697), HasWait: true},
 	}
 	if d := cmp.Diff(want, ch.Finished); d != "" {
 		t.Errorf("finished (-want +got):\n%s", d)
 	}
-	if got := x.Cut(noon, noon).Created; got != 1 {
-		t.Errorf("created %d, want 1: quick alone", got)
+	if got := x.Cut(noon, noon).Created; got != 2 {
+		t.Errorf("created %d, want 2: quick and endless", got)
 	}
 }
 

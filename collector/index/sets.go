@@ -32,6 +32,8 @@ type setTable struct {
 	byKey    map[string]uint32
 	sets     []tagSet
 	freeSets []uint32
+	// Roughly the bytes that tags and sets take, those kept for later left out.
+	size int
 
 	ids []uint32 // Scratch space.
 	key []byte
@@ -64,6 +66,7 @@ func (t *setTable) number(tags []string) uint32 {
 		return n
 	}
 	set := tagSet{tags: slices.Clone(t.ids), key: string(t.key)}
+	t.size += set.size()
 	for _, id := range set.tags {
 		t.names[id].sets++
 	}
@@ -89,8 +92,13 @@ func (t *setTable) newTag(text string) uint32 {
 		t.names = append(t.names, tagName{text: text})
 	}
 	t.byText[text] = id
+	t.size += t.names[id].size()
 	return id
 }
+
+// Their share of the maps and of a snapshot's groups is in it.
+func (s *tagSet) size() int  { return 256 + 8*len(s.tags) }
+func (n *tagName) size() int { return 384 + len(n.text) }
 
 // add counts a token under set n and holds the set for it.
 func (t *setTable) add(n uint32, status uint8) {
@@ -124,11 +132,13 @@ func (t *setTable) release(n uint32) {
 		name := &t.names[id]
 		if name.sets--; name.sets == 0 {
 			delete(t.byText, name.text)
+			t.size -= name.size()
 			*name = tagName{}
 			t.freeTags = append(t.freeTags, id)
 		}
 	}
 	delete(t.byKey, set.key)
+	t.size -= set.size()
 	*set = tagSet{}
 	t.freeSets = append(t.freeSets, n)
 }

@@ -35,7 +35,26 @@ type Snapshot struct {
 	Created uint64
 	// Corrections is the number of tokens found other than the picture had them.
 	Corrections uint64
+
+	opts   Options
+	cutoff int64
 }
+
+// Age returns how long before now the WAITING tokens were listed, never less than
+// 0. The monotonic clock stands while a machine is suspended and the wall clock
+// can be set, so that of the two counts which says more.
+func (s *Snapshot) Age(now time.Time) time.Duration {
+	return max(now.Sub(s.At), wall(now).Sub(wall(s.At)), 0)
+}
+
+// Fresh reports whether the picture can be shown: its age is at most the given
+// one, and nothing that its window had let go of is in the window again.
+func (s *Snapshot) Fresh(now time.Time, most time.Duration) bool {
+	return s.Age(now) <= most && !s.opts.setBack(s.cutoff, now)
+}
+
+// wall returns t without its reading of the monotonic clock.
+func wall(t time.Time) time.Time { return t.Round(0) }
 
 // A TagGroup is the Group of the tokens counted under one tag.
 type TagGroup struct {
@@ -67,9 +86,20 @@ func newToken(t *client.Token, countedAs []string) *Token {
 	return token
 }
 
+// size is roughly how many bytes the token takes, its share of a snapshot's
+// groups included.
+func (t *Token) size() int {
+	n := 256 + len(t.ID)
+	for _, tag := range t.Tags {
+		n += 96 + len(tag)
+	}
+	return n
+}
+
 // A Group answers for a set of tokens. Its methods take the time of asking,
 // which may be up to Options.Horizon after the snapshot was cut, and cost the
-// logarithm of the number of WAITING tokens.
+// logarithm of the number of WAITING tokens. If the time is before that, finished
+// tokens count as of the cut: the window does not move back.
 type Group struct {
 	period        time.Duration
 	waitingWindow bool
@@ -177,6 +207,7 @@ func (x *Index) Cut(at, now time.Time) *Snapshot {
 	s := &Snapshot{
 		At: at, Waiting: x.complete, Loaded: x.loaded, Statuses: slices.Clone(x.statuses),
 		Unresolved: len(x.unresolved), Created: x.created, Corrections: x.corrections,
+		opts: x.opts, cutoff: x.cutoff,
 	}
 	c := x.newCutter()
 	c.countFinished()
@@ -190,7 +221,8 @@ func (x *Index) expire(now time.Time) {
 	if x.opts.Period == 0 {
 		return
 	}
-	cutoff := ceilMilli(now.Add(-x.opts.Period))
+	cutoff := max(x.cutoff, ceilMilli(now.Add(-x.opts.Period)))
+	x.cutoff = cutoff
 	for {
 		e, ok := x.finished.Min()
 		if !ok || e.created >= cutoff {

@@ -52,3 +52,60 @@ func TestFoldedOnce(t *testing.T) {
 		t.Errorf("%v, %d folded", got, s.Folded)
 	}
 }
+
+// TestOutsideWindow holds that a finished token that the window has let go of is
+// neither counted nor reported again when a page shows it.
+func TestOutsideWindow(t *testing.T) {
+	x := index.New(index.Options{Period: time.Hour})
+	x.Loaded(noon)
+	token := client.Token{ID: "a", Status: client.StatusCompleted, CreatedAt: noon.Add(time.Minute), CompletedAt: noon.Add(2 * time.Minute)}
+	reported := 0
+	for i := range 4 {
+		now := noon.Add(2*time.Minute + time.Duration(i)*time.Hour)
+		line := now
+		if i == 0 {
+			line = noon // The token is new.
+		}
+		l := x.Begin(index.ScopeWindow, now, line)
+		reported += len(l.Add([]client.Token{token}, now).Finished)
+		l.Close()
+		if s := x.Cut(now, now); s.Created != 1 || s.Corrections != 0 || reported != 1 {
+			t.Fatalf("after %d h: created %d, corrections %d, reported %d times", i, s.Created, s.Corrections, reported)
+		}
+	}
+}
+
+// TestSetBack holds that a window does not move back with the clock, says so when
+// it should have, and counts on anew.
+func TestSetBack(t *testing.T) {
+	const lag = 30 * time.Second
+	x := index.New(index.Options{Period: time.Hour, Lag: lag})
+	x.Loaded(noon.Add(-2 * time.Hour))
+	token := client.Token{ID: "a", Status: client.StatusCompleted, CreatedAt: noon.Add(-30 * time.Minute)}
+	x.Observe([]client.Token{token}, noon)
+	if x.SetBack(noon) {
+		t.Error("set back before anything was let go of")
+	}
+	later := noon.Add(time.Hour)
+	if got := counts(x, later); got != [4]int{} {
+		t.Errorf("an hour later: %v", got)
+	}
+	for _, back := range []time.Duration{0, lag, lag + time.Millisecond} {
+		if got, want := x.SetBack(later.Add(-back)), back > lag; got != want {
+			t.Errorf("set back by %s: %t, want %t", back, got, want)
+		}
+	}
+	x.Observe([]client.Token{token}, noon)
+	if s := x.Cut(noon, noon); s.Total.Count(1, noon) != 0 || s.Created != 1 {
+		t.Errorf("the window has moved back: %d finished, %d created", s.Total.Count(1, noon), s.Created)
+	}
+	x = x.Anew()
+	if x.SetBack(noon) || x.IsLoaded() {
+		t.Error("what is new knows of the clock or the history")
+	}
+	x.Observe([]client.Token{token}, noon)
+	x.Loaded(noon)
+	if s := x.Cut(noon, noon); s.Total.Count(1, noon) != 1 || s.Created != 1 {
+		t.Errorf("anew: %d finished, %d created", s.Total.Count(1, noon), s.Created)
+	}
+}

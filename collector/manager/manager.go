@@ -40,6 +40,8 @@ type Options struct {
 	UserAgent string
 	// Transport, if set, is used in place of what an environment asks for.
 	Transport http.RoundTripper
+	// Now is the clock; nil stands for time.Now.
+	Now func() time.Time
 }
 
 // Manager runs environments. Its methods are safe for concurrent use.
@@ -64,7 +66,12 @@ type running struct {
 
 // New returns a Manager without environments. Those that it will run end when ctx
 // does; Stop ends them too, and waits.
-func New(ctx context.Context, opts Options) *Manager { return &Manager{ctx: ctx, opts: opts} }
+func New(ctx context.Context, opts Options) *Manager {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	return &Manager{ctx: ctx, opts: opts}
+}
 
 // Apply changes over to the given environments. What can fail is done first: on
 // an error nothing has changed. An environment that is set as before keeps its
@@ -131,8 +138,8 @@ func (m *Manager) build(env config.Environment) (*running, error) {
 	metrics := refresh.NewMetrics(registry, collector.Labels(env.Name, env.Project))
 	api, err := client.New(client.Options{
 		APIURL: env.APIURL, Key: env.Key.Get, PreviewBranch: env.PreviewBranch, Transport: transport,
-		Timeout: env.Refresh.Timeout, Limiter: refresh.NewLimiter(env.API.Reserve, time.Now), Observe: metrics.Attempt,
-		UserAgent: m.opts.UserAgent,
+		Timeout: env.Refresh.Timeout, Limiter: refresh.NewLimiter(env.API.Reserve, m.opts.Now), Observe: metrics.Attempt,
+		UserAgent: m.opts.UserAgent, Now: m.opts.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -148,11 +155,11 @@ func (m *Manager) build(env config.Environment) (*running, error) {
 	r.subject = refresh.New(api, refresh.Options{
 		Interval: env.Refresh.Interval, MaxStaleness: env.Refresh.Staleness(), VerifyInterval: env.Refresh.VerifyInterval,
 		Concurrency: env.API.Concurrency, Period: env.Tokens.Period, WaitingWithinPeriod: env.Tokens.WaitingWithinPeriod,
-		Tags: env.Tags, Metrics: metrics, Logger: logger,
+		Tags: env.Tags, Metrics: metrics, Logger: logger, Now: m.opts.Now,
 	})
 	registry.MustRegister(collector.New(r.subject, collector.Options{
 		Environment: env.Name, Project: env.Project, NearTimeout: env.Tokens.NearTimeout, StuckAfter: env.Tokens.StuckAfter,
-		Period: env.Tokens.Period, MaxStaleness: env.Refresh.Staleness(),
+		Period: env.Tokens.Period, MaxStaleness: env.Refresh.Staleness(), Now: m.opts.Now,
 	}))
 	return r, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"waitpoint_exporter/client"
@@ -42,20 +44,41 @@ func key(name string) string { return "tr_prod_0123456789" + name }
 
 func newWorld(t *testing.T, names ...string) *world {
 	t.Helper()
-	w := &world{
-		t: t, service: simulator.New(simulator.Options{Seed: 1, Latency: 20 * time.Millisecond}),
-		truth: map[string]*simulator.Environment{}, path: filepath.Join(t.TempDir(), "config.yml"),
-	}
+	w := newWorldAt(t, time.Now, simulator.Options{})
 	for i, name := range names {
 		e := w.service.Environment(simulator.EnvironmentOptions{Key: key(name)})
 		e.Populate(simulator.Population{Seed: uint64(i), Tokens: 1000 + i, Waiting: 10 + i})
 		w.truth[name] = e
 	}
+	return w
+}
+
+// newWorldAt is newWorld without environments yet, with the exporter's clock.
+func newWorldAt(t *testing.T, now func() time.Time, opts simulator.Options) *world {
+	t.Helper()
+	opts.Seed, opts.Latency = 1, 20*time.Millisecond
+	w := &world{
+		t: t, service: simulator.New(opts),
+		truth: map[string]*simulator.Environment{}, path: filepath.Join(t.TempDir(), "config.yml"),
+	}
 	w.manager = manager.New(t.Context(), manager.Options{
-		Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: simulator.Transport(w.service),
+		Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: plain{simulator.Transport(w.service)}, Now: now,
 	})
 	t.Cleanup(w.manager.Stop)
 	return w
+}
+
+// plain asks for answers that are not compressed, which costs less.
+type plain struct{ http.RoundTripper }
+
+func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.Header.Set("Accept-Encoding", "identity")
+	return p.RoundTripper.RoundTrip(r)
+}
+
+// fewTags are tags without folding.
+func fewTags(rng *rand.Rand) []string {
+	return [][]string{nil, {"x"}, {"y"}, {"x", "z"}}[rng.IntN(4)]
 }
 
 // apply changes over to environments with these names; one may have more lines
@@ -87,23 +110,33 @@ func samples(t *testing.T, g prometheus.Gatherer, environment string) map[string
 	if err != nil {
 		t.Fatal(err)
 	}
+	return samplesOf(families, environment)
+}
+
+func samplesOf(families []*dto.MetricFamily, environment string) map[string]float64 {
 	out := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			name, mine := []string{f.GetName()}, false
-			for _, l := range m.GetLabel() {
-				if l.GetName() == "environment" {
-					mine = l.GetValue() == environment
-				} else {
-					name = append(name, l.GetValue())
-				}
-			}
-			if mine {
-				out[strings.TrimPrefix(strings.Join(name, " "), "triggerdev_")] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			if name, ok := sampleName(f, m, environment); ok {
+				out[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			}
 		}
 	}
 	return out
+}
+
+// sampleName returns the name and labels of an environment's metric, false if it
+// is another's.
+func sampleName(f *dto.MetricFamily, m *dto.Metric, environment string) (string, bool) {
+	name, mine := []string{f.GetName()}, false
+	for _, l := range m.GetLabel() {
+		if l.GetName() == "environment" {
+			mine = l.GetValue() == environment
+		} else {
+			name = append(name, l.GetValue())
+		}
+	}
+	return strings.TrimPrefix(strings.Join(name, " "), "triggerdev_"), mine
 }
 
 // TestIndependence holds that an environment whose key was revoked takes

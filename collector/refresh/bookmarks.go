@@ -14,7 +14,23 @@ import (
 // those the service handed out.
 type bookmarks struct {
 	byID btree.Map[string, string]
+	// Roughly the bytes that they take.
+	size int
 }
+
+func (b *bookmarks) set(id, cursor string) {
+	b.remove(id)
+	b.byID.Set(id, cursor)
+	b.size += markSize(id, cursor)
+}
+
+func (b *bookmarks) remove(id string) {
+	if cursor, ok := b.byID.Delete(id); ok {
+		b.size -= markSize(id, cursor)
+	}
+}
+
+func markSize(id, cursor string) int { return 64 + len(id) + len(cursor) }
 
 // put takes in a page that began right below the id above, or at the top of the
 // list if that is empty. The page's own bookmark replaces those inside it.
@@ -32,10 +48,10 @@ func (b *bookmarks) put(above string, page client.Page) {
 		return true
 	})
 	for _, id := range inside {
-		b.byID.Delete(id)
+		b.remove(id)
 	}
 	if page.Next != "" {
-		b.byID.Set(last, page.Next)
+		b.set(last, page.Next)
 	}
 }
 
@@ -60,6 +76,6 @@ func (b *bookmarks) trim(id string) {
 		return true
 	})
 	for _, k := range below {
-		b.byID.Delete(k)
+		b.remove(k)
 	}
 }

@@ -38,6 +38,15 @@
 // page from the bookmark above a token shows it. Filters on createdAt are left
 // for what no bookmark reaches: tokens older than the window.
 //
+// # Clocks
+//
+// What is a span of this process, such as an interval or the lag, goes by the
+// monotonic clock, which every time from time.Now has. It stands while the machine is
+// suspended, so a refresh is late by an interval at most, and a picture's age goes
+// by the wall clock too. What is compared with times of tokens goes by the wall
+// clock. If that is set ahead the window moves on; if it is set back the window
+// does not move back, and past the lag the history is listed again.
+//
 // # What is assumed of the service
 //
 //   - The list is in descending order of id, byte by byte. If a page shows

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
@@ -20,6 +22,19 @@ const lag = 30 * time.Second
 
 // How often a long first listing says how far it is.
 const progressEvery = 5 * time.Second
+
+// Bounds on the picture of an environment, which keep the process alive whatever
+// is listed. It takes about 3 GiB to come to either.
+const (
+	// MaxTokens is how many tokens are held.
+	MaxTokens = 20_000_000
+	// MaxBytes is how many bytes they take, with their tags and what is remembered
+	// of the list, by rough count.
+	MaxBytes = 2 << 30
+	// The loading of the history stops at so many tenths: the last one is left to
+	// the tokens that wait, so that their numbers stay right.
+	loadTenths = 9
+)
 
 // Lister begins listings; a *client.Client is one.
 type Lister interface {
@@ -41,6 +56,8 @@ type Options struct {
 	Period              time.Duration
 	WaitingWithinPeriod bool
 	Tags                index.TagRules
+	// MaxTokens and MaxBytes bound what is held. Zero: the constants of these names.
+	MaxTokens, MaxBytes int
 	Logger              log.Logger
 	Metrics             *Metrics
 	// Now is the clock; nil stands for time.Now.
@@ -81,6 +98,7 @@ type Environment struct {
 	oldest    time.Time // Of what the walk has listed.
 	progress  time.Time // When progress was last logged.
 	failing   bool
+	filled    time.Time // When the picture came to a bound; zero if it is not at one.
 
 	snapshot atomic.Pointer[index.Snapshot]
 	state    atomic.Pointer[State]
@@ -91,6 +109,7 @@ func New(api Lister, opts Options) *Environment {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	opts.MaxTokens, opts.MaxBytes = cmp.Or(opts.MaxTokens, MaxTokens), cmp.Or(opts.MaxBytes, MaxBytes)
 	e := &Environment{
 		api: api, opts: opts, now: opts.Now, log: opts.Logger,
 		index: index.New(index.Options{
@@ -100,6 +119,29 @@ func New(api Lister, opts Options) *Environment {
 	}
 	e.state.Store(&State{})
 	return e
+}
+
+// startOver forgets all that was listed, and lists it again. What counts events
+// goes on where it stands, and the last picture stays until the next is known.
+func (e *Environment) startOver(why string) {
+	level.Warn(e.log).Log("msg", why+", listing everything again")
+	e.index = e.index.Anew()
+	e.bookmarks, e.unordered, e.walk, e.loadErr = bookmarks{}, false, nil, nil
+	e.newest, e.oldest, e.filled = time.Time{}, time.Time{}, time.Time{}
+}
+
+// room returns an error once so many tenths of what may be held are. What has
+// filled the picture may be gone from the service, and stays all the same as long
+// as nothing can be listed: after a verify interval the next round starts over.
+func (e *Environment) room(tenths int) error {
+	tokens, bytes := e.opts.MaxTokens/10*tenths, e.opts.MaxBytes/10*tenths
+	if e.index.Len() < tokens && e.index.Size()+e.bookmarks.size < bytes {
+		return nil
+	}
+	if e.filled.IsZero() {
+		e.filled = e.now()
+	}
+	return fmt.Errorf("there are more tokens than can be held, which is %d, or %d MiB of them: if they are real, set --tokens.period", tokens, bytes>>20)
 }
 
 // Snapshot returns the newest picture; nil before the WAITING tokens are known.
@@ -116,9 +158,9 @@ func (e *Environment) State() State {
 func (e *Environment) Run(ctx context.Context) error {
 	for {
 		start := e.now()
-		e.refresh(ctx, start)
+		ok := e.refresh(ctx, start)
 		next := start.Add(e.opts.Interval)
-		if !e.index.IsLoaded() && e.snapshot.Load() != nil {
+		if ok && !e.index.IsLoaded() {
 			e.load(ctx, next)
 		}
 		if err := sleep(ctx, next.Sub(e.now())); err != nil {
@@ -141,22 +183,31 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// refresh makes one round of listings and accounts for it.
-func (e *Environment) refresh(parent context.Context, start time.Time) {
+// refresh makes one round of listings, accounts for it, and reports whether the
+// round succeeded.
+func (e *Environment) refresh(parent context.Context, start time.Time) bool {
 	ctx, cancel := context.WithTimeout(parent, e.opts.MaxStaleness)
 	defer cancel()
+	if e.index.SetBack(start) {
+		e.startOver("the clock has been set back")
+	}
 	err := e.round(ctx, start)
 	if parent.Err() != nil {
-		return
+		return false
+	}
+	ok := err == nil
+	if ok {
+		err = e.loadErr
 	}
 	if err == nil {
-		err = e.loadErr
+		e.filled = time.Time{}
 	}
 	end := e.now()
 	e.opts.Metrics.ended(end, end.Sub(start), err)
 	e.report(err, end)
 	level.Debug(e.log).Log("msg", "refresh ended", "duration", end.Sub(start), "waiting", e.index.WaitingLen(),
 		"known", e.index.Len(), "err", err)
+	return ok
 }
 
 // report updates the state, and logs when failures begin and end.
@@ -180,6 +231,12 @@ func (e *Environment) report(err error, at time.Time) {
 }
 
 func (e *Environment) round(ctx context.Context, start time.Time) error {
+	if !e.filled.IsZero() && start.Sub(e.filled) >= e.opts.VerifyInterval {
+		e.startOver("more tokens were listed than can be held")
+	}
+	if err := e.room(10); err != nil {
+		return err
+	}
 	if err := e.listWaiting(ctx); err != nil {
 		return fmt.Errorf("list WAITING tokens: %w", err)
 	}
@@ -209,12 +266,24 @@ func (e *Environment) publish() {
 	e.snapshot.Store(e.index.Cut(e.at, e.now()))
 }
 
-// changed passes on what the index found.
-func (e *Environment) changed(ch index.Changes) {
+// changed passes on what the index found, and returns an error if it is full.
+func (e *Environment) changed(ch index.Changes) error {
 	e.opts.Metrics.finished(ch.Finished)
 	for _, s := range ch.Statuses {
-		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished", "status", s)
+		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished", "status", printable(string(s)))
 	}
+	return e.room(10)
+}
+
+// printable returns a text that does nothing in a terminal. The log's formats
+// escape control characters, but only those of ASCII.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 // inOrder checks that a page is in the order that bookmarks rely on.
@@ -239,7 +308,9 @@ func (e *Environment) listWaiting(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.changed(listing.Add(page.Tokens, at))
+		if err := e.changed(listing.Add(page.Tokens, at)); err != nil {
+			return err
+		}
 	}
 	listing.Close()
 	e.at = begun
@@ -267,7 +338,9 @@ func (e *Environment) listNewest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.changed(e.index.Observe(page.Tokens, at))
+		if err := e.changed(e.index.Observe(page.Tokens, at)); err != nil {
+			return err
+		}
 		e.inOrder(page)
 		if len(page.Tokens) == 0 {
 			continue

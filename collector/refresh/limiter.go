@@ -22,6 +22,9 @@ const (
 	blindRefill = 10 * time.Second
 	// A reset further away than this is a mistake or a clock far off.
 	longestRefill = time.Minute
+	// A Retry-After past this is one too: the time would hold even if the
+	// service thought better of it.
+	longestPause = time.Hour
 )
 
 // Limiter holds back requests so that a share of the environment's rate limit,
@@ -149,21 +152,21 @@ func (l *Limiter) Done(a client.Attempt) {
 			l.known = false
 		} else if a.Status == 429 {
 			l.known, l.remaining = true, 0
-			l.reset = l.now().Add(max(a.RetryAfter, time.Second))
+			l.reset = l.now().Add(pause(a))
 		}
 		return
 	}
+	now := l.now()
 	switch {
 	case l.known && r.Reset.Equal(l.serverRst):
 		// Answers of one refill step may come out of order.
 		l.remaining = min(l.remaining, r.Remaining)
-	case l.known && !r.Reset.IsZero() && r.Reset.Before(l.serverRst) && l.serverRst.Sub(r.Reset) < longestRefill:
-		return
+	case l.known && !r.Reset.IsZero() && r.Reset.Before(l.serverRst) && l.serverRst.Sub(r.Reset) < longestRefill && now.Before(l.reset):
+		return // Past the reset such an answer is not late: the service's clock was set back.
 	default:
 		l.remaining = r.Remaining
 	}
 	l.known, l.limit, l.serverRst = true, r.Limit, r.Reset
-	now := l.now()
 	wait := blindRefill
 	if !r.Reset.IsZero() {
 		served := now
@@ -174,7 +177,12 @@ func (l *Limiter) Done(a client.Attempt) {
 	}
 	if a.Status == 429 {
 		l.remaining = min(l.remaining, 0)
-		wait = max(wait, a.RetryAfter, time.Second)
+		wait = max(wait, pause(a))
 	}
 	l.reset = now.Add(wait)
+}
+
+// pause is how long an answer that refused asks to wait.
+func pause(a client.Attempt) time.Duration {
+	return min(max(a.RetryAfter, time.Second), longestPause)
 }

@@ -2,6 +2,7 @@ package refresh_test
 
 import (
 	"context"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,4 +101,31 @@ func TestLimiterGivesUp(t *testing.T) {
 			t.Errorf("gave up only after %s", waited)
 		}
 	})
+}
+
+// TestLimiterComesBack holds that no answer keeps requests back for good.
+func TestLimiterComesBack(t *testing.T) {
+	for name, refusal := range map[string]client.Attempt{
+		"Retry-After":                {Status: 429, RetryAfter: math.MaxInt64},
+		"Retry-After beside headers": {Status: 429, RetryAfter: math.MaxInt64, RateLimit: client.RateLimit{Limit: 750}},
+		"a reset far away":           {Status: 200, RateLimit: client.RateLimit{Limit: 750, Reset: time.UnixMilli(math.MaxInt64)}},
+		"a reset of long ago":        {Status: 429, RateLimit: client.RateLimit{Limit: 750, Reset: time.UnixMilli(math.MinInt64)}},
+		"a limit of one":             {Status: 200, RateLimit: client.RateLimit{Limit: 1, Remaining: 1}},
+		"a limit without end":        {Status: 200, RateLimit: client.RateLimit{Limit: math.MaxInt, Remaining: math.MaxInt}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := refresh.NewLimiter(.5, time.Now)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+				defer cancel()
+				for range 2 {
+					if err := l.Wait(ctx); err != nil {
+						t.Fatal(err)
+					}
+					refusal.Date = time.Now()
+					l.Done(refusal)
+				}
+			})
+		})
+	}
 }

@@ -137,9 +137,9 @@ func (m *Metrics) finished(list []index.Finished) {
 		}
 		h := m.waits.WithLabelValues(string(f.Status))
 		if o, ok := h.(prometheus.ExemplarObserver); ok && validExemplar(f.ID) {
-			o.ObserveWithExemplar(f.Wait.Seconds(), prometheus.Labels{"token_id": f.ID})
+			o.ObserveWithExemplar(f.Wait, prometheus.Labels{"token_id": f.ID})
 		} else {
-			h.Observe(f.Wait.Seconds())
+			h.Observe(f.Wait)
 		}
 	}
 }

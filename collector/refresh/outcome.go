@@ -55,7 +55,9 @@ func (e *Environment) lookUpByBookmark(ctx context.Context, token *index.Token) 
 		if err != nil {
 			return err
 		}
-		e.changed(e.index.Observe(page.Tokens, at))
+		if err := e.changed(e.index.Observe(page.Tokens, at)); err != nil {
+			return err
+		}
 		e.inOrder(page)
 		if len(page.Tokens) == 0 {
 			return nil
@@ -79,7 +81,9 @@ func (e *Environment) lookUpByTime(ctx context.Context, token *index.Token) erro
 		if err != nil {
 			return err
 		}
-		e.changed(e.index.Observe(page.Tokens, at))
+		if err := e.changed(e.index.Observe(page.Tokens, at)); err != nil {
+			return err
+		}
 		shown = shown || slices.ContainsFunc(page.Tokens, func(t client.Token) bool { return t.ID == token.ID })
 	}
 	if !shown {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -118,7 +119,11 @@ func TestInterval(t *testing.T) {
 }
 
 // scrambled is a service whose ids say nothing about the order of its list.
-type scrambled struct{ http.RoundTripper }
+type scrambled struct {
+	http.RoundTripper
+
+	salt int
+}
 
 func (s scrambled) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := s.RoundTripper.RoundTrip(req)
@@ -135,7 +140,7 @@ func (s scrambled) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	for _, token := range page.Data {
-		sum := sha256.Sum256(fmt.Append(nil, token["id"]))
+		sum := sha256.Sum256(fmt.Append(nil, s.salt, token["id"]))
 		token["id"] = "waitpoint_" + hex.EncodeToString(sum[:12])
 	}
 	body, err := json.Marshal(page)
@@ -143,27 +148,30 @@ func (s scrambled) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// TestOtherOrder holds that nothing but cost depends on the order of the list.
+// TestOtherOrder holds that nothing but cost depends on the order of the list, in
+// several orders, since in some of them it would not show.
 func TestOtherOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
-			func(t http.RoundTripper) http.RoundTripper { return scrambled{t} },
-			func(e *simulator.Environment) {
-				e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 250})
-			})
-		defer w.stop()
-		for range 3 {
-			time.Sleep(2 * time.Minute)
-			if d := w.diff(time.Now()); d != "" {
-				t.Fatal(d)
-			}
-			for i, token := range w.truth.Tokens() {
-				if token.Status == "WAITING" && i%3 == 0 {
-					w.truth.Finish(token.ID, "TIMED_OUT")
+	for salt := range 8 {
+		synctest.Test(t, func(t *testing.T) {
+			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
+				func(t http.RoundTripper) http.RoundTripper { return scrambled{t, salt} },
+				func(e *simulator.Environment) {
+					e.Populate(simulator.Population{Seed: 1, Tokens: 2500, Waiting: 125})
+				})
+			defer w.stop()
+			for range 2 {
+				time.Sleep(2 * time.Minute)
+				if d := w.diff(time.Now()); d != "" {
+					t.Fatal(d)
+				}
+				for i, token := range w.truth.Tokens() {
+					if token.Status == "WAITING" && i%3 == 0 {
+						w.truth.Finish(token.ID, "TIMED_OUT")
+					}
 				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // TestLoadedWhole holds that the history counts as loaded when all of it is,
@@ -245,4 +253,52 @@ func TestLimiterFindsOut(t *testing.T) {
 			t.Errorf("%d turns past the refill, want 1", n)
 		}
 	})
+}
+
+// TestLimiterClocks holds that neither a service whose clock is set nor an answer
+// from far in the future makes requests go without regard to the reserve, or none.
+func TestLimiterClocks(t *testing.T) {
+	low := func(at, reset time.Time) client.Attempt {
+		return client.Attempt{Status: 200, Date: at, RateLimit: client.RateLimit{Limit: 750, Remaining: 100, Reset: reset}}
+	}
+	for name, ahead := range map[string]time.Duration{
+		"50 s behind": -50 * time.Second, "1 h behind": -time.Hour, "10 years behind": -10 * 365 * 24 * time.Hour,
+		"50 s ahead": 50 * time.Second, "1 h ahead": time.Hour, "290 years ahead": 290 * 365 * 24 * time.Hour,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := refresh.NewLimiter(.5, time.Now)
+			take := func(want int64, when string) {
+				t.Helper()
+				if n := waiters(t, l, 10); n != want {
+					t.Fatalf("the service's clock set %s, %s: %d turns, want %d", name, when, n, want)
+				}
+			}
+			take(1, "before any answer")
+			l.Done(low(time.Now(), time.Now().Add(10*time.Second)))
+			for range 3 {
+				take(0, "before the refill")
+				time.Sleep(10 * time.Second)
+				take(1, "past the refill")
+				l.Done(low(time.Now().Add(ahead), time.Now().Add(ahead+10*time.Second)))
+			}
+		})
+	}
+	for name, answer := range map[string]client.Attempt{
+		"with headers":    {Status: 429, RetryAfter: math.MaxInt64, RateLimit: client.RateLimit{Limit: 750}},
+		"without headers": {Status: 429, RetryAfter: math.MaxInt64},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := refresh.NewLimiter(.5, time.Now)
+			waiters(t, l, 1)
+			l.Done(answer)
+			time.Sleep(time.Hour - time.Second)
+			if n := waiters(t, l, 10); n != 0 {
+				t.Errorf("%s: %d turns before the pause was over", name, n)
+			}
+			time.Sleep(time.Second)
+			if n := waiters(t, l, 10); n != 1 {
+				t.Errorf("%s: %d turns after an hour, want 1", name, n)
+			}
+		})
+	}
 }

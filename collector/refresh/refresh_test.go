@@ -56,6 +56,7 @@ type world struct {
 	truth   *simulator.Environment
 	subject *refresh.Environment
 	opts    refresh.Options
+	metrics *prometheus.Registry
 	cancel  context.CancelFunc
 	done    chan struct{}
 }
@@ -68,7 +69,7 @@ func start(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Opti
 // startOver is start with something between the service and the client.
 func startOver(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Options, between func(http.RoundTripper) http.RoundTripper, fill func(*simulator.Environment)) *world {
 	t.Helper()
-	w := &world{service: simulator.New(simulator.Options{Seed: 7, Latency: 20 * time.Millisecond}), done: make(chan struct{})}
+	w := &world{service: simulator.New(simulator.Options{Seed: 7, Latency: 20 * time.Millisecond}), metrics: prometheus.NewRegistry(), done: make(chan struct{})}
 	service.Key = key
 	w.truth = w.service.Environment(service)
 	fill(w.truth)
@@ -77,7 +78,7 @@ func startOver(t *testing.T, service simulator.EnvironmentOptions, opts refresh.
 	opts.VerifyInterval = cmpOr(opts.VerifyInterval, 10*time.Minute)
 	opts.Concurrency = cmpOr(opts.Concurrency, 4)
 	opts.Logger = log.NewNopLogger()
-	opts.Metrics = refresh.NewMetrics(prometheus.NewRegistry(), nil)
+	opts.Metrics = refresh.NewMetrics(w.metrics, nil)
 	w.opts = opts
 	api, err := client.New(client.Options{
 		APIURL: "http://api.test", Key: func() (string, error) { return key, nil },
@@ -397,6 +398,9 @@ func TestFaults(t *testing.T) {
 		"null":             {page(`null`), client.ReasonInvalidResponse},
 		"no data":          {page(`{"pagination":{}}`), client.ReasonInvalidResponse},
 		"unreadable time":  {page(`{"data":[{"id":"a","status":"WAITING","tags":[],"createdAt":"noon"}],"pagination":{}}`), client.ReasonInvalidResponse},
+		"leap second":      {page(`{"data":[{"id":"a","status":"WAITING","tags":[],"createdAt":"2016-12-31T23:59:60.000Z"}],"pagination":{}}`), client.ReasonInvalidResponse},
+		"hour 24":          {page(`{"data":[{"id":"a","status":"WAITING","tags":[],"createdAt":"2016-12-31T24:00:00.000Z"}],"pagination":{}}`), client.ReasonInvalidResponse},
+		"year 10000":       {page(`{"data":[{"id":"a","status":"WAITING","tags":[],"createdAt":"2016-12-31T00:00:00.000Z","timeoutAt":"+010000-01-01T00:00:00.000Z"}],"pagination":{}}`), client.ReasonInvalidResponse},
 		"repeating cursor": {simulator.Fault{Kind: simulator.FaultRepeatCursor}, client.ReasonInvalidResponse},
 		"dropped":          {simulator.Fault{Kind: simulator.FaultDrop}, client.ReasonNetwork},
 		"cut":              {simulator.Fault{Kind: simulator.FaultCut}, client.ReasonNetwork},

@@ -1,9 +1,11 @@
 package refresh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -57,12 +59,12 @@ func (e *Environment) newWalk() *walk {
 	return w
 }
 
-// take adds a page of a part to the picture.
-func (e *Environment) take(w *walk, p *part, page client.Page, at time.Time) {
+// take adds a page of a part to the picture, and returns an error if that is full.
+func (e *Environment) take(w *walk, p *part, page client.Page, at time.Time) error {
 	w.pages++
 	p.pages++
 	p.cursor = page.Next
-	e.changed(w.listing.Add(page.Tokens, at))
+	err := e.changed(w.listing.Add(page.Tokens, at))
 	e.inOrder(page)
 	if n := len(page.Tokens); n > 0 {
 		w.listed += n
@@ -79,12 +81,20 @@ func (e *Environment) take(w *walk, p *part, page client.Page, at time.Time) {
 		}
 		w.parts = slices.DeleteFunc(w.parts, func(o *part) bool { return o == p })
 	}
+	return err
 }
 
 // end closes a walk that has come to its end.
 func (e *Environment) end(w *walk) {
 	w.listing.Close()
 	e.walk = nil
+}
+
+// giveUp drops a walk that would come to no end.
+func (e *Environment) giveUp(err error) {
+	if errors.Is(err, client.ErrEndless) {
+		e.walk = nil
+	}
 }
 
 // verify goes on with the walk as far as is due for a turn to end within the
@@ -104,10 +114,13 @@ func (e *Environment) verify(ctx context.Context) error {
 		p := w.parts[0]
 		at := e.now()
 		page, err := p.pager.Next(ctx)
+		if err == nil {
+			err = e.take(w, p, page, at)
+		}
 		if err != nil {
+			e.giveUp(err)
 			return err
 		}
-		e.take(w, p, page, at)
 	}
 	if len(w.parts) == 0 {
 		e.end(w)
@@ -126,7 +139,8 @@ type job struct {
 }
 
 // load lists the history until it is whole or the time is up, with several
-// walkers. The walkers only fetch; all that they find is taken in here.
+// walkers, or with one as long as it fails. The walkers only fetch; all that they
+// find is taken in here.
 func (e *Environment) load(ctx context.Context, until time.Time) {
 	if e.walk == nil {
 		e.walk = e.newWalk()
@@ -139,11 +153,16 @@ func (e *Environment) load(ctx context.Context, until time.Time) {
 	for _, p := range w.parts {
 		p.busy, p.splitting = false, false
 	}
+	// After a failure one walker tries whether the service is back.
+	walkers := e.opts.Concurrency
+	if e.loadErr != nil {
+		walkers = 1
+	}
 	results := make(chan job)
 	active := 0
-	var err error
+	err := e.room(loadTenths)
 	for {
-		for err == nil && active < e.opts.Concurrency && e.now().Before(until) {
+		for err == nil && active < walkers && e.now().Before(until) {
 			j, ok := e.nextJob(w)
 			if !ok {
 				break
@@ -156,10 +175,10 @@ func (e *Environment) load(ctx context.Context, until time.Time) {
 		}
 		j := <-results
 		active--
-		if j.err != nil {
-			err = j.err
+		if j.err == nil {
+			walkers = e.opts.Concurrency
 		}
-		e.settle(w, j)
+		err = cmp.Or(err, j.err, e.settle(w, j), e.room(loadTenths))
 		e.showProgress(w)
 	}
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
@@ -167,6 +186,7 @@ func (e *Environment) load(ctx context.Context, until time.Time) {
 	}
 	e.loadErr = nil
 	if err != nil {
+		e.giveUp(err)
 		e.loadErr = fmt.Errorf("load the history: %w", err)
 		e.opts.Metrics.ended(e.now(), e.now().Sub(w.begun), e.loadErr)
 		e.report(e.loadErr, e.now())
@@ -207,8 +227,13 @@ func (e *Environment) nextJob(w *walk) (job, bool) {
 	if longest == nil || !w.worthSplitting(longest) {
 		return job{}, false
 	}
+	seek := longest.at.Add(-w.way(longest) / 2)
+	if seek.Before(w.from) { // Nothing is there.
+		longest.unsplit = true
+		return job{}, false
+	}
 	longest.splitting = true
-	return job{part: longest, seek: longest.at.Add(-w.way(longest) / 2), after: longest.cursor}, true
+	return job{part: longest, seek: seek, after: longest.cursor}, true
 }
 
 // way is how far in time a part has still to go. Below the oldest known token
@@ -217,7 +242,7 @@ func (w *walk) way(p *part) time.Duration {
 	if p.at.After(p.bound) && !p.bound.IsZero() {
 		return p.at.Sub(p.bound)
 	}
-	return 2 * max(w.begun.Sub(p.at), time.Hour)
+	return 2 * min(max(w.begun.Sub(p.at), time.Hour), math.MaxInt64/2)
 }
 
 // worthSplitting tells whether a part has several pages to go, by how dense the
@@ -246,29 +271,29 @@ func (j job) run(ctx context.Context, api Lister, from time.Time, now func() tim
 	return j
 }
 
-// settle takes in what a job brought.
-func (e *Environment) settle(w *walk, j job) {
+// settle takes in what a job brought, and returns an error if the picture is full.
+func (e *Environment) settle(w *walk, j job) error {
 	p := j.part
 	if j.seek.IsZero() {
 		p.busy = false
-		if j.err == nil {
-			e.take(w, p, j.page, j.at)
+		if j.err != nil {
+			return nil
 		}
-		return
+		return e.take(w, p, j.page, j.at)
 	}
 	p.splitting = false
 	if j.err != nil {
-		return
+		return nil
 	}
-	e.changed(e.index.Observe(j.page.Tokens, j.at))
+	err := e.changed(e.index.Observe(j.page.Tokens, j.at))
 	if len(j.page.Tokens) == 0 || j.page.Next == "" {
 		p.bound = j.seek // Nothing, or a single token, is older.
-		return
+		return err
 	}
 	found := j.page.Tokens[0]
 	if p.above <= found.ID || p.until != "" && found.ID <= p.until || !slices.Contains(w.parts, p) {
 		p.unsplit = true
-		return
+		return err
 	}
 	below := &part{
 		pager: e.api.Pager(client.ListOptions{After: j.page.Next, From: w.from}),
@@ -279,6 +304,7 @@ func (e *Environment) settle(w *walk, j job) {
 	}
 	p.until, p.bound = found.ID, found.CreatedAt
 	w.parts = append(w.parts, below)
+	return err
 }
 
 func (e *Environment) showProgress(w *walk) {

@@ -1,0 +1,300 @@
+package manager_test
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+
+	"waitpoint_exporter/client/simulator"
+)
+
+// A clock is a machine's, in a bubble: its monotonic clock and its timers are the
+// bubble's, its wall clock can be set. A machine that was suspended is one whose
+// wall clock has been set ahead, together with the rest of the world's.
+type clock struct {
+	both  time.Time // A reading of both clocks, which there is only outside of a bubble.
+	begun time.Time
+	ahead atomic.Int64
+}
+
+func (c *clock) Now() time.Time {
+	wall := time.Now().Add(time.Duration(c.ahead.Load()))
+	return apart(c.both.Add(time.Since(c.begun)), wall)
+}
+
+func (c *clock) set(by time.Duration) { c.ahead.Add(int64(by)) }
+
+// apart returns a time with the reading of the monotonic clock of one and that of
+// the wall clock of the other, as time.Now returns it once the clock was set. No
+// function makes one: it is put together as package time lays it out.
+func apart(monotonic, wall time.Time) time.Time {
+	const hasMonotonic = 1 << 63
+	fields := (*struct {
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	})(unsafe.Pointer(&monotonic)) // #nosec G103
+	since1885 := wall.Unix() - time.Date(1885, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+	fields.wall = hasMonotonic | uint64(since1885)<<30 | uint64(wall.Nanosecond())
+	return monotonic
+}
+
+// TestApart holds that the tests' clock is one whose two readings go apart.
+func TestApart(t *testing.T) {
+	a := time.Now()
+	b := apart(a.Add(time.Minute), a.Add(time.Hour))
+	if d := b.Sub(a); d != time.Minute {
+		t.Errorf("%s by the monotonic clock, want 1m", d)
+	}
+	if d := b.Round(0).Sub(a.Round(0)); d != time.Hour {
+		t.Errorf("%s by the wall clock, want 1h", d)
+	}
+}
+
+// rules are what an environment counts by, beside the default thresholds.
+type rules struct {
+	period        time.Duration
+	waitingWithin bool
+}
+
+// recount works out the samples that stand for the service's own tokens.
+func recount(tokens []simulator.Token, r rules, now time.Time) map[string]float64 {
+	near := map[string]time.Duration{"5m": 5 * time.Minute, "1h": time.Hour}
+	stuck := map[string]time.Duration{"1h": time.Hour, "1d": 24 * time.Hour}
+	out := map[string]float64{"waitpoint_tokens_overdue": 0, "waitpoint_tokens_without_timeout": 0}
+	begin := func(prefix, tag string) {
+		if _, ok := out[prefix+"tokens WAITING"+tag]; ok {
+			return
+		}
+		for _, s := range []string{"WAITING", "COMPLETED", "TIMED_OUT"} {
+			out[prefix+"tokens "+s+tag] += 0
+		}
+		for d := range near {
+			out[prefix+"tokens_near_timeout"+tag+" "+d] += 0
+		}
+		for d := range stuck {
+			out[prefix+"tokens_stuck "+d+tag] += 0
+		}
+	}
+	begin("waitpoint_", "")
+	soonest := func(name string, t time.Time) {
+		if s := float64(t.UnixMilli()) / 1000; out[name] == 0 || s < out[name] {
+			out[name] = s
+		}
+	}
+	for _, t := range tokens {
+		waits := t.Status == "WAITING"
+		if r.period > 0 && (!waits || r.waitingWithin) && t.CreatedAt.Before(now.Add(-r.period)) {
+			continue
+		}
+		tags := slices.Compact(slices.Sorted(slices.Values(t.Tags)))
+		if len(tags) == 0 {
+			tags = []string{""}
+		}
+		count := func(prefix, tag string) {
+			begin(prefix, tag)
+			out[prefix+"tokens "+t.Status+tag]++
+			if !waits {
+				return
+			}
+			for d, v := range near {
+				if !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && !t.TimeoutAt.After(now.Add(v)) {
+					out[prefix+"tokens_near_timeout"+tag+" "+d]++
+				}
+			}
+			for d, v := range stuck {
+				if t.CreatedAt.Before(now.Add(-v)) {
+					out[prefix+"tokens_stuck "+d+tag]++
+				}
+			}
+		}
+		count("waitpoint_", "")
+		for _, tag := range tags {
+			count("waitpoint_tagged_", " "+tag)
+		}
+		if !waits {
+			continue
+		}
+		soonest("waitpoint_oldest_waiting_timestamp_seconds", t.CreatedAt)
+		switch {
+		case t.TimeoutAt.IsZero():
+			out["waitpoint_tokens_without_timeout"]++
+		case t.TimeoutAt.Before(now):
+			out["waitpoint_tokens_overdue"]++
+		default:
+			soonest("waitpoint_next_timeout_timestamp_seconds", t.TimeoutAt)
+		}
+	}
+	return out
+}
+
+// numbers are those of the samples that recount works out.
+func numbers(all map[string]float64) map[string]float64 {
+	out := map[string]float64{}
+	for name, v := range all {
+		if name, ok := strings.CutPrefix(name, "waitpoint_"); ok && name != "tokens_created_total" && name != "tokens_unresolved" &&
+			(strings.HasPrefix(name, "tokens") || strings.HasPrefix(name, "tagged_") || strings.HasPrefix(name, "oldest_") || strings.HasPrefix(name, "next_")) {
+			out["waitpoint_"+name] = v
+		}
+	}
+	return out
+}
+
+// wrong returns what is there and not as it should be.
+func wrong(want, got map[string]float64) string {
+	shown := map[string]float64{}
+	for name := range got {
+		shown[name] = want[name]
+	}
+	return cmp.Diff(shown, got)
+}
+
+// A move of the clocks: the exporter's own is set, or its machine suspended, in
+// which time a third of the WAITING tokens finish.
+type move struct {
+	set, suspended time.Duration
+	then           time.Duration // Until the next move; two intervals if zero.
+}
+
+// TestClock holds that whatever becomes of the clock, numbers are absent or right,
+// by the clock as it is then; that all are there and right two intervals later;
+// and that no request is made but to list a history that was let go of again.
+func TestClock(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	there := func(d time.Duration) []move { return []move{{set: d}, {set: -d}} }
+	for name, moves := range map[string][]move{
+		"20 s ahead":      there(20 * time.Second),
+		"5 min ahead":     there(5 * time.Minute),
+		"1 h ahead":       there(time.Hour),
+		"1 h behind":      there(-time.Hour),
+		"10 years ahead":  there(10 * year),
+		"10 years behind": there(-10 * year),
+		"10 years ahead, for less than an interval": {{set: 10 * year, then: 30 * time.Second}, {set: -10 * year}},
+		"behind again and again":                    {{set: -time.Hour, then: 40 * time.Second}, {set: -time.Hour, then: 40 * time.Second}, {set: -time.Hour}},
+		"suspended for 8 h":                         {{suspended: 8 * time.Hour}},
+		"suspended for 8 h, the clock not told":     {{suspended: 8 * time.Hour, set: -8 * time.Hour}, {set: 8 * time.Hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both := time.Now()
+			synctest.Test(t, func(t *testing.T) { testClock(t, both, moves) })
+		})
+	}
+}
+
+// TestClockInOutage holds that a picture grows too old to be shown although the
+// clock is set back while the service does not answer.
+func TestClockInOutage(t *testing.T) {
+	both := time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		own := &clock{both: both, begun: time.Now()}
+		w := newWorldAt(t, own.Now, simulator.Options{})
+		w.service.Environment(simulator.EnvironmentOptions{Key: key("a")}).Populate(simulator.Population{Seed: 5, Tokens: 10, Waiting: 5})
+		w.apply("a")
+		time.Sleep(90 * time.Second)
+		w.service.Inject(simulator.Fault{Kind: simulator.FaultDrop})
+		own.set(-time.Hour)
+		if n := len(numbers(samples(t, w.manager, "a"))); n == 0 {
+			t.Error("no numbers as soon as the clock was set")
+		}
+		time.Sleep(10 * time.Minute)
+		if got := numbers(samples(t, w.manager, "a")); len(got) > 0 {
+			t.Errorf("numbers from before the outage: %v", got)
+		}
+	})
+}
+
+func testClock(t *testing.T, both time.Time, moves []move) {
+	own := &clock{both: both, begun: time.Now()}
+	var service atomic.Int64
+	w := newWorldAt(t, own.Now, simulator.Options{Now: func() time.Time { return time.Now().Add(time.Duration(service.Load())) }})
+	environments := map[string]rules{"a": {}, "b": {24 * time.Hour, false}, "c": {24 * time.Hour, true}}
+	for name := range environments {
+		w.truth[name] = w.service.Environment(simulator.EnvironmentOptions{Key: key(name)})
+		w.truth[name].Populate(simulator.Population{Seed: 5, Tokens: 1000, Waiting: 50, Span: 3 * 24 * time.Hour, Tags: fewTags})
+	}
+	w.apply("a|, tags: {limit: 0}", "b|, tokens: {period: 1d}, tags: {limit: 0}", "c|, tokens: {period: 1d, waiting_within_period: true}, tags: {limit: 0}")
+	const interval = time.Minute
+	step := 10 * time.Second
+	if testing.Short() {
+		step = 30 * time.Second
+	}
+	time.Sleep(10*time.Minute + 30*time.Second)
+	last := map[string]map[string]float64{}
+	check := func(when string, whole bool) {
+		t.Helper()
+		for name, r := range environments {
+			all := samples(t, w.manager, name)
+			want, got := recount(w.truth[name].Tokens(), r, own.Now()), numbers(all)
+			if whole {
+				want, got = got, want // What is missing is wrong too.
+			}
+			if d := wrong(want, got); d != "" {
+				t.Fatalf("%s, %s: %s", name, when, d)
+			}
+			for sample, v := range last[name] {
+				if now, ok := all[sample]; ok && strings.Contains(sample, "_total") && now < v {
+					t.Errorf("%s, %s: %s fell from %v to %v", name, when, sample, v, now)
+				}
+			}
+			if all["waitpoint_verify_corrections_total"] > 0 || all["waitpoint_tokens_created_total"] > 0 {
+				t.Fatalf("%s, %s: %v corrections, %v created", name, when, all["waitpoint_verify_corrections_total"], all["waitpoint_tokens_created_total"])
+			}
+			last[name] = all
+		}
+	}
+	counts := func() map[string]int {
+		n := map[string]int{}
+		for name, e := range w.truth {
+			n[name] = e.Count()
+		}
+		return n
+	}
+	begin := counts()
+	time.Sleep(2 * interval)
+	usual := counts()["a"] - begin["a"]
+	for i, m := range moves {
+		when := "move " + strconv.Itoa(i)
+		own.set(m.set + m.suspended)
+		service.Add(int64(m.suspended))
+		begin, finished := counts(), 0
+		if m.suspended > 0 {
+			for _, e := range w.truth {
+				for n, token := range e.Tokens() {
+					if token.Status == "WAITING" && n%3 == 0 {
+						e.Finish(token.ID, "TIMED_OUT")
+						finished++
+					}
+				}
+			}
+		}
+		until := m.then
+		if until == 0 {
+			until = 2 * interval
+		}
+		for passed := time.Duration(0); passed < until; passed += step {
+			if m.suspended == 0 || m.set == 0 { // Of a suspension that its clock does not know of it cannot know.
+				check(when+", "+passed.String()+" later", false)
+			}
+			time.Sleep(step)
+		}
+		if m.then == 0 {
+			check(when+", two intervals later", true)
+		}
+		for name, n := range counts() {
+			made, most := n-begin[name], usual+finished
+			if environments[name].period > 0 {
+				most += 45 // The pages of its history, and the seeks to split it.
+			}
+			if made > most {
+				t.Errorf("%s, %s: %d requests, %d in two intervals without it", name, when, made, usual)
+			}
+		}
+	}
+}

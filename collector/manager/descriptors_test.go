@@ -1,0 +1,89 @@
+package manager_test
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/manager"
+)
+
+// TestDescriptors holds that no socket or file stays open, whatever becomes of
+// the answers, when an environment is set anew in the middle of them.
+func TestDescriptors(t *testing.T) {
+	open := func() int {
+		files, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("the system does not tell what is open")
+		}
+		return len(files)
+	}
+	service := simulator.New(simulator.Options{Seed: 1})
+	truth := service.Environment(simulator.EnvironmentOptions{Key: key("a")})
+	truth.Populate(simulator.Population{Seed: 1, Tokens: 500, Waiting: 150})
+	before := open()
+	api := httptest.NewUnstartedServer(service)
+	api.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	api.Start()
+	m := manager.New(t.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger()})
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "key"), []byte(key("a")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 60 {
+		kinds := []simulator.Fault{
+			{Kind: simulator.FaultNulls},
+			{Kind: simulator.FaultCut},
+			{Kind: simulator.FaultDrop},
+			{Kind: simulator.FaultHang},
+			{Kind: simulator.FaultDrip, Delay: time.Millisecond},
+			{Kind: simulator.FaultEndless},
+			{Kind: simulator.FaultHTML},
+			{Kind: simulator.FaultStatus, Status: http.StatusBadGateway},
+			{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {"/elsewhere"}}},
+		}
+		remove := service.Inject(kinds[round%len(kinds)])
+		path := filepath.Join(dir, "config.yml")
+		text := fmt.Sprintf("environments: [{name: a, api_url: %q, secret_key_file: key, tags: {limit: %d}}]\n", api.URL, round+1)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		environments, err := config.ReadFile(path, os.Getenv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := truth.Count()
+		if err := m.Apply(environments); err != nil {
+			t.Fatal(err)
+		}
+		for truth.Count() == asked {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(round%3) * 5 * time.Millisecond) // It may be anywhere in a page.
+		remove()
+	}
+	m.Stop()
+	// Connections that were given up are closed behind the scenes, those of the
+	// service too once the exporter's are.
+	after := open()
+	for range 500 {
+		if after = open(); after <= before+1 { // The service listens.
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if after > before+1 {
+		t.Errorf("%d files and sockets are open, %d were before", after, before)
+	}
+	api.Close()
+}

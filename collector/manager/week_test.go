@@ -1,0 +1,371 @@
+package manager_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	dto "github.com/prometheus/client_model/go"
+
+	"waitpoint_exporter/client/simulator"
+)
+
+var (
+	days     = flag.Float64("days", .5, "length of TestWeek in days")
+	weekSeed = flag.Uint64("week-seed", 1, "seed of TestWeek")
+)
+
+const (
+	window = 3 * time.Hour
+	// After a failure or a reload all numbers are to be there and right again.
+	settled = 3 * time.Minute
+)
+
+// week is a life of the exporter beside a service that goes wrong.
+type week struct {
+	*world
+
+	rng          *rand.Rand
+	begun        time.Time
+	environments map[string]*inhabitant
+	remove       func() // Ends the fault that is active; nil if none is.
+	until        time.Time
+	calm         time.Time // When the last fault ended.
+	struck       map[string]int
+	reloads      int
+	exact        int // Times that all numbers were compared.
+}
+
+// inhabitant is what the test knows of an environment.
+type inhabitant struct {
+	rules
+	truth             *simulator.Environment
+	settings          string
+	changes           int  // How often its settings were changed.
+	changed           bool // Since the last reload.
+	running           bool
+	since             time.Time          // When it was started.
+	last              map[string]float64 // Its counters.
+	least, most       []float64          // How many were WAITING in each of the last minutes.
+	created, finished int                // Since it was loaded first.
+}
+
+// TestWeek runs the exporter through -days simulated days: tokens come, finish and
+// time out; the service fails in every way that the simulator knows, for seconds to
+// minutes, and restarts; the configuration is reloaded each few hours. Each
+// minute no counter has gone back but of an environment that was set anew, and
+// numbers are absent or right; they are exactly right minutes after a failure
+// has ended; and in the end the process is no bigger than it was after some hours.
+func TestWeek(t *testing.T) {
+	length := time.Duration(*days * float64(24*time.Hour))
+	if testing.Short() {
+		length = min(length, 2*time.Hour)
+	}
+	began := time.Now()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeek(t)
+		var first, last footprint
+		for minute := range int(length / time.Minute) {
+			w.minute(minute)
+			if minute == 60 {
+				first = w.footprint()
+			}
+			if minute%(24*60) == 60 {
+				w.t.Logf("after %s: %s", time.Since(w.begun), w.footprint())
+			}
+		}
+		w.endFault()
+		time.Sleep(2 * settled)
+		w.check()
+		if w.exact == 0 {
+			t.Error("the numbers were never compared")
+		}
+		last = w.footprint()
+		t.Logf("first %s", first)
+		t.Logf("last  %s", last)
+		for name, e := range w.environments {
+			t.Logf("%s: %d tokens created, %d finished, %d requests, %d refused", name, e.created, e.finished, e.truth.Count(), e.truth.Refused())
+			if n := e.truth.Refused(); n > 0 {
+				t.Errorf("%s: %d requests were refused by the rate limit", name, n)
+			}
+		}
+		t.Logf("all numbers compared %d times; %d reloads; faults: %v", w.exact, w.reloads, w.struck)
+		last.compare(t, first)
+	})
+	t.Logf("%s took %s", length, time.Since(began).Round(time.Millisecond))
+}
+
+func newWeek(t *testing.T) *week {
+	w := &week{
+		world: newWorldAt(t, time.Now, simulator.Options{NoLog: true}), rng: rand.New(rand.NewPCG(*weekSeed, 0)), begun: time.Now(), struck: map[string]int{},
+		environments: map[string]*inhabitant{"a": {rules: rules{window, false}}, "b": {rules: rules{window, true}}},
+	}
+	for name, e := range w.environments {
+		e.truth = w.service.Environment(simulator.EnvironmentOptions{Key: key(name)})
+		e.truth.Populate(simulator.Population{Seed: *weekSeed, Tokens: 1200, Waiting: 100, Span: window + 2*time.Hour, Tags: fewTags})
+		e.settings = fmt.Sprintf("%s|, tokens: {period: 3h, waiting_within_period: %t}, tags: {limit: %%d}, refresh: {verify_interval: 1h}", name, e.waitingWithin)
+	}
+	w.calm = time.Now()
+	w.reload("a", "b")
+	time.Sleep(30 * time.Second)
+	return w
+}
+
+// reload changes over to the environments. One that was not running, or whose
+// settings were changed, starts anew.
+func (w *week) reload(names ...string) {
+	var lines []string
+	for _, name := range names {
+		lines = append(lines, fmt.Sprintf(w.environments[name].settings, 1000+w.environments[name].changes))
+	}
+	for name, e := range w.environments {
+		running := slices.Contains(names, name)
+		if running && (!e.running || e.changed) {
+			e.since, e.last, e.changed = time.Now(), map[string]float64{}, false
+		}
+		e.running = running
+	}
+	w.apply(lines...)
+	w.reloads++
+}
+
+// minute lets one pass.
+func (w *week) minute(n int) {
+	for _, name := range slices.Sorted(maps.Keys(w.environments)) {
+		w.churn(w.environments[name])
+	}
+	switch {
+	case w.remove != nil && time.Now().After(w.until):
+		w.endFault()
+	case w.remove == nil && w.rng.IntN(10) == 0:
+		w.fault()
+	}
+	if n%120 == 90 {
+		switch b := w.environments["b"]; w.rng.IntN(4) {
+		case 0:
+			w.reload("a", "b")
+		case 1:
+			w.reload("b", "a")
+		case 2:
+			b.changes, b.changed = b.changes+1, true
+			w.reload("b", "a")
+		case 3:
+			w.reload("a")
+			time.Sleep(time.Duration(w.rng.IntN(100)) * time.Second)
+			w.reload("a", "b")
+		}
+	}
+	time.Sleep(time.Minute)
+	w.check()
+}
+
+// churn does what happens in a minute.
+func (w *week) churn(e *inhabitant) {
+	now, waiting, left := time.Now(), 0.0, 0.0
+	for _, token := range e.truth.Tokens() {
+		overdue := !token.TimeoutAt.IsZero() && token.TimeoutAt.Before(now)
+		switch {
+		case token.Status != "WAITING":
+			if token.CompletedAt.Before(now.Add(-window - 2*time.Hour)) {
+				e.truth.Delete(token.ID) // So that the service does not grow.
+			}
+		case overdue && w.rng.IntN(3) > 0:
+			e.truth.Finish(token.ID, "TIMED_OUT")
+			e.finished++
+			left++
+		case w.rng.IntN(25) == 0:
+			e.truth.Finish(token.ID, "COMPLETED")
+			e.finished++
+			left++
+		default:
+			waiting++
+		}
+	}
+	for range w.rng.IntN(9) {
+		token := simulator.Token{CreatedAt: now, Tags: fewTags(w.rng)}
+		if w.rng.IntN(2) == 0 {
+			token.TimeoutAt = now.Add(time.Duration(w.rng.IntN(5400)) * time.Second)
+		}
+		id := e.truth.Add(token)[0]
+		e.created++
+		if w.rng.IntN(4) == 0 {
+			e.truth.Finish(id, "COMPLETED")
+			e.finished++
+			left++
+		} else {
+			waiting++
+		}
+	}
+	e.least = append(e.least, waiting)[max(0, len(e.least)-15):]
+	e.most = append(e.most, waiting+left)[max(0, len(e.most)-15):]
+}
+
+// fault makes the service go wrong.
+func (w *week) fault() {
+	status := func(code int) simulator.Fault { return simulator.Fault{Kind: simulator.FaultStatus, Status: code} }
+	faults := map[string]simulator.Fault{
+		"401": status(401), "404": status(404), "500": status(500), "503": status(503),
+		"429":      {Kind: simulator.FaultStatus, Status: 429, Header: http.Header{"Retry-After": {"20"}}},
+		"slow":     {Kind: simulator.FaultSlow, Delay: 3 * time.Second},
+		"too slow": {Kind: simulator.FaultSlow, Delay: time.Minute},
+		"hang":     {Kind: simulator.FaultHang},
+		"cut":      {Kind: simulator.FaultCut},
+		"drop":     {Kind: simulator.FaultDrop},
+		"html":     {Kind: simulator.FaultHTML},
+		"body":     {Kind: simulator.FaultBody, Body: `{"pagination":{}}`},
+		"endless":  {Kind: simulator.FaultEndless, Times: 3},
+		"drip":     {Kind: simulator.FaultDrip},
+		"repeat":   {Kind: simulator.FaultRepeatCursor},
+		"redirect": {Kind: simulator.FaultRedirect, Header: http.Header{"Location": {"http://elsewhere.test/"}}},
+		"double":   {Kind: simulator.FaultDouble},
+		"nulls":    {Kind: simulator.FaultNulls},
+		"restart":  {Kind: simulator.FaultDrop},
+	}
+	names := slices.Sorted(maps.Keys(faults))
+	name := names[w.rng.IntN(len(names))]
+	fault := faults[name]
+	switch w.rng.IntN(4) {
+	case 0:
+		fault.Match = func(r *http.Request) bool { return r.URL.Query().Has("filter[status]") }
+	case 1:
+		fault.Match = func(r *http.Request) bool { return !r.URL.Query().Has("filter[status]") }
+	case 2:
+		fault.Match = func(r *http.Request) bool { return strings.HasSuffix(r.Header.Get("Authorization"), key("a")) }
+	}
+	w.struck[name]++
+	w.remove = w.service.Inject(fault)
+	length := time.Duration(1+w.rng.IntN(300)) * time.Second
+	if w.rng.IntN(6) == 0 {
+		length *= 4 // Longer than a picture is shown.
+	}
+	if name == "restart" {
+		w.remove()
+		down := w.service.Inject(simulator.Fault{Kind: simulator.FaultDrop})
+		starting := w.service.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: http.StatusBadGateway, Body: "<html>"})
+		time.AfterFunc(20*time.Second, down)
+		w.remove, length = starting, 40*time.Second
+	}
+	w.until = time.Now().Add(length)
+}
+
+func (w *week) endFault() {
+	if w.remove != nil {
+		w.remove()
+		w.remove, w.calm = nil, time.Now()
+	}
+}
+
+// check compares what is shown with the service.
+func (w *week) check() {
+	w.t.Helper()
+	synctest.Wait()
+	families, err := w.manager.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for name, e := range w.environments {
+		when := fmt.Sprintf("%s after %s", name, time.Since(w.begun))
+		all, counters := samplesOf(families, name), countersOf(families, name)
+		if !e.running {
+			if len(all) > 0 {
+				w.t.Fatalf("%s: a removed environment has samples", when)
+			}
+			continue
+		}
+		for sample, v := range e.last {
+			if now, ok := counters[sample]; ok && now < v {
+				w.t.Fatalf("%s: %s went from %v to %v", when, sample, v, now)
+			}
+		}
+		maps.Copy(e.last, counters) // What is absent for now must not come back with less.
+		if w.remove == nil && time.Since(w.calm) >= settled && time.Since(e.since) >= settled {
+			w.exactly(when, name == "a", e, all, counters)
+			continue
+		}
+		if v, ok := all["waitpoint_tokens WAITING"]; ok && !e.waitingWithin && (v < slices.Min(e.least) || v > slices.Max(e.most)) {
+			w.t.Fatalf("%s: %v WAITING, of late there were %v to %v", when, v, e.least, e.most)
+		}
+	}
+}
+
+// exactly compares all numbers, and for an environment that was never set anew
+// also the flow of tokens from the beginning.
+func (w *week) exactly(when string, whole bool, e *inhabitant, all, counters map[string]float64) {
+	w.exact++
+	if d := cmp.Diff(recount(e.truth.Tokens(), e.rules, time.Now()), numbers(all)); d != "" {
+		w.t.Fatalf("%s (-service +exporter): %s", when, d)
+	}
+	if all["waitpoint_up"] != 1 || all["waitpoint_history_loaded"] != 1 || all["waitpoint_tokens_unresolved"] != 0 {
+		w.t.Fatalf("%s: %v", when, all)
+	}
+	if !whole {
+		return
+	}
+	finished := counters["waitpoint_wait_duration_seconds COMPLETED"] + counters["waitpoint_wait_duration_seconds TIMED_OUT"]
+	if all["waitpoint_tokens_created_total"] != float64(e.created) || finished != float64(e.finished) || all["waitpoint_verify_corrections_total"] != 0 {
+		w.t.Fatalf("%s: %v created of %d, %v finished of %d, %v corrections", when,
+			all["waitpoint_tokens_created_total"], e.created, finished, e.finished, all["waitpoint_verify_corrections_total"])
+	}
+}
+
+// countersOf returns an environment's counters, and how much each histogram and
+// each of its buckets has seen.
+func countersOf(families []*dto.MetricFamily, environment string) map[string]float64 {
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name, ok := sampleName(f, m, environment)
+			if !ok {
+				continue
+			}
+			if m.Counter != nil {
+				out[name] = m.GetCounter().GetValue()
+			}
+			if m.Histogram != nil {
+				out[name] = float64(m.GetHistogram().GetSampleCount())
+				for _, b := range m.GetHistogram().GetBucket() {
+					out[fmt.Sprint(name, " ", b.GetUpperBound())] = float64(b.GetCumulativeCount())
+				}
+			}
+		}
+	}
+	return out
+}
+
+// footprint is what the process takes.
+type footprint struct{ goroutines, heap, files, series int }
+
+func (w *week) footprint() footprint {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // The second empties the pools.
+	runtime.ReadMemStats(&m)
+	files, _ := os.ReadDir("/proc/self/fd") // None where there is no such folder.
+	families, _ := w.manager.Gather()
+	series := 0
+	for _, f := range families {
+		series += len(f.GetMetric())
+	}
+	return footprint{runtime.NumGoroutine(), int(m.HeapAlloc), len(files), series}
+}
+
+func (f footprint) String() string {
+	return fmt.Sprintf("%d goroutines, %.1f MiB of heap, %d files, %d series", f.goroutines, float64(f.heap)/(1<<20), f.files, f.series)
+}
+
+func (f footprint) compare(t *testing.T, first footprint) {
+	t.Helper()
+	if f.goroutines > first.goroutines+2 || f.heap > first.heap+1<<19 || f.files > first.files || f.series > first.series+20 {
+		t.Errorf("the process has grown: first %s, last %s", first, f)
+	}
+}
