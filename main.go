@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -46,10 +47,9 @@ import (
 
 const (
 	program = "waitpoint_exporter"
-	// Scrapes past this many at once are answered with 503.
-	maxScrapes = 40
-	// How long requests under way may take to end once a signal came.
-	shutdownTimeout = 30 * time.Second
+	// How long requests under way may take to end once a signal came. Under the
+	// 30 s after which Kubernetes kills, so that the end is still logged.
+	shutdownTimeout = 25 * time.Second
 	// The demo refreshes more often, so that one sees the numbers move.
 	demoInterval = "5s"
 )
@@ -62,6 +62,9 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	// What a server sends unasked, which may be the rest of an answer with callback
+	// URLs in it, is quoted there by net/http, and nothing else keeps it silent.
+	stdlog.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the default action is back: a second ends the
 	// process at once.
@@ -175,10 +178,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	options := web.Options{
 		Environments: environments.Environments, MetricsPath: *path,
-		Metrics: compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
-			EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, DisableCompression: true,
-			ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
-		})),
+		// Outermost, so that what waits for a slow client is compressed already.
+		Metrics: web.Buffer(compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
+			EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
+		}))),
 		Version: version.Info(), Runbook: runbook.Markdown,
 	}
 	if *lifecycle {
@@ -343,28 +346,29 @@ func serve(ctx context.Context, handler http.Handler, webFlags *toolkit.FlagConf
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelDebug),
-	}
+	server := web.NewServer(handler, slogger)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		reload.onSignal(groupCtx, hangups)
 		return nil
 	})
 	group.Go(func() error {
-		if err := toolkit.ListenAndServe(server, webFlags, slogger); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("--web.listen-address: %w", err)
-		}
+		<-groupCtx.Done()
+		level.Info(logger).Log("msg", "stopping")
+		server.Refuse()
 		return nil
 	})
 	group.Go(func() error {
-		<-groupCtx.Done()
-		level.Info(logger).Log("msg", "stopping")
+		if err := toolkit.ListenAndServe(server.Server, webFlags, slogger); ctx.Err() == nil {
+			return fmt.Errorf("--web.listen-address: %w", err)
+		}
 		// The server outlives ctx, which has ended.
 		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
-		return server.Shutdown(timeout)
+		if err := server.Drain(timeout); err != nil {
+			level.Warn(logger).Log("msg", "requests that do not end are cut off", "after", shutdownTimeout, "err", err)
+		}
+		return nil
 	})
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

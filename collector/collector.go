@@ -110,7 +110,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.descs.unresolved, float64(s.Unresolved))
 	gauge(c.descs.folded, float64(s.Folded))
 	ch <- prometheus.MustNewConstMetric(c.descs.corrections, prometheus.CounterValue, float64(s.Corrections))
-	if !s.Waiting || now.Sub(s.At) > c.opts.MaxStaleness {
+	if !s.Waiting || !s.Fresh(now, c.opts.MaxStaleness) {
 		return
 	}
 	if s.Loaded {

@@ -28,6 +28,7 @@ func works() []work {
 		{"production", besideProduction},
 		{"million", million},
 		{"fifty", fifty},
+		{"load", load},
 		{"requests", requests},
 	}
 }

@@ -62,7 +62,7 @@ func choose(environments []Environment, q *query, now time.Time) ([]picture, err
 		}
 		p := picture{environment: e, snapshot: e.Source.Snapshot()}
 		if p.snapshot != nil && p.snapshot.Waiting {
-			p.known, p.stale = true, now.Sub(p.snapshot.At) > e.MaxStaleness
+			p.known, p.stale = true, !p.snapshot.Fresh(now, e.MaxStaleness)
 		}
 		out = append(out, p)
 	}

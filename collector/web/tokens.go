@@ -4,7 +4,11 @@ import (
 	_ "embed" // For the page's template.
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // TokensPath is the path of the WAITING tokens behind the numbers.
@@ -68,5 +72,27 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(v) // The client has gone; nothing to do about it.
+	b, err := json.Marshal(v)
+	if err != nil {
+		return // No value that is written here has an error.
+	}
+	_, _ = w.Write(append(quiet(b), '\n')) // The client has gone; nothing to do about it.
+}
+
+// quiet escapes what a terminal would act on and encoding/json lets through:
+// control characters that are not ASCII, and those that turn text round.
+func quiet(text []byte) []byte {
+	out := make([]byte, 0, len(text)+1)
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		if r < 0x7f || unicode.IsPrint(r) {
+			out = append(out, text[:size]...)
+		} else {
+			for _, unit := range utf16.AppendRune(nil, r) {
+				out = fmt.Appendf(out, `\u%04x`, unit)
+			}
+		}
+		text = text[size:]
+	}
+	return out
 }

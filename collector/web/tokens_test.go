@@ -18,6 +18,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -563,6 +564,33 @@ func TestTokensEscaping(t *testing.T) {
 	}
 }
 
+// TestTokensTerminal holds that JSON does nothing in a terminal, and says the
+// same all the same.
+func TestTokensTerminal(t *testing.T) {
+	const nasty = "\x1b[31m\x7f\u0080\u009b31m\u00ad\u200e\u202egnp\u2028\u2066\ufeff\ue000\U000e0041é👩‍🚀\U0010ffff"
+	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, client.Token{
+		ID: nasty, Status: client.StatusWaiting, CreatedAt: noon, Tags: []string{nasty},
+	})}})
+	for path, code := range map[string]int{"/tokens": 200, "/tokens?tag=" + url.QueryEscape(nasty): 200, "/tokens?environment=" + url.QueryEscape(nasty): 400, "/tokens?" + url.QueryEscape(nasty) + "=1": 400} {
+		w := get(t, h, path, "Accept", "application/json")
+		var a struct {
+			Tokens           []struct{ Tags []string }
+			Error, Parameter string
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || w.Code != code {
+			t.Fatalf("%s: %d: %v", path, w.Code, err)
+		}
+		if code == 200 && (len(a.Tokens) != 1 || a.Tokens[0].Tags[0] != nasty) || code == 400 && a.Error == "" {
+			t.Errorf("%s: %+q", path, a)
+		}
+		for _, r := range strings.TrimSuffix(w.Body.String(), "\n") {
+			if !unicode.IsPrint(r) {
+				t.Errorf("%s: %q has %U in it", path, w.Body, r)
+			}
+		}
+	}
+}
+
 // check holds what no page may have, and that the policy lets its style in.
 func check(t *testing.T, w *httptest.ResponseRecorder) node {
 	t.Helper()
@@ -592,6 +620,82 @@ func check(t *testing.T, w *httptest.ResponseRecorder) node {
 		}
 	}
 	return doc
+}
+
+// TestTokensExtremeTimes holds ages and times left of any length: of tokens from
+// the years 1 to 9999, oldest first, those from the future included.
+func TestTokensExtremeTimes(t *testing.T) {
+	first, last := time.Date(1, 1, 1, 0, 0, 0, 1e6, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+	token := func(id string, created, timeout time.Time) client.Token {
+		return client.Token{ID: id, Status: client.StatusWaiting, CreatedAt: created, TimeoutAt: timeout}
+	}
+	h := handler(noon, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{},
+		token("future", noon.Add(time.Hour), noon.Add(2*time.Hour)), token("last", last, first), token("epoch", time.UnixMilli(0), last), token("first", first, last))}})
+	var got struct {
+		Tokens []struct {
+			ID                          string
+			AgeSeconds, TimeLeftSeconds float64
+		}
+	}
+	if err := json.Unmarshal(get(t, h, "/tokens?format=json").Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	age, left := float64(noon.Unix()-first.Unix())-.001, float64(last.Unix()-noon.Unix())+.999
+	want := []struct {
+		id        string
+		age, left float64
+	}{{"first", age, left}, {"epoch", float64(noon.Unix()), left}, {"future", -3600, 7200}, {"last", -left, -age}}
+	if len(got.Tokens) != len(want) {
+		t.Fatalf("%d tokens, want %d", len(got.Tokens), len(want))
+	}
+	for i, w := range want {
+		if g := got.Tokens[i]; g.ID != w.id || g.AgeSeconds != w.age || g.TimeLeftSeconds != w.left {
+			t.Errorf("token %d: %+v, want %+v", i, g, w)
+		}
+	}
+	page := get(t, h, "/tokens").Body.String()
+	day := int64(24 * 3600)
+	for _, text := range []string{
+		fmt.Sprintf("%d d %d h", int64(age)/day, int64(age)%day/3600), fmt.Sprintf("%d d %d h", int64(left)/day, int64(left)%day/3600),
+		"0001-01-01 00:00:00", "9999-12-31 23:59:59", "1970-01-01 00:00:00",
+	} {
+		if !strings.Contains(page, text) {
+			t.Errorf("the page has no %q", text)
+		}
+	}
+}
+
+// TestTokensInUTC holds that the pages say the same in every zone.
+func TestTokensInUTC(t *testing.T) {
+	east := time.FixedZone("east", 14*3600)
+	tokens := []client.Token{{ID: "a", Status: client.StatusWaiting, CreatedAt: noon.Add(-time.Hour), TimeoutAt: noon.Add(time.Hour)}}
+	for _, target := range []string{"/", "/tokens", "/tokens?format=json"} {
+		var pages [2]string
+		for i, zone := range []*time.Location{time.UTC, east} {
+			s := list(index.Options{}, tokens...)
+			s.At = s.At.In(zone)
+			pages[i] = get(t, handler(noon.Add(time.Hour).In(zone), web.Environment{Name: "prod", Source: source{snapshot: s}}), target).Body.String()
+		}
+		if d := cmp.Diff(pages[0], pages[1]); d != "" {
+			t.Errorf("%s (-UTC +east): %s", target, d)
+		}
+	}
+}
+
+// TestTokensSetBack holds that a picture is not passed off as recent when the
+// clock was set back past what its window had let go of.
+func TestTokensSetBack(t *testing.T) {
+	for period, stale := range map[time.Duration]bool{0: false, 24 * time.Hour: true} {
+		h := handler(noon.Add(-time.Hour), web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{Period: period}, client.Token{
+			ID: "a", Status: client.StatusWaiting, CreatedAt: noon,
+		})}})
+		if a := getJSON(t, h, "/tokens"); a.Complete == stale || a.Environments[0].Stale != stale {
+			t.Errorf("period %s: %+v", period, a)
+		}
+		if page := get(t, h, "/").Body.String(); strings.Contains(page, "too old") != stale {
+			t.Errorf("period %s: %s", period, page)
+		}
+	}
 }
 
 // TestPagesStyle holds that the policy of the landing page lets its style in.

@@ -78,18 +78,19 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 	for _, e := range l.entries {
 		t := tokenJSON{
 			Environment: e.environment.Name, Project: e.environment.Project, ID: e.ID, Tags: e.Tags,
-			CreatedAt: stamp(e.CreatedAt), AgeSeconds: seconds(now.Sub(e.CreatedAt)),
+			CreatedAt: stamp(e.CreatedAt), AgeSeconds: seconds(e.CreatedAt, now),
 		}
 		if t.Tags == nil {
 			t.Tags = []string{}
 		}
 		if !e.TimeoutAt.IsZero() {
-			t.TimeoutAt, t.TimeLeftSeconds = new(stamp(e.TimeoutAt)), new(seconds(e.TimeoutAt.Sub(now)))
+			t.TimeoutAt, t.TimeLeftSeconds = new(stamp(e.TimeoutAt)), new(seconds(now, e.TimeoutAt))
 		}
 		out.Tokens = append(out.Tokens, t)
 	}
 	return out
 }
 
-// seconds returns d in seconds, to the millisecond.
-func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }
+// seconds returns how long it is from one time to another, to the millisecond. A
+// time.Duration ends at 292 years.
+func seconds(from, to time.Time) float64 { return float64(to.UnixMilli()-from.UnixMilli()) / 1000 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -85,12 +86,12 @@ func (v *tokensView) describe(l *listing, now time.Time) {
 			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet, so none of them is listed here.", p.environment.title()))
 		case p.stale:
 			v.Warnings = append(v.Warnings, fmt.Sprintf("The picture of %s is %s old, from %s UTC: too old for the metrics. Its tokens may have finished since, and newer ones are missing.",
-				p.environment.title(), human(now.Sub(p.snapshot.At)), newMoment(p.snapshot.At).Text))
+				p.environment.title(), human(p.snapshot.Age(now).Seconds()), newMoment(p.snapshot.At).Text))
 		}
 	}
 	if oldest, ok := l.oldest(); ok {
 		v.Known = true
-		v.Picture = fmt.Sprintf("Listed %s ago", human(now.Sub(oldest.snapshot.At)))
+		v.Picture = fmt.Sprintf("Listed %s ago", human(oldest.snapshot.Age(now).Seconds()))
 		if len(l.pictures) > 1 {
 			v.Picture += " or later"
 		}
@@ -157,20 +158,20 @@ func activeFilters(q *query) []activeFilter {
 func newTokenRow(e entry, q *query, now time.Time) tokenRow {
 	r := tokenRow{
 		Environment: e.environment.title(), ID: visible(e.ID),
-		Created: newMoment(e.CreatedAt), Age: human(now.Sub(e.CreatedAt)), HasTimeout: !e.TimeoutAt.IsZero(),
+		Created: newMoment(e.CreatedAt), Age: human(seconds(e.CreatedAt, now)), HasTimeout: !e.TimeoutAt.IsZero(),
 	}
 	for _, tag := range e.Tags {
 		r.Tags = append(r.Tags, tagLink{visible(tag), q.link("tag", tag)})
 	}
 	if r.HasTimeout {
-		r.Timeout, r.Left, r.Overdue = newMoment(e.TimeoutAt), human(e.TimeoutAt.Sub(now).Abs()), e.TimeoutAt.Before(now)
+		r.Timeout, r.Left, r.Overdue = newMoment(e.TimeoutAt), human(math.Abs(seconds(now, e.TimeoutAt))), e.TimeoutAt.Before(now)
 	}
 	return r
 }
 
-// human returns a duration in its two largest units; 0 s if it is negative.
-func human(d time.Duration) string {
-	s := max(0, int64(d/time.Second))
+// human returns seconds in the two largest units; 0 s if they are negative.
+func human(seconds float64) string {
+	s := max(0, int64(seconds))
 	switch m, h := s/60, s/3600; {
 	case m == 0:
 		return fmt.Sprintf("%d s", s)

@@ -201,10 +201,9 @@ func (s *server) row(e Environment, now time.Time) row {
 		r.State, r.Class = "failing", "bad"
 	}
 	if snapshot != nil && snapshot.Waiting {
-		age := now.Sub(snapshot.At)
-		r.Age = age.Round(time.Second).String()
+		r.Age = snapshot.Age(now).Round(time.Second).String()
 		r.Waiting = strconv.Itoa(snapshot.Total.Count(0, now))
-		if age > e.MaxStaleness {
+		if !snapshot.Fresh(now, e.MaxStaleness) {
 			r.Age += ", too old to be shown in metrics"
 		}
 		switch {

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"waitpoint_exporter/client/simulator"
+)
+
+// TestHeap runs the program in a process of its own, over a service whose
+// answers are whole, broken off, endless and refused, and looks through
+// everything that its heap then holds: no callback URL, idempotency key or
+// output is kept, and the key only by what sends it.
+func TestHeap(t *testing.T) {
+	if dump := os.Getenv("HEAP_DUMP"); dump != "" {
+		dumpHeapOnSignal(t, dump)
+		return
+	}
+	const key = "tr_prod_sEcReTsEcReTsEcReT"
+	service := simulator.New(simulator.Options{Seed: 1})
+	environment := service.Environment(simulator.EnvironmentOptions{Key: key})
+	environment.Populate(simulator.Population{Seed: 1, Tokens: 3000, Waiting: 300, Odd: true})
+	for kind := simulator.FaultStatus; kind <= simulator.FaultNulls; kind++ {
+		f := simulator.Fault{Kind: kind, Times: 1}
+		switch kind { //nolint:exhaustive // The others take no more.
+		case simulator.FaultStatus:
+			f.Status, f.Body = http.StatusInternalServerError, `{"error":"no access for `+key+` to http://x/callback/abc"}`
+		case simulator.FaultBody:
+			f.Body = `{"data":[{"id":"a","url":"http://x/callback/abc","idempotencyKey":"idem-1234567"`
+		case simulator.FaultRedirect:
+			f.Header = http.Header{"Location": {"/elsewhere/callback/abc"}}
+		}
+		service.Inject(f)
+	}
+	secrets := regexp.MustCompile(`callback/[0-9a-f]+|idem-[0-9]+|approved\\*":`)
+	seen := map[string]bool{}
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Accept-Encoding") // So that the connections' buffers can be read, too.
+		service.ServeHTTP(w, r)
+	}))
+	defer api.Close()
+
+	dump := filepath.Join(t.TempDir(), "heap")
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHeap$")
+	child.Env = append(os.Environ(), "HEAP_DUMP="+dump, "HEAP_API="+api.URL, "TRIGGER_SECRET_KEY="+key)
+	logs := new(logBuffer)
+	child.Stdout, child.Stderr = logs, logs
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	}()
+	for !strings.Contains(logs.String(), "refresh succeeds again") || !strings.Contains(logs.String(), "history is loaded") {
+		time.Sleep(50 * time.Millisecond)
+		if t.Context().Err() != nil || strings.Contains(logs.String(), "FAIL") {
+			t.Fatal(logs.String())
+		}
+	}
+	if err := child.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(logs.String(), "heap is dumped") {
+		time.Sleep(20 * time.Millisecond)
+	}
+	heap, err := os.ReadFile(dump)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := 0
+	for _, token := range environment.Tokens() {
+		if bytes.Contains(heap, []byte(token.ID)) {
+			ids++
+		}
+	}
+	if ids < 300 {
+		t.Fatalf("only %d ids are in the heap: this is not the heap of the program", ids)
+	}
+	for _, m := range secrets.FindAllIndex(heap, -1) {
+		if what := string(heap[m[0]:m[1]]); !seen[what] {
+			seen[what] = true
+			t.Errorf("%q is in the heap: %.200q", what, heap[max(0, m[0]-100):m[1]])
+		}
+	}
+	sent := 0
+	for _, m := range regexp.MustCompile(key).FindAllIndex(heap, -1) {
+		switch before := heap[:m[0]]; {
+		case bytes.HasSuffix(before, []byte("TRIGGER_SECRET_KEY=")):
+		case bytes.HasSuffix(before, []byte("er ")): // Bearer, in what a connection sends.
+			sent++
+		default:
+			t.Errorf("the key is in the heap: %.200q", heap[max(0, m[0]-100):m[1]])
+		}
+	}
+	if sent > 20 {
+		t.Errorf("the key is in the heap %d times: more than its connections account for", sent)
+	}
+}
+
+// dumpHeapOnSignal runs the program until it is killed.
+func dumpHeapOnSignal(t *testing.T, path string) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	go func() {
+		<-asked
+		f, err := os.Create(path)
+		if err != nil {
+			panic(err)
+		}
+		for range 3 { // Pools are emptied by the second.
+			runtime.GC()
+		}
+		debug.WriteHeapDump(f.Fd())
+		_, _ = io.WriteString(os.Stderr, "heap is dumped\n")
+	}()
+	err := run(context.Background(), []string{
+		"--log.level=debug", "--refresh.interval=1s", "--refresh.timeout=1s", "--web.listen-address=127.0.0.1:0",
+		"--trigger.api-url=" + os.Getenv("HEAP_API"),
+	}, os.Getenv, io.Discard, os.Stderr)
+	t.Fatal(err)
+}
