@@ -76,6 +76,7 @@ var mutations = []mutation{
 	{"an interval begins at the end of a refresh", "collector/refresh/environment.go", "next := start.Add(e.opts.Interval)", "next := e.now().Add(e.opts.Interval)", refreshTests},
 	{"a failed refresh counts as the last that succeeded", "collector/refresh/environment.go", "\t} else {\n\t\ts.LastRefresh = at\n\t}", "\t}\n\ts.LastRefresh = at", refreshTests + " ./collector/web ."},
 	{"the order of ids is taken for granted", "collector/refresh/environment.go", "if e.unordered || slices.IsSortedFunc(page.Tokens, desc) {", "if true || slices.IsSortedFunc(page.Tokens, desc) {", refreshTests},
+	{"the history is split down to single tokens", "collector/refresh/walk.go", "return w.way(p)/4 > max(p.span, time.Millisecond)", "return w.way(p) > time.Second", refreshTests},
 	{"the history is loaded though a part is missing", "collector/refresh/walk.go", "\tif len(w.parts) > 0 {\n\t\treturn\n\t}", "\tif len(w.parts) > 1 {\n\t\treturn\n\t}", refreshTests},
 	{"an outage meets all walkers", "collector/refresh/walk.go", "if e.loadErr != nil {\n\t\twalkers = 1\n\t}", "", refreshTests},
 	{"the history loads while refreshes fail", "collector/refresh/environment.go", "if ok && !e.index.IsLoaded() {", "if (ok || e.snapshot.Load() != nil) && !e.index.IsLoaded() {", refreshTests},

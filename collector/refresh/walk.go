@@ -22,6 +22,7 @@ type walk struct {
 	begun   time.Time
 	line    time.Time
 	from    time.Time // Start of the window; zero for all of history.
+	top     time.Time // CreatedAt of the first token listed.
 	parts   []*part
 	pages   int
 	listed  int
@@ -38,6 +39,7 @@ type part struct {
 	// At is the createdAt that the part has come to, bound the one it goes down
 	// to as far as known: both only guide the splitting.
 	at, bound time.Time
+	span      time.Duration // From the first token of the last page to its last.
 	pages     int
 	busy      bool
 	splitting bool
@@ -69,8 +71,12 @@ func (e *Environment) take(w *walk, p *part, page client.Page, at time.Time) err
 	if n := len(page.Tokens); n > 0 {
 		w.listed += n
 		e.mark(p.above, page)
-		last := page.Tokens[n-1]
+		first, last := page.Tokens[0], page.Tokens[n-1]
 		p.above, p.at = last.ID, last.CreatedAt
+		p.span = first.CreatedAt.Sub(last.CreatedAt)
+		if w.top.IsZero() {
+			w.top = first.CreatedAt
+		}
 		if e.oldest.IsZero() || p.at.Before(e.oldest) {
 			e.oldest = p.at
 		}
@@ -237,25 +243,22 @@ func (e *Environment) nextJob(w *walk) (job, bool) {
 }
 
 // way is how far in time a part has still to go. Below the oldest known token
-// it is guessed to be as far again as it is now from the start.
+// it is guessed to be as far again as the walk has come.
 func (w *walk) way(p *part) time.Duration {
 	if p.at.After(p.bound) && !p.bound.IsZero() {
 		return p.at.Sub(p.bound)
 	}
-	return 2 * min(max(w.begun.Sub(p.at), time.Hour), math.MaxInt64/2)
+	return 2 * min(max(w.top.Sub(p.at), p.span, time.Second), math.MaxInt64/2)
 }
 
-// worthSplitting tells whether a part has several pages to go, by how dense the
-// walk has found the tokens so far.
+// worthSplitting tells whether a part has several pages to go, if its tokens go
+// on as dense as on its last page: a split costs a request, and half a page that
+// is listed twice.
 func (w *walk) worthSplitting(p *part) bool {
 	if p.bound.IsZero() || !p.at.After(p.bound) {
-		return true
+		return p.until == ""
 	}
-	walked := w.begun.Sub(p.at)
-	if len(w.parts) > 1 || walked <= 0 {
-		return w.way(p) > time.Second
-	}
-	return float64(w.pages)*float64(w.way(p))/float64(walked) > 4
+	return w.way(p)/4 > max(p.span, time.Millisecond)
 }
 
 func (j job) run(ctx context.Context, api Lister, from time.Time, now func() time.Time) job {
