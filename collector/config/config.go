@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
@@ -168,6 +169,9 @@ func (k Key) Get() (string, error) {
 	if k.File != "" {
 		content, err := os.ReadFile(k.File)
 		if err != nil {
+			if client.KeyEnvironment(filepath.Base(k.File)) != "" {
+				return "", fmt.Errorf("%s: this looks like a key itself; want the name of a file", k.From)
+			}
 			return "", fmt.Errorf("%s: %w", k.From, err)
 		}
 		value, from = strings.TrimSpace(string(content)), fmt.Sprintf("%s %s", k.From, k.File)

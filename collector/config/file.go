@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,6 +39,9 @@ func ReadFile(path string, getenv func(string) string) ([]Environment, error) {
 		return nil, fmt.Errorf("%s: more than one document: want one", path)
 	} else if !errors.Is(err, io.EOF) {
 		return nil, f.syntax(err)
+	}
+	if _, err := f.resolve(&document, map[*yaml.Node]int{}); err != nil {
+		return nil, err
 	}
 	if err := f.read(document.Content[0]); err != nil {
 		return nil, err
@@ -78,6 +82,39 @@ func (f *file) syntax(err error) error {
 	return fmt.Errorf("%s: %s", f.path, text)
 }
 
+// maxNodes is far more than a file of any use has, and little to read.
+const maxNodes = 1_000_000
+
+// resolve puts what aliases stand for in their place. It returns how many nodes
+// there are then, and refuses those without end. Sizes are of the nodes that it
+// has been at, 0 while it is.
+func (f *file) resolve(node *yaml.Node, sizes map[*yaml.Node]int) (int, error) {
+	size, ok := sizes[node]
+	if ok {
+		if size == 0 {
+			return 0, f.at(node.Line, "&"+node.Anchor).errorf("contains itself")
+		}
+		return size, nil
+	}
+	sizes[node] = 0
+	size = 1
+	for i, child := range node.Content {
+		if child.Kind == yaml.AliasNode {
+			child = child.Alias
+			node.Content[i] = child
+		}
+		n, err := f.resolve(child, sizes)
+		if err != nil {
+			return 0, err
+		}
+		if size += n; size > maxNodes {
+			return 0, f.at(node.Line, "the file").errorf("has more than %d values here, with those that aliases stand for", maxNodes)
+		}
+	}
+	sizes[node] = size
+	return size, nil
+}
+
 // pairs calls visit for each key of a mapping. A key that stands twice is an
 // error, as is anything but a mapping; an empty value is as good as none.
 func (f *file) pairs(node *yaml.Node, name string, visit func(key string, line int, value *yaml.Node) error) error {
@@ -91,9 +128,6 @@ func (f *file) pairs(node *yaml.Node, name string, visit func(key string, line i
 			return f.at(key.Line, key.Value).errorf("stands already at line %d", line)
 		}
 		seen[key.Value] = key.Line
-		if value.Kind == yaml.AliasNode {
-			value = value.Alias
-		}
 		if value.ShortTag() == "!!null" {
 			value = nil
 		}
@@ -125,11 +159,8 @@ func (f *file) read(root *yaml.Node) error {
 	case list.Kind != yaml.SequenceNode:
 		return f.at(list.Line, "environments").errorf("must be a list")
 	}
-	names := map[[2]string]string{}
+	titles := map[string]string{}
 	for _, node := range list.Content {
-		if node.Kind == yaml.AliasNode {
-			node = node.Alias
-		}
 		b := block{line: node.Line, fields: maps.Clone(f.defaults.fields), proxy: f.defaults.proxy, tls: f.defaults.tls, proxyAt: f.defaults.proxyAt, tlsAt: f.defaults.tlsAt}
 		if err := f.block(&b, node, "environments", append(settings(), "name", "project", "secret_key", "secret_key_file", "secret_key_env", "preview_branch")); err != nil {
 			return err
@@ -138,11 +169,11 @@ func (f *file) read(root *yaml.Node) error {
 		if err != nil {
 			return err
 		}
-		id, name := [2]string{env.Project, env.Name}, b.fields.one("name")
-		if first, ok := names[id]; ok {
-			return name.errorf("%q with the same project stands already at line %s", env.Name, first)
+		name := b.fields.one("name")
+		if first, ok := titles[env.Title()]; ok {
+			return name.errorf("%q stands already at line %s", env.Title(), first)
 		}
-		names[id] = strings.Split(strings.TrimPrefix(name.Name, f.path+":"), ":")[0]
+		titles[env.Title()] = strings.Split(strings.TrimPrefix(name.Name, f.path+":"), ":")[0]
 		f.environments = append(f.environments, env)
 	}
 	return nil
@@ -220,6 +251,9 @@ func (f *file) values(b *block, field string, node *yaml.Node) error {
 	return nil
 }
 
+// notProxy says no more, since there may be a password in what is wrong.
+const notProxy = "not a URL: want http://, https:// or socks5:// with a host"
+
 var yamlUnknown = regexp.MustCompile(`field (\S+) not found`)
 
 // decode reads one of the library's own structures, strictly. What it says of
@@ -242,7 +276,7 @@ func (s Setting) decode(node *yaml.Node, into any) error {
 		return s.errorf("has a value of the wrong type")
 	}
 	if strings.Contains(err.Error(), "parse ") {
-		return s.errorf("not a URL: want http://, https:// or socks5:// with a host")
+		return s.errorf(notProxy)
 	}
 	return s.errorf("%w", err)
 }
@@ -271,6 +305,10 @@ func (f *file) environment(b block) (Environment, error) {
 		if b.proxy != nil {
 			if err := b.proxy.Validate(); err != nil {
 				return Environment{}, b.proxyAt.errorf("%w", err)
+			}
+			// user:password@host parses too, with the user for a scheme.
+			if u := b.proxy.ProxyURL.URL; u != nil && *u != (url.URL{}) && (u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)) {
+				return Environment{}, b.proxyAt.errorf(notProxy)
 			}
 			env.HTTP.ProxyConfig = *b.proxy
 		}
@@ -307,7 +345,11 @@ func (f *file) key(b block) (Key, error) {
 	case strings.HasSuffix(s.Name, "_file"):
 		return Key{File: config.JoinDir(filepath.Dir(f.path), s.Value), From: s.Name}, nil
 	case strings.HasSuffix(s.Name, "_env"):
-		return Key{Value: f.getenv(s.Value), From: s.Name + " " + s.Value}, nil
+		value := f.getenv(s.Value)
+		if value == "" && client.KeyEnvironment(s.Value) != "" {
+			return Key{}, s.errorf("this looks like a key itself; want the name of an environment variable")
+		}
+		return Key{Value: value, From: s.Name + " " + s.Value}, nil
 	}
 	return Key{Value: s.Value, From: s.Name}, nil
 }

@@ -122,6 +122,33 @@ environments:
 	}
 }
 
+// TestAliases holds that an alias may stand for any value, however deep.
+func TestAliases(t *testing.T) {
+	got, err := config.ReadFile(write(t, "aliases.yml", `
+defaults:
+  tls_config: {server_name: &host trigger.example.com}
+  tokens: {near_timeout: &times [&hour 1h, 2h]}
+environments:
+  - name: prod
+    secret_key_env: KEY
+    tls_config: {server_name: *host, insecure_skip_verify: true}
+    tokens: {near_timeout: *times, stuck_after: [*hour]}
+  - {&key name: *key, secret_key_env: KEY}
+`), getenv)
+	if err != nil || len(got) != 2 {
+		t.Fatal(err)
+	}
+	if tls := got[0].HTTP.TLSConfig; tls.ServerName != "trigger.example.com" || !tls.InsecureSkipVerify {
+		t.Errorf("TLS: %+v", tls)
+	}
+	if tokens := got[0].Tokens; !reflect.DeepEqual(tokens.NearTimeout, []time.Duration{time.Hour, 2 * time.Hour}) || !reflect.DeepEqual(tokens.StuckAfter, []time.Duration{time.Hour}) {
+		t.Errorf("thresholds: %+v", tokens)
+	}
+	if got[1].Name != "name" {
+		t.Errorf("a key's alias: %q", got[1].Name)
+	}
+}
+
 // TestEqual holds what makes an environment another one: anything but its place.
 func TestEqual(t *testing.T) {
 	const base = "environments:\n  - name: prod\n    secret_key_env: KEY\n"
