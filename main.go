@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -36,7 +35,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
@@ -136,8 +134,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	secretKey := getenv("TRIGGER_SECRET_KEY")
 	flags := own.read(*waitingWithinPeriod)
 	if *demo {
-		secretKey = demoKey
-		transport = simulator.Transport(demoService())
+		var service http.Handler
+		service, secretKey = simulator.Demo()
+		transport = simulator.Transport(service)
 		if !*own.given["refresh.interval"] {
 			flags["refresh.interval"] = []string{demoInterval}
 		}
@@ -165,8 +164,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	environments := manager.New(ctx, manager.Options{
 		Registry: registry, Logger: logger, UserAgent: program + "/" + version.Version, Transport: transport,
 	})
-	reload := newReloader(registry, logger, read, environments)
-	if err := reload.load(); err != nil { //nolint:contextcheck // The manager has ctx for its environments.
+	reloader := manager.NewReloader(environments, read)
+	if err := reloader.Load(); err != nil { //nolint:contextcheck // The manager has ctx for its environments.
 		return configError(*configFile, err)
 	}
 	defer environments.Stop()
@@ -185,10 +184,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Version: version.Info(), Runbook: runbook.Markdown,
 	}
 	if *lifecycle {
-		options.Reload = reload.reload
+		options.Reload = reloader.Reload
 	}
 	level.Info(logger).Log("msg", "starting", "version", version.Info(), "environments", len(environments.Environments()), "demo", *demo)
-	return serve(ctx, web.New(options), webFlags, reload, logger, slogger)
+	return serve(ctx, web.New(options), webFlags, reloader, logger, slogger)
 }
 
 func configError(file string, err error) error {
@@ -242,68 +241,6 @@ func (f environmentFlags) read(waitingWithinPeriod bool) config.Flags {
 	return flags
 }
 
-// reloader reads the configuration and changes over to it, one at a time.
-type reloader struct {
-	logger    log.Logger
-	read      func() ([]config.Environment, error)
-	manager   *manager.Manager
-	succeeded prometheus.Gauge
-	at        prometheus.Gauge
-
-	mu sync.Mutex
-}
-
-func newReloader(registry prometheus.Registerer, logger log.Logger, read func() ([]config.Environment, error), m *manager.Manager) *reloader {
-	factory := promauto.With(registry)
-	return &reloader{
-		logger: logger, read: read, manager: m,
-		succeeded: factory.NewGauge(prometheus.GaugeOpts{
-			Name: program + "_config_last_reload_successful", Help: "Whether the last attempt to load the configuration succeeded.",
-		}),
-		at: factory.NewGauge(prometheus.GaugeOpts{
-			Name: program + "_config_last_reload_success_timestamp_seconds", Help: "When the configuration was last loaded, in Unix seconds.",
-		}),
-	}
-}
-
-func (r *reloader) load() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	environments, err := r.read()
-	if err == nil {
-		err = r.manager.Apply(environments)
-	}
-	if err != nil {
-		r.succeeded.Set(0)
-		return err
-	}
-	r.succeeded.Set(1)
-	r.at.SetToCurrentTime()
-	return nil
-}
-
-// reload loads the configuration and says so in the log.
-func (r *reloader) reload() error {
-	if err := r.load(); err != nil {
-		level.Error(r.logger).Log("msg", "the configuration is not loaded, the last one stays", "err", err)
-		return err
-	}
-	level.Info(r.logger).Log("msg", "the configuration is loaded", "environments", len(r.manager.Environments()))
-	return nil
-}
-
-// onSignal reloads at each SIGHUP until ctx ends.
-func (r *reloader) onSignal(ctx context.Context, hangups <-chan os.Signal) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-hangups:
-			_ = r.reload() //nolint:contextcheck // An error has been logged; environments outlive the signal.
-		}
-	}
-}
-
 // newLoggers returns the logger and, for the parts that want one, a
 // slog.Logger that writes the same way.
 func newLoggers(w io.Writer, lowest, format string) (log.Logger, *slog.Logger, error) {
@@ -342,14 +279,14 @@ func newRegistry() *prometheus.Registry {
 
 // serve serves, and reloads at each SIGHUP, until ctx ends; then it lets requests
 // under way end before it returns.
-func serve(ctx context.Context, handler http.Handler, webFlags *toolkit.FlagConfig, reload *reloader, logger log.Logger, slogger *slog.Logger) error {
+func serve(ctx context.Context, handler http.Handler, webFlags *toolkit.FlagConfig, reloader *manager.Reloader, logger log.Logger, slogger *slog.Logger) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	server := web.NewServer(handler, slogger)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		reload.onSignal(groupCtx, hangups)
+		reloader.ReloadOn(groupCtx, hangups)
 		return nil
 	})
 	group.Go(func() error {
@@ -375,16 +312,4 @@ func serve(ctx context.Context, handler http.Handler, webFlags *toolkit.FlagConf
 	}
 	level.Info(logger).Log("msg", "stopped")
 	return nil
-}
-
-// demoKey opens the simulated environment of the demo, and nothing else.
-const demoKey = "tr_prod_demo"
-
-// demoService is a simulated API with a month of history that goes on.
-func demoService() http.Handler {
-	service := simulator.New(simulator.Options{Seed: 1, Latency: 20 * time.Millisecond})
-	environment := service.Environment(simulator.EnvironmentOptions{Key: demoKey})
-	environment.Populate(simulator.Population{Seed: 1, Tokens: 20_000, Waiting: 150, Span: 30 * 24 * time.Hour})
-	environment.Live(simulator.Rates{Seed: 2, PerSecond: 1, MeanWait: 5 * time.Minute})
-	return service
 }

@@ -1,0 +1,79 @@
+package manager
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	"waitpoint_exporter/collector/config"
+
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// A Reloader reads the configuration and changes its Manager over to it, one
+// reload at a time. A configuration that is wrong changes nothing.
+type Reloader struct {
+	manager   *Manager
+	read      func() ([]config.Environment, error)
+	succeeded prometheus.Gauge
+	at        prometheus.Gauge
+
+	mu sync.Mutex
+}
+
+// NewReloader returns a Reloader of what read returns. Its metrics are in the
+// manager's registry, where only one Reloader can be.
+func NewReloader(m *Manager, read func() ([]config.Environment, error)) *Reloader {
+	factory := promauto.With(m.opts.Registry)
+	return &Reloader{
+		manager: m, read: read,
+		succeeded: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "waitpoint_exporter_config_last_reload_successful", Help: "Whether the last attempt to load the configuration succeeded.",
+		}),
+		at: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "waitpoint_exporter_config_last_reload_success_timestamp_seconds", Help: "When the configuration was last loaded, in Unix seconds.",
+		}),
+	}
+}
+
+// Load loads the configuration, and leaves it to the caller to say so.
+func (r *Reloader) Load() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	environments, err := r.read()
+	if err == nil {
+		err = r.manager.Apply(environments)
+	}
+	if err != nil {
+		r.succeeded.Set(0)
+		return err
+	}
+	r.succeeded.Set(1)
+	r.at.SetToCurrentTime()
+	return nil
+}
+
+// Reload loads the configuration and says so in the log.
+func (r *Reloader) Reload() error {
+	logger := r.manager.opts.Logger
+	if err := r.Load(); err != nil {
+		level.Error(logger).Log("msg", "the configuration is not loaded, the last one stays", "err", err)
+		return err
+	}
+	level.Info(logger).Log("msg", "the configuration is loaded", "environments", len(r.manager.Environments()))
+	return nil
+}
+
+// ReloadOn reloads at each signal until ctx ends.
+func (r *Reloader) ReloadOn(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			_ = r.Reload() //nolint:contextcheck // An error has been logged; environments outlive the signal.
+		}
+	}
+}
