@@ -137,7 +137,7 @@ func (e *Environment) verify(ctx context.Context) error {
 // A job is a request that a walker makes for a part.
 type job struct {
 	part  *part
-	seek  time.Time // Set: find a place to split the part, near this createdAt,.
+	seek  time.Time // Set: find a place to split the part, near this createdAt,
 	after string    // Below this cursor.
 	page  client.Page
 	at    time.Time
