@@ -12,8 +12,10 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -107,7 +109,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	own.flag("api.concurrency", "Requests at once while the history is loaded.")
 	own.flag("api.reserve", "Share of the environment's rate limit that is always left to its other users.")
 	lifecycle := app.Flag("web.enable-lifecycle", "Reload the configuration on POST /-/reload.").Bool()
-	path := str("web.telemetry-path", "Path of the metrics.", "/metrics").String()
+	metricsPath := str("web.telemetry-path", "Path of the metrics.", "/metrics").String()
 	logLevel := str("log.level", "Lowest level that is logged: debug, info, warn or error.", "info").String()
 	logFormat := str("log.format", "Format of the log: logfmt or json.", "logfmt").String()
 	webFlags := kingpinflag.AddFlags(app, ":10210")
@@ -121,8 +123,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	if !strings.HasPrefix(*path, "/") || strings.ContainsAny(*path, "{}? ") || slices.Contains([]string{web.HealthyPath, web.ReadyPath, web.ReloadPath, web.TokensPath, web.RunbookPath}, *path) {
-		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has", *path)
+	if !canBePath(*metricsPath) {
+		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has", *metricsPath)
 	}
 	if err := toolkit.Validate(*webFlags.WebConfigFile); err != nil {
 		return fmt.Errorf("--web.config.file: %w", err)
@@ -176,7 +178,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	options := web.Options{
-		Environments: environments.Environments, MetricsPath: *path,
+		Environments: environments.Environments, MetricsPath: *metricsPath,
 		// Outermost, so that what waits for a slow client is compressed already.
 		Metrics: web.Buffer(compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
 			EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
@@ -188,6 +190,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	level.Info(logger).Log("msg", "starting", "version", version.Info(), "environments", len(environments.Environments()), "demo", *demo)
 	return serve(ctx, web.New(options), webFlags, reloader, logger, slogger)
+}
+
+// canBePath tells whether requests for a path can reach the metrics, and no other
+// endpoint has it.
+func canBePath(p string) bool {
+	plain := (&url.URL{Path: p}).String() == p && path.Clean(p) == p && strings.HasPrefix(p, "/")
+	return plain && !slices.Contains([]string{web.HealthyPath, web.ReadyPath, web.ReloadPath, web.TokensPath, web.RunbookPath}, p)
 }
 
 func configError(file string, err error) error {

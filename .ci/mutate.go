@@ -99,6 +99,8 @@ var mutations = []mutation{
 	{"pages stay in their buffers", "client/send.go", "clear(w.body)", "", clientTests},
 	{"answers stay in the buffers of connections", "client/dial.go", "\tclear(p)\n", "", "."},
 	{"what a server sends unasked is logged", "main.go", "stdlog.SetOutput(io.Discard)", "stdlog.SetOutput(os.Stderr)", "."},
+	{"the metrics' path may be one that panics", "main.go", "path.Clean(p) == p", "path.Clean(p) != \"\"", "."},
+	{"a label's value need not be UTF-8", "collector/config/config.go", "if !utf8.ValidString(s.Value) {", "if !utf8.ValidString(s.Value) && false {", "./collector/config"},
 	{"an old picture is shown as new", "collector/collector.go", "!s.Fresh(now, c.opts.MaxStaleness)", "false", "./collector"},
 	{"JSON turns a terminal's text round", "collector/web/tokens.go", "if r < 0x7f || unicode.IsPrint(r) {", "if true || unicode.IsPrint(r) {", pageTests},
 	{"finished tokens are counted before they are known", "collector/collector.go", "if !s.Loaded {\n\t\tstatuses", "if false {\n\t\tstatuses", "./collector"},

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
@@ -105,6 +106,14 @@ func (s Setting) Duration() (time.Duration, error) {
 	return time.Duration(d), nil
 }
 
+// Label reads what becomes the value of a label, which can only be UTF-8.
+func (s Setting) Label() (string, error) {
+	if !utf8.ValidString(s.Value) {
+		return "", s.errorf("%q is not valid UTF-8", s.Value)
+	}
+	return s.Value, nil
+}
+
 // Reserve reads a share of the rate limit.
 func (s Setting) Reserve() (float64, error) {
 	var f float64
@@ -140,6 +149,9 @@ func regexpCause(err error) error {
 
 // Rewrite reads REGEX=REPLACEMENT, split at the last =.
 func (s Setting) Rewrite() (index.Rewrite, error) {
+	if _, err := s.Label(); err != nil {
+		return index.Rewrite{}, err
+	}
 	i := strings.LastIndexByte(s.Value, '=')
 	if i <= 0 {
 		return index.Rewrite{}, s.errorf("%q must be REGEX=REPLACEMENT, such as user:.*=user:*", s.Value)

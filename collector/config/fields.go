@@ -75,7 +75,7 @@ func (f fields) one(field string) Setting {
 func (f fields) read() (Environment, error) {
 	r := &reader{fields: f}
 	env := Environment{
-		Name: f.one("name").Value, Project: f.one("project").Value,
+		Name: read(r, "name", Setting.Label), Project: read(r, "project", Setting.Label),
 		APIURL: f.one("api_url").Value, PreviewBranch: f.one("preview_branch").Value,
 		Tokens: Tokens{
 			WaitingWithinPeriod: read(r, "tokens.waiting_within_period", Setting.Bool),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/common/model"
 
@@ -51,6 +52,7 @@ func FuzzTagRules(f *testing.F) {
 	f.Add(".", ".+", "=", "x\x00=\x00==")
 	f.Add(`\Qa`, `(?m)^a$`, `a*?=$0$0`, "a\nb\x00aa")
 	f.Add("\xff", "[^a]", "\xff=\xff", "\xff\x00a")
+	f.Add("", "", "a=\xff", "a")
 	f.Fuzz(func(t *testing.T, include, exclude, rewrite, joined string) {
 		rules := index.TagRules{}
 		var err error
@@ -65,7 +67,7 @@ func FuzzTagRules(f *testing.F) {
 		if rewrite != "" {
 			rule, err := config.Setting{Name: "--tags.rewrite", Value: rewrite}.Rewrite()
 			if err != nil {
-				if strings.LastIndexByte(rewrite, '=') > 0 {
+				if utf8.ValidString(rewrite) && strings.LastIndexByte(rewrite, '=') > 0 {
 					refused(t, "--tags.rewrite", rewrite[:strings.LastIndexByte(rewrite, '=')], err)
 				}
 				return
@@ -96,6 +98,10 @@ func FuzzTagRules(f *testing.F) {
 		got, ok := rules.Map(raw)
 		if ok != counts || ok && !slices.Equal(got, want) {
 			t.Errorf("%q counts under %q, %t; want %q, %t", raw, got, ok, want, counts)
+		}
+		// The value of a label can be nothing else.
+		if utf8.ValidString(joined) && !utf8.ValidString(strings.Join(got, "")) {
+			t.Errorf("%q counts under %q", raw, got)
 		}
 	})
 }

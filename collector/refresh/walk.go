@@ -136,9 +136,11 @@ func (e *Environment) verify(ctx context.Context) error {
 
 // A job is a request that a walker makes for a part.
 type job struct {
-	part  *part
-	seek  time.Time // Set: find a place to split the part, near this createdAt,
-	after string    // Below this cursor.
+	part *part
+	// If seek is set, the job is to find a place to split the part, near this
+	// createdAt and below the cursor after.
+	seek  time.Time
+	after string
 	page  client.Page
 	at    time.Time
 	err   error
