@@ -306,7 +306,11 @@ func serve(ctx context.Context, handler http.Handler, webFlags *toolkit.FlagConf
 	})
 	group.Go(func() error {
 		if err := toolkit.ListenAndServe(server.Server, webFlags, slogger); ctx.Err() == nil {
-			return fmt.Errorf("--web.listen-address: %w", err)
+			name := "--web.listen-address"
+			if *webFlags.WebSystemdSocket {
+				name = "--web.systemd-socket"
+			}
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		// The server outlives ctx, which has ended.
 		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)

@@ -59,6 +59,8 @@ func TestBadInput(t *testing.T) {
 		{"file and flag", "", []string{"--config.file=" + missing, "--tags.limit=2"}, "--tags.limit: not together with --config.file; set it there, for an environment or in defaults"},
 		{"file and demo", "", []string{"--config.file=" + missing, "--demo"}, "--demo: not together with --config.file; the demo has an environment of its own"},
 		{"no file", "", []string{"--config.file=" + missing}, "--config.file: open " + missing + ": no such file or directory"},
+		{"endless file", "", []string{"--config.file=/dev/zero"}, "--config.file: read /dev/zero: there are more than 16777216 bytes in it"},
+		{"endless key file", "", []string{"--trigger.secret-key-file=/dev/zero"}, "--trigger.secret-key-file: read /dev/zero: there are more than 65536 bytes in it"},
 		{"no file to check", "", []string{"--config.check", "--config.file=" + missing}, "--config.file: open " + missing + ": no such file or directory"},
 		{"within no period", goodKey, []string{"--tokens.waiting-within-period"}, "--tokens.waiting-within-period: needs --tokens.period"},
 		{"near timeout", goodKey, []string{"--tokens.near-timeout=-5m"}, `--tokens.near-timeout: "-5m" is not a duration such as 30s, 5m, 1h or 1d`},
@@ -126,6 +128,14 @@ func TestPortInUse(t *testing.T) {
 	l := listen(t)
 	err := run(t.Context(), []string{"--demo", "--web.listen-address=" + l.Addr().String()}, func(string) string { return "" }, io.Discard, io.Discard)
 	if err == nil || !strings.HasPrefix(err.Error(), "--web.listen-address: listen tcp") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestNoSocket holds that the message names the flag that asks for one.
+func TestNoSocket(t *testing.T) {
+	err := run(t.Context(), []string{"--demo", "--web.systemd-socket"}, func(string) string { return "" }, io.Discard, io.Discard)
+	if err == nil || !strings.HasPrefix(err.Error(), "--web.systemd-socket: ") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"os"
@@ -21,6 +22,12 @@ import (
 
 	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
+)
+
+// Bounds on files, in bytes; far more than there is a use for.
+const (
+	maxKeyFile    = 64 << 10
+	maxConfigFile = 16 << 20
 )
 
 // Environment is the complete configuration of one environment.
@@ -179,7 +186,7 @@ func (Key) GoString() string { return "<secret>" }
 func (k Key) Get() (string, error) {
 	value, from := k.Value, k.From
 	if k.File != "" {
-		content, err := os.ReadFile(k.File)
+		content, err := readFile(k.File, maxKeyFile)
 		if err != nil {
 			if client.KeyEnvironment(filepath.Base(k.File)) != "" {
 				return "", fmt.Errorf("%s: this looks like a key itself; want the name of a file", k.From)
@@ -192,4 +199,19 @@ func (k Key) Get() (string, error) {
 		return "", fmt.Errorf("%s: %w", from, err)
 	}
 	return value, nil
+}
+
+// readFile reads a file of so many bytes at most: a wrong name, such as that of a
+// device, is not to take all memory.
+func readFile(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // It was only read.
+	content, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(content)) > most {
+		err = fmt.Errorf("read %s: there are more than %d bytes in it", path, most)
+	}
+	return content, err
 }

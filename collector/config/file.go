@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,7 +22,7 @@ import (
 // valid, or the first thing that is wrong, by file, line and field. Relative
 // paths in it are relative to its folder. Getenv gives secret_key_env its keys.
 func ReadFile(path string, getenv func(string) string) ([]Environment, error) {
-	content, err := os.ReadFile(path)
+	content, err := readFile(path, maxConfigFile)
 	if err != nil {
 		return nil, err
 	}
