@@ -372,12 +372,12 @@ func TestProxyAndCA(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			begin := tunnels.Load()
 			m := manager.New(t.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger()})
 			if err := m.Apply(environments); err != nil {
 				t.Fatal(err)
 			}
 			defer m.Stop()
-			begin := tunnels.Load()
 			for state := m.Environments()[0].Source.State(); !state.Up && state.Err == ""; state = m.Environments()[0].Source.State() {
 				time.Sleep(10 * time.Millisecond)
 			}
