@@ -228,6 +228,9 @@ func (f environmentFlags) boolean(name, help string) *bool {
 
 // check refuses what contradicts a configuration file or the demo.
 func (f environmentFlags) check(demo bool, file string) error {
+	if demo && *f.given["trigger.secret-key-file"] {
+		return errors.New("--trigger.secret-key-file: not together with --demo; the demo has a key of its own")
+	}
 	if file == "" {
 		return nil
 	}

@@ -56,6 +56,12 @@ func restricted(key string) bool {
 	return len(parts) == 4 && parts[0] == "tr" && parts[2] == "sk"
 }
 
+// LooksLikeKey tells whether a text, such as the name of a file, may be a key that
+// was put in the wrong place, of whatever sort, and is not to be shown.
+func LooksLikeKey(s string) bool {
+	return strings.HasPrefix(s, "tr_") || strings.HasPrefix(s, "pk_")
+}
+
 // KeyEnvironment returns the kind of environment that a secret key opens, by its
 // prefix: dev, staging, prod or preview. Empty if the prefix is none of the four.
 func KeyEnvironment(key string) string {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -123,8 +124,8 @@ func (s Setting) Label() (string, error) {
 
 // Reserve reads a share of the rate limit.
 func (s Setting) Reserve() (float64, error) {
-	var f float64
-	if _, err := fmt.Sscanf(s.Value+"\n", "%g\n", &f); err != nil || math.IsNaN(f) || f < 0 || f >= 1 {
+	f, err := strconv.ParseFloat(s.Value, 64)
+	if err != nil || math.IsNaN(f) || f < 0 || f >= 1 {
 		return 0, s.errorf("%q must be a number from 0 to less than 1, such as 0.5", s.Value)
 	}
 	return f, nil
@@ -188,7 +189,7 @@ func (k Key) Get() (string, error) {
 	if k.File != "" {
 		content, err := readFile(k.File, maxKeyFile)
 		if err != nil {
-			if client.KeyEnvironment(filepath.Base(k.File)) != "" {
+			if client.LooksLikeKey(filepath.Base(k.File)) {
 				return "", fmt.Errorf("%s: this looks like a key itself; want the name of a file", k.From)
 			}
 			return "", fmt.Errorf("%s: %w", k.From, err)

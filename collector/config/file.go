@@ -345,7 +345,7 @@ func (f *file) key(b block) (Key, error) {
 		return Key{File: config.JoinDir(filepath.Dir(f.path), s.Value), From: s.Name}, nil
 	case strings.HasSuffix(s.Name, "_env"):
 		value := f.getenv(s.Value)
-		if value == "" && client.KeyEnvironment(s.Value) != "" {
+		if value == "" && client.LooksLikeKey(s.Value) {
 			return Key{}, s.errorf("this looks like a key itself; want the name of an environment variable")
 		}
 		return Key{Value: value, From: s.Name + " " + s.Value}, nil
