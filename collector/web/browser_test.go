@@ -21,8 +21,8 @@ import (
 	"waitpoint_exporter/collector/web"
 )
 
-// TestBrowser opens the pages in Chromium, light and dark, at the width of a
-// desk and of a phone: tags do nothing, nothing is wider than the screen, and
+// TestBrowser opens the pages in Chromium, light and dark, at widths from
+// a desk's to a phone's: tags do nothing, nothing is wider than the screen, and
 // all text stands out. It needs Node.js with npm, and CHROMIUM, the program;
 // without them it fails. Pictures go to the folder SHOTS, if that is set.
 func TestBrowser(t *testing.T) {
@@ -68,8 +68,8 @@ func TestBrowser(t *testing.T) {
 	if err := json.Unmarshal(browse(t, "BASE="+server.URL, "PAGES="+string(asked)), &seen); err != nil {
 		t.Fatal(err)
 	}
-	if len(seen) != len(pages)*4 {
-		t.Errorf("%d pages were seen, want each of %d four times", len(seen), len(pages))
+	if len(seen) != len(pages)*8 {
+		t.Errorf("%d pages were seen, want each of %d eight times", len(seen), len(pages))
 	}
 	for _, s := range seen {
 		where := s.Path + " " + s.Size + " " + s.Scheme

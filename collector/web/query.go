@@ -176,6 +176,22 @@ func (q *query) link(name, value string) string {
 	return pageLink(values)
 }
 
+// json returns a link to the same page as JSON.
+func (q *query) json() string {
+	values := maps.Clone(q.values)
+	values.Set("format", "json")
+	return pageLink(values)
+}
+
+// checked tells whether a parameter says yes, in a query with an error too.
+func (q *query) checked(name string) bool {
+	if !q.values.Has(name) {
+		return false
+	}
+	yes, _ := parseBool(name, q.values.Get(name))
+	return yes
+}
+
 // without returns a link to the first page with one filter less.
 func (q *query) without(name string) string {
 	values := maps.Clone(q.values)

@@ -442,6 +442,23 @@ func TestTokensForm(t *testing.T) {
 		}
 		get(t, h, want)
 	}
+	// What was checked stays so beside an error, wherever that stands.
+	for query, want := range map[string][]string{
+		"form=1&a=1&overdue=1&no_timeout=1&untagged=1": {"overdue", "no_timeout", "untagged"},
+		"near_timeout=soon&no_timeout=true":            {"no_timeout"},
+		"stuck=soon&tag=":                              {"untagged"},
+		"form=1&stuck=soon&tag=":                       nil,
+		"stuck=soon&overdue=false":                     nil,
+	} {
+		w := get(t, h, "/tokens?"+query)
+		var got []string
+		for _, input := range check(t, w).find("input", "checked", "") {
+			got = append(got, input.attr("name"))
+		}
+		if w.Code != http.StatusBadRequest || !slices.Equal(got, want) {
+			t.Errorf("%s: %d with %q checked, want %q", query, w.Code, got, want)
+		}
+	}
 }
 
 func TestTokensFormats(t *testing.T) {
@@ -792,6 +809,12 @@ func TestTokensLinks(t *testing.T) {
 		"older than 1m":     "tokens?environment=prod&tag=team%3Apayments",
 	}, without); d != "" {
 		t.Errorf("filters to remove (-want +got):\n%s", d)
+	}
+	// As JSON it is the same page.
+	links := second.find("a", "", "")
+	i := slices.IndexFunc(links, func(a node) bool { return a.text() == "As JSON" })
+	if got, want := getJSON(t, h, links[i].attr("href")).Tokens[0].ID, second.find("code", "", "")[0].text(); got != want {
+		t.Errorf("as JSON, the page begins with %q, want %q", got, want)
 	}
 	// The form shows what is asked for.
 	if got := doc.find("input", "name", "tag")[0].attr("value"); got != "team:payments" {

@@ -68,7 +68,7 @@ func newTokensView(environments []Environment, l *listing, q *query, err error, 
 	v.Form.Open = len(v.Active) == 0
 	v.describe(l, now)
 	v.Total, v.From, v.To = l.total, l.earlier+1, l.earlier+len(l.entries)
-	v.Previous, v.Next, v.JSON = l.previous(q), l.next(q), q.link("format", "json")
+	v.Previous, v.Next, v.JSON = l.previous(q), l.next(q), q.json()
 	if l.earlier > 0 {
 		v.First = q.link("", "")
 	}
@@ -101,7 +101,8 @@ func (v *tokensView) describe(l *listing, now time.Time) {
 func newTokensForm(environments []Environment, q *query) tokensForm {
 	f := tokensForm{
 		Tag: q.values.Get("tag"), Stuck: q.values.Get("stuck"), NearTimeout: q.values.Get("near_timeout"),
-		Untagged: q.selection.Tag != nil && *q.selection.Tag == "", Overdue: q.selection.Overdue, Lifelong: q.selection.WithoutTimeout,
+		Untagged: q.checked("untagged") || !q.form && q.values.Has("tag") && q.values.Get("tag") == "",
+		Overdue:  q.checked("overdue"), Lifelong: q.checked("no_timeout"),
 	}
 	add := func(options []option, name, parameter string) []option {
 		if slices.ContainsFunc(options, func(o option) bool { return o.Name == name }) {

@@ -76,7 +76,7 @@ func TestLanding(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := serve(t, http.MethodGet, "/", web.Environment{Name: "prod", Project: "shop", Source: tc.source, MaxStaleness: 10 * time.Minute})
-			for _, want := range append(tc.want, "shop/prod", `href="/metrics"`) {
+			for _, want := range append(tc.want, "shop/prod", `href="./metrics"`) {
 				if !strings.Contains(w.Body.String(), want) {
 					t.Errorf("the page lacks %q", want)
 				}

@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 const { BASE, PAGES, CHROMIUM, SHOTS } = process.env;
-const sizes = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } };
+const sizes = {
+  desktop: { width: 1280, height: 900 }, half: { width: 960, height: 900 },
+  tablet: { width: 768, height: 1024 }, phone: { width: 390, height: 844 },
+};
 
 // measure runs in the page. Contrast is that of WCAG 2: 1 to 21.
 function measure() {
@@ -24,13 +27,15 @@ function measure() {
   const canvas = rgba(getComputedStyle(probe).backgroundColor);
   probe.remove();
   const background = (e) => (e ? over(rgba(getComputedStyle(e).backgroundColor), background(e.parentElement)) : canvas);
+  const opacity = (e) => (e ? Number(getComputedStyle(e).opacity) * opacity(e.parentElement) : 1);
   let worst = { contrast: 21, text: "" };
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node; (node = walker.nextNode()); ) {
     const e = node.parentElement;
     if (!node.data.trim() || !e.checkVisibility() || e.closest("option, style")) continue;
     const below = background(e);
-    const [a, b] = [luminance(over(rgba(getComputedStyle(e).color), below)), luminance(below)].sort((x, y) => y - x);
+    const [r, g, bl, alpha] = rgba(getComputedStyle(e).color);
+    const [a, b] = [luminance(over([r, g, bl, alpha * opacity(e)], below)), luminance(below)].sort((x, y) => y - x);
     const contrast = (a + 0.05) / (b + 0.05);
     if (contrast < worst.contrast) worst = { contrast, text: node.data.trim() };
   }
