@@ -257,9 +257,6 @@ func (w stuckWriter) Write(p []byte) (int, error) {
 // past 64 MiB a request waits until others have read, and is refused if they do
 // not. An answer that is larger by itself is served.
 func TestBufferMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("fills the memory there is, which the race detector makes long")
-	}
 	synctest.Test(t, func(t *testing.T) {
 		const size = 8 << 20
 		h := web.Buffer(&maker{size: size})

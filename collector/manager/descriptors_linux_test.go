@@ -24,7 +24,7 @@ func TestDescriptors(t *testing.T) {
 	open := func() int {
 		files, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
-			t.Skip("the system does not tell what is open")
+			t.Fatal(err)
 		}
 		return len(files)
 	}
