@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -30,7 +31,7 @@ const (
 	MaxTokens = 20_000_000
 	// MaxBytes is how many bytes they take, with their tags and what is remembered
 	// of the list, by rough count.
-	MaxBytes = 2 << 30
+	MaxBytes = min(2<<30, math.MaxInt)
 	// The loading of the history stops at so many tenths: the last one is left to
 	// the tokens that wait, so that their numbers stay right.
 	loadTenths = 9
