@@ -17,7 +17,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/model"
 )
 
 // Source gives the newest picture, nil if there is none yet. It must be safe
@@ -32,7 +31,7 @@ type Options struct {
 	// Environment and Project are labels; the latter is left out if empty.
 	Environment, Project string
 	// NearTimeout and StuckAfter are the thresholds with a series each.
-	NearTimeout, StuckAfter []time.Duration
+	NearTimeout, StuckAfter []Threshold
 	// Period is the window, zero for all.
 	Period time.Duration
 	// MaxStaleness is the age past which a picture is not shown.
@@ -46,22 +45,24 @@ type Options struct {
 type Collector struct {
 	source      Source
 	descs       *descs
-	near, stuck []threshold
+	near, stuck []Threshold
 	opts        Options
 	now         func() time.Time
 	plan        atomic.Pointer[plan]
 }
 
-type threshold struct {
-	label string
-	value time.Duration
+// A Threshold is a duration that has series of its own, by the value of their
+// label.
+type Threshold struct {
+	Label string
+	Value time.Duration
 }
 
 // New returns a Collector of what source shows.
 func New(source Source, opts Options) *Collector {
 	c := &Collector{
 		source: source, descs: newDescs(Labels(opts.Environment, opts.Project)), opts: opts, now: opts.Now,
-		near: thresholds(opts.NearTimeout), stuck: thresholds(opts.StuckAfter),
+		near: slices.Clone(opts.NearTimeout), stuck: slices.Clone(opts.StuckAfter),
 	}
 	if c.now == nil {
 		c.now = time.Now
@@ -76,16 +77,6 @@ func Labels(environment, project string) prometheus.Labels {
 		labels["project"] = project
 	}
 	return labels
-}
-
-func thresholds(values []time.Duration) []threshold {
-	values = slices.Clone(values)
-	slices.Sort(values)
-	var out []threshold
-	for _, v := range slices.Compact(values) {
-		out = append(out, threshold{model.Duration(v).String(), v})
-	}
-	return out
 }
 
 // Describe implements prometheus.Collector.
@@ -184,10 +175,10 @@ func (c *Collector) addGroup(p *plan, g *index.Group, statuses []client.Status, 
 		p.add(tokens, func(now time.Time) int { return g.Count(i, now) }, label(string(status))...)
 	}
 	for _, th := range c.near {
-		p.add(near, func(now time.Time) int { return g.NearTimeout(th.value, now) }, label(th.label)...)
+		p.add(near, func(now time.Time) int { return g.NearTimeout(th.Value, now) }, label(th.Label)...)
 	}
 	for _, th := range c.stuck {
-		p.add(stuck, func(now time.Time) int { return g.Stuck(th.value, now) }, label(th.label)...)
+		p.add(stuck, func(now time.Time) int { return g.Stuck(th.Value, now) }, label(th.Label)...)
 	}
 }
 

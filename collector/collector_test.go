@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/model"
 
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/client/simulator"
@@ -21,8 +20,9 @@ import (
 const maxStaleness = 10 * time.Minute
 
 var (
-	near  = []time.Duration{5 * time.Minute, time.Hour}
-	stuck = []time.Duration{time.Hour, 24 * time.Hour}
+	near = []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {Label: "1h", Value: time.Hour}}
+	// Labels are the user's own words: Prometheus would write 1w.
+	stuck = []collector.Threshold{{Label: "1h", Value: time.Hour}, {Label: "1d", Value: 24 * time.Hour}, {Label: "7d", Value: 7 * 24 * time.Hour}}
 )
 
 // source is a picture that stands still.
@@ -73,10 +73,10 @@ func recount(tokens []simulator.Token, rules index.Options, own func(tag string)
 			out[prefix+"tokens{"+strings.TrimSuffix(fmt.Sprintf("status=%q,%s", s, label), ",")+"}"] = 0
 		}
 		for _, d := range near {
-			out[prefix+"tokens_near_timeout{"+join(fmt.Sprintf("within=%q", model.Duration(d)))+"}"] = 0
+			out[prefix+"tokens_near_timeout{"+join(fmt.Sprintf("within=%q", d.Label))+"}"] = 0
 		}
 		for _, d := range stuck {
-			out[prefix+"tokens_stuck{"+strings.TrimSuffix(fmt.Sprintf("after=%q,%s", model.Duration(d), label), ",")+"}"] = 0
+			out[prefix+"tokens_stuck{"+strings.TrimSuffix(fmt.Sprintf("after=%q,%s", d.Label, label), ",")+"}"] = 0
 		}
 	}
 	begin("", "")
@@ -101,13 +101,13 @@ func recount(tokens []simulator.Token, rules index.Options, own func(tag string)
 				continue
 			}
 			for _, d := range near {
-				if !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && !t.TimeoutAt.After(now.Add(d)) {
-					out[prefix+"tokens_near_timeout{"+strings.TrimPrefix(label+","+fmt.Sprintf("within=%q", model.Duration(d)), ",")+"}"]++
+				if !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && !t.TimeoutAt.After(now.Add(d.Value)) {
+					out[prefix+"tokens_near_timeout{"+strings.TrimPrefix(label+","+fmt.Sprintf("within=%q", d.Label), ",")+"}"]++
 				}
 			}
 			for _, d := range stuck {
-				if t.CreatedAt.Before(now.Add(-d)) {
-					out[prefix+"tokens_stuck{"+strings.TrimSuffix(fmt.Sprintf("after=%q,%s", model.Duration(d), label), ",")+"}"]++
+				if t.CreatedAt.Before(now.Add(-d.Value)) {
+					out[prefix+"tokens_stuck{"+strings.TrimSuffix(fmt.Sprintf("after=%q,%s", d.Label, label), ",")+"}"]++
 				}
 			}
 			if prefix == "" && t.TimeoutAt.IsZero() {

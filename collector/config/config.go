@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/url"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -20,16 +21,21 @@ import (
 	"github.com/prometheus/common/model"
 )
 
+var environmentPath = regexp.MustCompile(`/env/[^/]+/?$`)
+
 // Environment is the complete configuration of one environment.
 type Environment struct {
 	Name, Project string
 	APIURL        string
 	PreviewBranch string
-	Key           Key
-	Tokens        Tokens
-	Tags          index.TagRules
-	Refresh       Refresh
-	API           API
+	// DashboardURL is the environment's page in Trigger.dev's dashboard, without a
+	// slash at its end; empty for none.
+	DashboardURL string
+	Key          Key
+	Tokens       Tokens
+	Tags         index.TagRules
+	Refresh      Refresh
+	API          API
 	// HTTP has the proxy and TLS settings, nil for what the process's own
 	// environment variables say. It is not to be changed.
 	HTTP *config.HTTPClientConfig
@@ -53,8 +59,17 @@ func (e Environment) Equal(o Environment) bool {
 type Tokens struct {
 	Period              time.Duration
 	WaitingWithinPeriod bool
-	NearTimeout         []time.Duration
-	StuckAfter          []time.Duration
+	// NearTimeout and StuckAfter are in ascending order; no two are the same time.
+	NearTimeout, StuckAfter []Threshold
+	// ExpectedWait has the rules in their order.
+	ExpectedWait []index.ExpectedWait
+}
+
+// A Threshold is a duration that has series of its own, with the text that its
+// user gave it as the value of their label.
+type Threshold struct {
+	Text     string
+	Duration time.Duration
 }
 
 // Refresh says how often the picture is brought up to date.
@@ -65,7 +80,10 @@ type Refresh struct {
 // API says how much of the API an environment may use.
 type API struct {
 	Concurrency int
-	Reserve     float64
+	// Reserve is the share of the rate limit that is always left to its other
+	// users; Share is the share of what the limit refills that refreshes may use in
+	// the long run.
+	Reserve, Share float64
 }
 
 // Staleness returns MaxStaleness, but never under three intervals.
@@ -129,6 +147,52 @@ func (s Setting) anchored(expr string) (*regexp.Regexp, error) {
 
 func regexpCause(err error) error {
 	return errors.New(strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+}
+
+// Share reads a share that is not nothing.
+func (s Setting) Share() (float64, error) {
+	f, err := strconv.ParseFloat(s.Value, 64)
+	if err != nil || math.IsNaN(f) || f <= 0 || f > 1 {
+		return 0, s.errorf("%q must be a number over 0 and up to 1, such as 0.25", s.Value)
+	}
+	return f, nil
+}
+
+// ExpectedWait reads [REGEX=]DURATION, split at the last =.
+func (s Setting) ExpectedWait() (index.ExpectedWait, error) {
+	rule, wait := index.ExpectedWait{}, s
+	if i := strings.LastIndexByte(s.Value, '='); i >= 0 {
+		var err error
+		if rule.Match, err = s.anchored(s.Value[:i]); err != nil {
+			return rule, err
+		}
+		wait.Value = s.Value[i+1:]
+	}
+	var err error
+	if rule.Wait, err = wait.Duration(); err != nil {
+		return rule, err
+	}
+	return rule, nil
+}
+
+// DashboardURL reads the URL of an environment's page in the dashboard. Its errors
+// do not quote it, since it may have a password in it.
+func (s Setting) DashboardURL() (string, error) {
+	if s.Value == "" {
+		return "", nil
+	}
+	u, err := url.Parse(s.Value)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return "", s.errorf("not a URL: want http:// or https:// with a host")
+	case u.User != nil:
+		return "", s.errorf("has user information: want none")
+	}
+	u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = "", false, "", ""
+	if !environmentPath.MatchString(u.EscapedPath()) {
+		return "", s.errorf("want the address of the environment's page, whose path ends in /env/NAME: https://cloud.trigger.dev/orgs/ORG/projects/PROJECT/env/ENV")
+	}
+	return strings.TrimSuffix(u.String(), "/"), nil
 }
 
 // Rewrite reads REGEX=REPLACEMENT, split at the last =.

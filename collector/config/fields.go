@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -27,7 +28,7 @@ func Default(field string) []string {
 	case "tokens.near_timeout":
 		return []string{"5m", "1h"}
 	case "tokens.stuck_after":
-		return []string{"1h", "1d"}
+		return []string{"1h", "1d", "7d"}
 	case "tags.limit":
 		return []string{"100"}
 	case "refresh.interval":
@@ -40,6 +41,8 @@ func Default(field string) []string {
 		return []string{"1d"}
 	case "api.concurrency":
 		return []string{"4"}
+	case "api.share":
+		return []string{"0.25"}
 	case "api.reserve":
 		return []string{"0.5"}
 	}
@@ -79,8 +82,8 @@ func (f fields) read() (Environment, error) {
 		APIURL: f.one("api_url").Value, PreviewBranch: f.one("preview_branch").Value,
 		Tokens: Tokens{
 			WaitingWithinPeriod: read(r, "tokens.waiting_within_period", Setting.Bool),
-			NearTimeout:         r.durations("tokens.near_timeout"),
-			StuckAfter:          r.durations("tokens.stuck_after"),
+			NearTimeout:         r.thresholds("tokens.near_timeout"),
+			StuckAfter:          r.thresholds("tokens.stuck_after"),
 		},
 		Refresh: Refresh{
 			Interval:       read(r, "refresh.interval", Setting.Duration),
@@ -91,7 +94,9 @@ func (f fields) read() (Environment, error) {
 		API: API{
 			Concurrency: read(r, "api.concurrency", integer(1, maxConcurrency)),
 			Reserve:     read(r, "api.reserve", Setting.Reserve),
+			Share:       read(r, "api.share", Setting.Share),
 		},
+		DashboardURL: read(r, "dashboard_url", Setting.DashboardURL),
 	}
 	if period := f.one("tokens.period"); period.Value != "" {
 		env.Tokens.Period = read(r, "tokens.period", Setting.Duration)
@@ -102,6 +107,13 @@ func (f fields) read() (Environment, error) {
 		}
 		r.fail(within.errorf("needs %s", period))
 	}
+	for _, rule := range f.list("tokens.expected_wait") {
+		expected, err := rule.ExpectedWait()
+		r.fail(err)
+		env.Tokens.ExpectedWait = append(env.Tokens.ExpectedWait, expected)
+	}
+	env.Tags.Require = read(r, "tokens.require_tag", Setting.Regexp)
+	env.Tags.Ignore = read(r, "tokens.ignore_tag", Setting.Regexp)
 	env.Tags.Include = read(r, "tags.include", Setting.Regexp)
 	env.Tags.Exclude = read(r, "tags.exclude", Setting.Regexp)
 	for _, rule := range f.list("tags.rewrite") {
@@ -143,15 +155,21 @@ func read[T any](r *reader, field string, parse func(Setting) (T, error)) T {
 	return v
 }
 
-func (r *reader) durations(field string) []time.Duration {
-	var out []time.Duration
+// thresholds reads durations no two of which may be the same.
+func (r *reader) thresholds(field string) []Threshold {
+	var out []Threshold
 	for _, s := range r.fields.list(field) {
 		d, err := s.Duration()
 		r.fail(err)
-		out = append(out, d)
+		for _, other := range out {
+			if err == nil && other.Duration == d {
+				r.fail(s.errorf("%q is the same time as %q: want one of them", s.Value, other.Text))
+			}
+		}
+		out = append(out, Threshold{s.Value, d})
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	slices.SortFunc(out, func(a, b Threshold) int { return cmp.Compare(a.Duration, b.Duration) })
+	return out
 }
 
 func integer(least, most int) func(Setting) (int, error) {

@@ -161,7 +161,7 @@ func (f *file) read(root *yaml.Node) error {
 	titles := map[string]string{}
 	for _, node := range list.Content {
 		b := block{line: node.Line, fields: maps.Clone(f.defaults.fields), proxy: f.defaults.proxy, tls: f.defaults.tls, proxyAt: f.defaults.proxyAt, tlsAt: f.defaults.tlsAt}
-		if err := f.block(&b, node, "environments", append(settings(), "name", "project", "secret_key", "secret_key_file", "secret_key_env", "preview_branch")); err != nil {
+		if err := f.block(&b, node, "environments", append(settings(), "name", "project", "secret_key", "secret_key_file", "secret_key_env", "preview_branch", "dashboard_url")); err != nil {
 			return err
 		}
 		env, err := f.environment(b)
@@ -181,16 +181,16 @@ func (f *file) read(root *yaml.Node) error {
 // settings are the fields that defaults may have too.
 func settings() []string {
 	return []string{
-		"api_url", "tokens.period", "tokens.waiting_within_period", "tokens.near_timeout", "tokens.stuck_after",
+		"api_url", "tokens.period", "tokens.expected_wait", "tokens.require_tag", "tokens.ignore_tag", "tokens.waiting_within_period", "tokens.near_timeout", "tokens.stuck_after",
 		"tags.include", "tags.exclude", "tags.rewrite", "tags.limit",
 		"refresh.interval", "refresh.timeout", "refresh.max_staleness", "refresh.verify_interval",
-		"api.concurrency", "api.reserve",
+		"api.concurrency", "api.reserve", "api.share",
 		"proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "tls_config",
 	}
 }
 
 func isList(field string) bool {
-	return slices.Contains([]string{"tokens.near_timeout", "tokens.stuck_after", "tags.rewrite"}, field)
+	return slices.Contains([]string{"tokens.near_timeout", "tokens.stuck_after", "tokens.expected_wait", "tags.rewrite"}, field)
 }
 
 func isSection(name string) bool {

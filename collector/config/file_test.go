@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/index"
+
+	"github.com/prometheus/common/model"
 )
 
 func getenv(name string) string {
@@ -61,7 +64,7 @@ func TestFile(t *testing.T) {
 defaults: &defaults
   api_url: https://trigger.example.com
   proxy_url: http://user:hunter2@proxy.example.com:3128
-  tokens: {period: 30d, near_timeout: [1h, 5m, 5m]}
+  tokens: {period: 30d, near_timeout: [168h, 1h, 5m], ignore_tag: chat.*, expected_wait: [webhook.*=5m, 4h]}
   tags:
     rewrite: ["user:.*=user:*"]
   refresh:
@@ -70,6 +73,7 @@ environments:
   - name: prod
     project: shop
     secret_key_env: KEY
+    dashboard_url: https://cloud.trigger.dev/orgs/o/projects/p/env/prod/?x#y
     api: {reserve: 0.75}
   - name: staging
     secret_key: tr_stg_0123456789
@@ -89,9 +93,13 @@ environments:
 		t.Fatalf("%d environments, want 2", len(got))
 	}
 	prod, staging := got[0], got[1]
-	minutes := func(n ...int) (out []time.Duration) {
-		for _, m := range n {
-			out = append(out, time.Duration(m)*time.Minute)
+	thresholds := func(texts ...string) (out []config.Threshold) {
+		for _, text := range texts {
+			d, err := model.ParseDuration(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, config.Threshold{Text: text, Duration: time.Duration(d)})
 		}
 		return out
 	}
@@ -102,12 +110,17 @@ environments:
 		"own url":              {staging.APIURL, "http://localhost:3030"},
 		"proxy":                {prod.HTTP.ProxyURL.Host, "proxy.example.com:3128"},
 		"period from defaults": {prod.Tokens.Period, 30 * 24 * time.Hour},
-		"own period":           {staging.Tokens, config.Tokens{Period: 24 * time.Hour, WaitingWithinPeriod: true, NearTimeout: minutes(5, 60)}},
-		"thresholds":           {prod.Tokens.NearTimeout, minutes(5, 60)},
-		"built-in thresholds":  {prod.Tokens.StuckAfter, minutes(60, 24*60)},
+		"own period":           {staging.Tokens.Period, 24 * time.Hour},
+		"thresholds":           {prod.Tokens.NearTimeout, thresholds("5m", "1h", "168h")},
+		"no thresholds":        {len(staging.Tokens.StuckAfter), 0},
+		"built-in thresholds":  {prod.Tokens.StuckAfter, thresholds("1h", "1d", "7d")},
+		"dashboard":            {prod.DashboardURL, "https://cloud.trigger.dev/orgs/o/projects/p/env/prod"},
+		"first expected wait":  {prod.Tokens.ExpectedWait[0].Match.MatchString("webhook:1"), true},
+		"other expected wait":  {prod.Tokens.ExpectedWait[1], index.ExpectedWait{Wait: 4 * time.Hour}},
+		"ignored tags":         {[2]bool{prod.Tags.Ignore.MatchString("chat:1"), prod.Tags.Require == nil}, [2]bool{true, true}},
 		"rewrite":              {len(staging.Tags.Rewrite), 1},
 		"limit":                {[2]int{prod.Tags.Limit, staging.Tags.Limit}, [2]int{100, 5}},
-		"api":                  {prod.API, config.API{Concurrency: 2, Reserve: 0.75}},
+		"api":                  {prod.API, config.API{Concurrency: 2, Reserve: 0.75, Share: 0.25}},
 		"refresh":              {prod.Refresh, config.Refresh{Interval: time.Minute, Timeout: 30 * time.Second, MaxStaleness: 10 * time.Minute, VerifyInterval: 24 * time.Hour}},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
@@ -141,7 +154,7 @@ environments:
 	if tls := got[0].HTTP.TLSConfig; tls.ServerName != "trigger.example.com" || !tls.InsecureSkipVerify {
 		t.Errorf("TLS: %+v", tls)
 	}
-	if tokens := got[0].Tokens; !reflect.DeepEqual(tokens.NearTimeout, []time.Duration{time.Hour, 2 * time.Hour}) || !reflect.DeepEqual(tokens.StuckAfter, []time.Duration{time.Hour}) {
+	if tokens := got[0].Tokens; len(tokens.NearTimeout) != 2 || tokens.NearTimeout[1].Text != "2h" || len(tokens.StuckAfter) != 1 {
 		t.Errorf("thresholds: %+v", tokens)
 	}
 	if got[1].Name != "name" {

@@ -8,17 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
-
-	"github.com/prometheus/common/model"
 
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/index"
 )
 
-// FuzzDuration holds that a flag's duration is read as Prometheus reads it and
-// shown again as it is meant, or refused by name.
+// FuzzDuration holds that a flag's duration is more than nothing, or refused by name.
 func FuzzDuration(f *testing.F) {
 	for _, seed := range []string{"30s", "5m", "1h", "1d", "1w", "1y", "1h30m", "90m", "0", "0s", "1", "-1h", "1M", "1.5h", "", " 1h", "1h ", "300y", "9999999999999y", "1d1d", "1ms"} {
 		f.Add(seed)
@@ -33,11 +29,6 @@ func FuzzDuration(f *testing.F) {
 		}
 		if d <= 0 {
 			t.Errorf("%q is read as %s", text, d)
-		}
-		// The label of a threshold, and what /tokens takes.
-		label := model.Duration(d).String()
-		if again, err := (config.Setting{Value: label}).Duration(); err != nil || again != d {
-			t.Errorf("%q is shown as %q, which is %s: %v", text, label, again, err)
 		}
 	})
 }
@@ -177,7 +168,7 @@ func FuzzFile(f *testing.F) {
 			if e.API.Reserve < 0 || e.API.Reserve >= 1 || e.API.Concurrency < 1 || e.Tokens.Period < 0 || e.Tags.Limit < 0 {
 				t.Errorf("%+v %+v %+v", e.API, e.Tokens, e.Tags)
 			}
-			if slices.ContainsFunc(append(slices.Clone(e.Tokens.NearTimeout), e.Tokens.StuckAfter...), func(d time.Duration) bool { return d <= 0 }) {
+			if slices.ContainsFunc(append(slices.Clone(e.Tokens.NearTimeout), e.Tokens.StuckAfter...), func(t config.Threshold) bool { return t.Duration <= 0 }) {
 				t.Errorf("%+v", e.Tokens)
 			}
 			if shown := fmt.Sprintf("%v %+v %#v", e, e, e.Key); secret.MatchString(shown) {

@@ -3,6 +3,7 @@ package index
 import (
 	"regexp"
 	"slices"
+	"time"
 )
 
 // OtherTag is the label value under which tags past the limit are counted.
@@ -12,6 +13,10 @@ const OtherTag = "__other__"
 // each token under all of its tags. Rules are read only: one value may serve
 // many indexes at once.
 type TagRules struct {
+	// Require, if set, lets only tokens count that have a tag which it matches;
+	// Ignore, if set, leaves out tokens that have a tag which it matches. Both must
+	// be anchored: they match whole tags, as the token has them.
+	Require, Ignore *regexp.Regexp
 	// Include, if set, keeps only the tags it matches; Exclude, if set, leaves
 	// out those it matches. Both must be anchored: they match whole tags.
 	Include, Exclude *regexp.Regexp
@@ -21,6 +26,13 @@ type TagRules struct {
 	// Limit is the number of tags with series of their own; the others are
 	// counted under OtherTag. Zero means no limit.
 	Limit int
+}
+
+// An ExpectedWait is how long a token may wait that has a tag which Match
+// matches, whole; nil matches every token. Of several rules the first one counts.
+type ExpectedWait struct {
+	Match *regexp.Regexp
+	Wait  time.Duration
 }
 
 // A Rewrite replaces each tag that Match matches, whole, by Replacement, in

@@ -67,7 +67,7 @@ type rules struct {
 // recount works out the samples that stand for the service's own tokens.
 func recount(tokens []simulator.Token, r rules, now time.Time) map[string]float64 {
 	near := map[string]time.Duration{"5m": 5 * time.Minute, "1h": time.Hour}
-	stuck := map[string]time.Duration{"1h": time.Hour, "1d": 24 * time.Hour}
+	stuck := map[string]time.Duration{"1h": time.Hour, "1d": 24 * time.Hour, "7d": 7 * 24 * time.Hour}
 	out := map[string]float64{"waitpoint_tokens_overdue": 0, "waitpoint_tokens_without_timeout": 0}
 	begin := func(prefix, tag string) {
 		if _, ok := out[prefix+"tokens WAITING"+tag]; ok {

@@ -158,10 +158,18 @@ func (m *Manager) build(env config.Environment) (*running, error) {
 		Tags: env.Tags, Metrics: metrics, Logger: logger, Now: m.opts.Now,
 	})
 	registry.MustRegister(collector.New(r.subject, collector.Options{
-		Environment: env.Name, Project: env.Project, NearTimeout: env.Tokens.NearTimeout, StuckAfter: env.Tokens.StuckAfter,
+		Environment: env.Name, Project: env.Project, NearTimeout: thresholds(env.Tokens.NearTimeout), StuckAfter: thresholds(env.Tokens.StuckAfter),
 		Period: env.Tokens.Period, MaxStaleness: env.Refresh.Staleness(), Now: m.opts.Now,
 	}))
 	return r, nil
+}
+
+func thresholds(list []config.Threshold) []collector.Threshold {
+	var out []collector.Threshold
+	for _, t := range list {
+		out = append(out, collector.Threshold{Label: t.Text, Value: t.Duration})
+	}
+	return out
 }
 
 func (m *Manager) start(r *running, after time.Duration) {

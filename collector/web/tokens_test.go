@@ -260,7 +260,8 @@ func TestTokensAgree(t *testing.T) {
 	}, population(1, 2000)...)}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector.New(src, collector.Options{
-		Environment: "prod", NearTimeout: []time.Duration{5 * time.Minute, time.Hour}, StuckAfter: []time.Duration{time.Hour, 90 * time.Minute},
+		Environment: "prod", NearTimeout: []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {Label: "1h", Value: time.Hour}},
+		StuckAfter:   []collector.Threshold{{Label: "1h", Value: time.Hour}, {Label: "90m", Value: 90 * time.Minute}},
 		MaxStaleness: 10 * time.Minute, Now: func() time.Time { return now },
 	}))
 	families, err := registry.Gather()
