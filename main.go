@@ -12,20 +12,18 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
-	"path"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/manager"
+	"waitpoint_exporter/collector/server"
 	"waitpoint_exporter/collector/web"
 	runbook "waitpoint_exporter/deploy/prometheus"
 
@@ -37,19 +35,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/version"
-	toolkit "github.com/prometheus/exporter-toolkit/web"
-	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 	sloggokit "github.com/tjhop/slog-gokit"
 	"golang.org/x/sync/errgroup"
 )
 
 const (
 	program = "waitpoint_exporter"
-	// How long requests under way may take to end once a signal came. Under the
-	// 30 s after which Kubernetes kills, so that the end is still logged.
-	shutdownTimeout = 25 * time.Second
 	// The demo refreshes more often, so that one sees the numbers move.
 	demoInterval = "5s"
 )
@@ -113,11 +107,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	own.flag("api.concurrency", "Requests at once while the history is loaded.")
 	own.flag("api.share", "Share of what the rate limit refills that refreshes may use in the long run.")
 	own.flag("api.reserve", "Share of the environment's rate limit that is always left to its other users.")
-	lifecycle := app.Flag("web.enable-lifecycle", "Reload the configuration on POST /-/reload.").Bool()
-	metricsPath := str("web.telemetry-path", "Path of the metrics.", "/metrics").String()
 	logLevel := str("log.level", "Lowest level that is logged: debug, info, warn or error.", "info").String()
 	logFormat := str("log.format", "Format of the log: logfmt or json.", "logfmt").String()
-	webFlags := kingpinflag.AddFlags(app, ":10210")
+	serving := server.AddFlags(app)
 	if _, err := app.Parse(args); ended {
 		return nil
 	} else if err != nil {
@@ -128,11 +120,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return err
 	}
-	if !canBePath(*metricsPath) {
-		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has", *metricsPath)
-	}
-	if err := toolkit.Validate(*webFlags.WebConfigFile); err != nil {
-		return fmt.Errorf("--web.config.file: %w", err)
+	if err := serving.Check(web.Paths()...); err != nil {
+		return err
 	}
 	if err := own.check(*demo, *configFile); err != nil {
 		return err
@@ -167,7 +156,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return configError(*configFile, err)
 	}
 
-	registry := newRegistry()
+	registry := newRegistry(serving.ExternalURL.String())
 	environments := manager.New(ctx, manager.Options{
 		Registry: registry, Logger: logger, UserAgent: program + "/" + version.Version, Transport: transport,
 	})
@@ -183,25 +172,31 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 	options := web.Options{
-		Environments: environments.Environments, MetricsPath: *metricsPath,
+		Environments: environments.Environments, MetricsPath: serving.MetricsPath,
 		// Outermost, so that what waits for a slow client is compressed already.
-		Metrics: web.Buffer(compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
+		Metrics: server.Buffer(compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
 			EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
 		}))),
 		Version: version.Info(), Runbook: runbook.Markdown,
 	}
-	if *lifecycle {
+	if serving.EnableLifecycle {
 		options.Reload = reloader.Reload
 	}
 	level.Info(logger).Log("msg", "starting", "version", version.Info(), "environments", len(environments.Environments()), "demo", *demo)
-	return serve(ctx, web.New(options), webFlags, reloader, logger, slogger)
-}
 
-// canBePath tells whether requests for a path can reach the metrics, and no other
-// endpoint has it.
-func canBePath(p string) bool {
-	plain := (&url.URL{Path: p}).String() == p && path.Clean(p) == p && strings.HasPrefix(p, "/")
-	return plain && !slices.Contains([]string{web.HealthyPath, web.ReadyPath, web.ReloadPath, web.TokensPath, web.RunbookPath}, p)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		reloader.ReloadOn(groupCtx, hangups)
+		return nil
+	})
+	group.Go(func() error {
+		handler := serving.Route(web.New(options), serving.MetricsPath, web.HealthyPath, web.ReadyPath)
+		return serving.Run(groupCtx, handler, logger, slogger)
+	})
+	return group.Wait()
 }
 
 func configError(file string, err error) error {
@@ -284,53 +279,17 @@ func newLoggers(w io.Writer, lowest, format string) (log.Logger, *slog.Logger, e
 	return level.NewFilter(out, level.Allow(value)), slogger, nil
 }
 
-// newRegistry returns the registry of what every exporter has.
-func newRegistry() *prometheus.Registry {
+// newRegistry returns the registry of what every exporter has, and of what links
+// in alerts begin with.
+func newRegistry(externalURL string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
+	promauto.With(registry).NewGauge(prometheus.GaugeOpts{
+		Name: "waitpoint_exporter_web_info", Help: "Constant 1; external_url is where users reach the exporter's pages.",
+		ConstLabels: prometheus.Labels{"external_url": externalURL},
+	}).Set(1)
 	registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector(program),
 	)
 	return registry
-}
-
-// serve serves, and reloads at each SIGHUP, until ctx ends; then it lets requests
-// under way end before it returns.
-func serve(ctx context.Context, handler http.Handler, webFlags *toolkit.FlagConfig, reloader *manager.Reloader, logger log.Logger, slogger *slog.Logger) error {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	server := web.NewServer(handler, slogger)
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		reloader.ReloadOn(groupCtx, hangups)
-		return nil
-	})
-	group.Go(func() error {
-		<-groupCtx.Done()
-		level.Info(logger).Log("msg", "stopping")
-		server.Refuse()
-		return nil
-	})
-	group.Go(func() error {
-		if err := toolkit.ListenAndServe(server.Server, webFlags, slogger); ctx.Err() == nil {
-			name := "--web.listen-address"
-			if *webFlags.WebSystemdSocket {
-				name = "--web.systemd-socket"
-			}
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		// The server outlives ctx, which has ended.
-		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-		defer cancel()
-		if err := server.Drain(timeout); err != nil {
-			level.Warn(logger).Log("msg", "requests that do not end are cut off", "after", shutdownTimeout, "err", err)
-		}
-		return nil
-	})
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	level.Info(logger).Log("msg", "stopped")
-	return nil
 }

@@ -18,7 +18,6 @@ import (
 	"waitpoint_exporter/collector"
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/refresh"
-	"waitpoint_exporter/collector/web"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -214,11 +213,11 @@ func (m *Manager) list() []*running {
 }
 
 // Environments returns what the pages show, in the order of the configuration.
-func (m *Manager) Environments() []web.Environment {
+func (m *Manager) Environments() []refresh.View {
 	list := m.list()
-	out := make([]web.Environment, len(list))
+	out := make([]refresh.View, len(list))
 	for i, r := range list {
-		out[i] = web.Environment{Name: r.config.Name, Project: r.config.Project, Source: r.subject, MaxStaleness: r.config.Refresh.Staleness()}
+		out[i] = refresh.View{Name: r.config.Name, Project: r.config.Project, Source: r.subject, MaxStaleness: r.config.Refresh.Staleness()}
 	}
 	return out
 }

@@ -56,7 +56,7 @@ func choose(environments []Environment, q *query, now time.Time) ([]picture, err
 	var known, names []string
 	for i := range environments {
 		e := &environments[i]
-		known, names = append(known, e.title()), append(names, e.Name)
+		known, names = append(known, e.Title()), append(names, e.Name)
 		if (q.environment != nil && *q.environment != e.Name) || (q.project != nil && *q.project != e.Project) {
 			continue
 		}

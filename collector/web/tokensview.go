@@ -83,10 +83,10 @@ func (v *tokensView) describe(l *listing, now time.Time) {
 	for _, p := range l.pictures {
 		switch {
 		case !p.known:
-			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet, so none of them is listed here.", p.environment.title()))
+			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet, so none of them is listed here.", p.environment.Title()))
 		case p.stale:
 			v.Warnings = append(v.Warnings, fmt.Sprintf("The picture of %s is %s old, from %s UTC: too old for the metrics. Its tokens may have finished since, and newer ones are missing.",
-				p.environment.title(), human(p.snapshot.Age(now).Seconds()), newMoment(p.snapshot.At).Text))
+				p.environment.Title(), human(p.snapshot.Age(now).Seconds()), newMoment(p.snapshot.At).Text))
 		}
 	}
 	if oldest, ok := l.oldest(); ok {
@@ -158,7 +158,7 @@ func activeFilters(q *query) []activeFilter {
 
 func newTokenRow(e entry, q *query, now time.Time) tokenRow {
 	r := tokenRow{
-		Environment: e.environment.title(), ID: visible(e.ID),
+		Environment: e.environment.Title(), ID: visible(e.ID),
 		Created: newMoment(e.CreatedAt), Age: human(seconds(e.CreatedAt, now)), HasTimeout: !e.TimeoutAt.IsZero(),
 	}
 	for _, tag := range e.Tags {

@@ -27,26 +27,11 @@ const (
 	ReloadPath  = "/-/reload"
 )
 
-// Source tells how an environment is doing; it must be safe for concurrent use.
-type Source interface {
-	Snapshot() *index.Snapshot
-	State() refresh.State
-}
-
 // An Environment is shown on the pages by name.
-type Environment struct {
-	Name, Project string
-	Source        Source
-	// MaxStaleness is the age past which the picture is not shown in metrics.
-	MaxStaleness time.Duration
-}
+type Environment = refresh.View
 
-func (e Environment) title() string {
-	if e.Project != "" {
-		return e.Project + "/" + e.Name
-	}
-	return e.Name
-}
+// Paths returns those of all endpoints beside the metrics and the landing page.
+func Paths() []string { return []string{HealthyPath, ReadyPath, ReloadPath, TokensPath, RunbookPath} }
 
 // Options are what the pages show.
 type Options struct {
@@ -128,7 +113,7 @@ func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	var missing []string
 	for _, e := range s.opts.Environments() {
 		if snapshot := e.Source.Snapshot(); snapshot == nil || !snapshot.Waiting {
-			missing = append(missing, e.title())
+			missing = append(missing, e.Title())
 		}
 	}
 	if len(missing) > 0 {
@@ -185,7 +170,7 @@ func (s *server) html(w http.ResponseWriter, code int, name string, data any) {
 
 func (s *server) row(e Environment, now time.Time) row {
 	state, snapshot := e.Source.State(), e.Source.Snapshot()
-	r := row{Title: e.title(), State: "starting", Class: "wait", Waiting: "–", Age: "–", History: "not yet", Requests: strconv.FormatUint(state.Usage.Requests, 10), Left: "–", Error: state.Err}
+	r := row{Title: e.Title(), State: "starting", Class: "wait", Waiting: "–", Age: "–", History: "not yet", Requests: strconv.FormatUint(state.Usage.Requests, 10), Left: "–", Error: state.Err}
 	link := url.Values{"environment": {e.Name}}
 	if e.Project != "" {
 		link.Set("project", e.Project)

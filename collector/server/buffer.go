@@ -1,4 +1,4 @@
-package web
+package server
 
 import (
 	"bytes"
@@ -84,7 +84,8 @@ func (b *buffer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func tooMany(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "1")
-	text(w, http.StatusServiceUnavailable, "Too many requests are being answered; try again.\n")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	http.Error(w, "Too many requests are being answered; try again.", http.StatusServiceUnavailable)
 }
 
 // answer waits for an answer, which the caller leaves. It returns an error if the

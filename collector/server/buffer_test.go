@@ -1,4 +1,4 @@
-package web_test
+package server_test
 
 import (
 	"bufio"
@@ -22,7 +22,7 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 	"go.uber.org/goleak"
 
-	"waitpoint_exporter/collector/web"
+	"waitpoint_exporter/collector/server"
 )
 
 // maker answers with a body of its own kind for each request, and counts how many
@@ -88,8 +88,8 @@ func TestBufferUnderLoad(t *testing.T) {
 	if testing.Short() {
 		m.size = 192 << 10
 	}
-	handler := web.Buffer(m)
-	server, full := httptest.NewServer(handler), httptest.NewUnstartedServer(handler)
+	handler := server.Buffer(m)
+	srv, full := httptest.NewServer(handler), httptest.NewUnstartedServer(handler)
 	// So that a client that does not read is felt.
 	full.Config.ConnState = func(c net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -97,7 +97,7 @@ func TestBufferUnderLoad(t *testing.T) {
 		}
 	}
 	full.Start()
-	defer server.Close()
+	defer srv.Close()
 	defer full.Close()
 	before := heap()
 
@@ -134,11 +134,11 @@ func TestBufferUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	client := server.Client()
+	client := srv.Client()
 	for i := range fast {
 		scraping.Go(func() {
 			kind := fmt.Sprintf("fast-%d", i)
-			code, body, err := fetch(ctx, client, server.URL+"/?"+kind)
+			code, body, err := fetch(ctx, client, srv.URL+"/?"+kind)
 			if err != nil || code != http.StatusOK || !bytes.Equal(body, m.body(kind)) {
 				t.Errorf("scrape %d: %d, %d bytes, %v", i, code, len(body), err)
 			}
@@ -152,7 +152,7 @@ func TestBufferUnderLoad(t *testing.T) {
 	}
 	clear(clients)
 	client.CloseIdleConnections()
-	server.Close()
+	srv.Close()
 	full.Close()
 	// What is kept is the memory to make two answers in.
 	if after := heap(); after > before+16<<20 {
@@ -199,7 +199,7 @@ func TestBufferRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
 		var made atomic.Int64
-		h := web.Buffer(&maker{size: 1000, beforehand: func() { <-open; made.Add(1) }})
+		h := server.Buffer(&maker{size: 1000, beforehand: func() { <-open; made.Add(1) }})
 		impatient, leave := context.WithCancel(t.Context())
 		var waiting sync.WaitGroup
 		answers := make([]*httptest.ResponseRecorder, 500)
@@ -259,7 +259,7 @@ func (w stuckWriter) Write(p []byte) (int, error) {
 func TestBufferMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 8 << 20
-		h := web.Buffer(&maker{size: size})
+		h := server.Buffer(&maker{size: size})
 		read := make(chan struct{})
 		var stuck sync.WaitGroup
 		for i := range 8 {
@@ -293,7 +293,7 @@ func TestBufferMemory(t *testing.T) {
 		stuck.Wait()
 	})
 	w := httptest.NewRecorder()
-	web.Buffer(&maker{size: 65 << 20}).ServeHTTP(w, request(t.Context()))
+	server.Buffer(&maker{size: 65 << 20}).ServeHTTP(w, request(t.Context()))
 	if w.Code != http.StatusOK || w.Body.Len() != 65<<20 {
 		t.Errorf("a large answer: %d, %d bytes", w.Code, w.Body.Len())
 	}
@@ -308,7 +308,7 @@ func TestBufferShares(t *testing.T) {
 		var open chan struct{}
 		var mu sync.Mutex
 		made := map[string]int{}
-		h := web.Buffer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := server.Buffer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			what := r.Method + " " + r.URL.RawQuery + " " + r.Header.Get("Accept") + " " + r.Header.Get("Accept-Encoding")
 			made[what]++
@@ -391,18 +391,18 @@ func TestBufferIsUnseen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	servers := [2]*httptest.Server{httptest.NewServer(compress(inner)), httptest.NewServer(web.Buffer(compress(inner)))}
+	servers := [2]*httptest.Server{httptest.NewServer(compress(inner)), httptest.NewServer(server.Buffer(compress(inner)))}
 	transport := &http.Transport{DisableCompression: true}
 	defer transport.CloseIdleConnections()
-	for _, server := range servers {
-		defer server.Close()
+	for _, srv := range servers {
+		defer srv.Close()
 	}
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		for _, path := range []string{"/long", "/short", "/empty", "/error", "/nope"} {
 			for _, encoding := range []string{"", "gzip", "zstd, gzip", "br"} {
 				var texts [2]string
-				for i, server := range servers {
-					r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, http.NoBody)
+				for i, srv := range servers {
+					r, err := http.NewRequestWithContext(t.Context(), method, srv.URL+path, http.NoBody)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -434,7 +434,7 @@ func TestBufferIsUnseen(t *testing.T) {
 // TestBufferPanic holds that a panic takes nobody's turn and leaves nothing of its
 // answer to the next.
 func TestBufferPanic(t *testing.T) {
-	h := web.Buffer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := server.Buffer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.URL.Path)
 		if r.URL.Path == "/panic" {
 			panic(http.ErrAbortHandler)

@@ -1,4 +1,4 @@
-package web_test
+package server_test
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"waitpoint_exporter/collector/web"
+	"waitpoint_exporter/collector/server"
 )
 
 const getRoot = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -96,9 +96,9 @@ func TestSlowClients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newPipes()
-				server := web.NewServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
-				go func() { _ = server.Serve(l) }()
-				defer func() { _ = server.Close() }()
+				srv := server.New(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+				go func() { _ = srv.Serve(l) }()
+				defer func() { _ = srv.Close() }()
 				conn, begun := l.dial(), time.Now()
 				var sending sync.WaitGroup
 				sending.Go(func() { tc.client(conn) })
@@ -114,9 +114,9 @@ func TestSlowClients(t *testing.T) {
 	t.Run("reads slowly", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := newPipes()
-			server := web.NewServer(large, slog.New(slog.DiscardHandler))
-			go func() { _ = server.Serve(l) }()
-			defer func() { _ = server.Close() }()
+			srv := server.New(large, slog.New(slog.DiscardHandler))
+			go func() { _ = srv.Serve(l) }()
+			defer func() { _ = srv.Close() }()
 			conn, begun := l.dial(), time.Now()
 			_, err := io.WriteString(conn, getRoot)
 			for b := make([]byte, 1); err == nil; time.Sleep(time.Second) {
@@ -136,9 +136,9 @@ func TestSlowClients(t *testing.T) {
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipes()
-		server := web.NewServer(large, slog.New(slog.DiscardHandler))
+		srv := server.New(large, slog.New(slog.DiscardHandler))
 		serving := make(chan error)
-		go func() { serving <- server.Serve(l) }()
+		go func() { serving <- srv.Serve(l) }()
 		texts := []string{getRoot, "GET / HTTP/1.1\r\nHo", "", getRoot}
 		conns := make([]net.Conn, len(texts))
 		for i, text := range texts {
@@ -157,14 +157,14 @@ func TestDrain(t *testing.T) {
 			answered = err != nil
 		}
 		begun := time.Now()
-		server.Refuse()
+		srv.Refuse()
 		if err := <-serving; !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
 		drained := make(chan error)
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
 		defer cancel()
-		go func() { drained <- server.Drain(ctx) }()
+		go func() { drained <- srv.Drain(ctx) }()
 		time.Sleep(4 * time.Second)
 		for i, conn := range conns[:3] {
 			if _, err := io.WriteString(conn, getRoot[len(texts[i]):]); err != nil {
@@ -188,20 +188,20 @@ func TestDrain(t *testing.T) {
 func TestDrainIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipes()
-		server := web.NewServer(large, slog.New(slog.DiscardHandler))
+		srv := server.New(large, slog.New(slog.DiscardHandler))
 		serving := make(chan error)
-		go func() { serving <- server.Serve(l) }()
+		go func() { serving <- srv.Serve(l) }()
 		conn, begun := l.dial(), time.Now()
 		if _, err := io.WriteString(conn, getRoot); err != nil {
 			t.Fatal(err)
 		}
-		server.Refuse()
+		srv.Refuse()
 		if err := <-serving; !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
 		defer cancel()
-		if err := server.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := srv.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		if took := time.Since(begun); took != 25*time.Second {
@@ -212,7 +212,7 @@ func TestDrainIsBounded(t *testing.T) {
 		}
 		_ = conn.Close()
 
-		late := web.NewServer(large, slog.New(slog.DiscardHandler))
+		late := server.New(large, slog.New(slog.DiscardHandler))
 		late.Refuse()
 		if err := late.Serve(newPipes()); !errors.Is(err, net.ErrClosed) {
 			t.Error(err)
@@ -224,7 +224,7 @@ func TestDrainIsBounded(t *testing.T) {
 // and that a request on another one is answered.
 func TestDrainHTTP2(t *testing.T) {
 	begun, answer := make(chan struct{}), make(chan struct{})
-	server := web.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := server.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			close(begun)
 			<-answer
@@ -232,7 +232,7 @@ func TestDrainHTTP2(t *testing.T) {
 		_, _ = io.WriteString(w, "whole")
 	}), slog.New(slog.DiscardHandler))
 	test := httptest.NewUnstartedServer(nil)
-	test.Config, test.EnableHTTP2 = server.Server, true
+	test.Config, test.EnableHTTP2 = srv.Server, true
 	test.StartTLS()
 	defer test.Close()
 	idle, busy := test.Client(), &http.Client{Transport: test.Client().Transport.(*http.Transport).Clone()}
@@ -249,11 +249,11 @@ func TestDrainHTTP2(t *testing.T) {
 		whole <- err
 	}()
 	<-begun
-	server.Refuse()
+	srv.Refuse()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	drained := make(chan error)
-	go func() { drained <- server.Drain(ctx) }()
+	go func() { drained <- srv.Drain(ctx) }()
 	close(answer)
 	if err := <-whole; err != nil {
 		t.Errorf("the request under way: %v", err)
@@ -273,15 +273,15 @@ func TestServerLog(t *testing.T) {
 		} {
 			var logs bytes.Buffer
 			l := newPipes()
-			server := web.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") }), slog.New(slog.NewTextHandler(&logs, nil)))
+			srv := server.New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") }), slog.New(slog.NewTextHandler(&logs, nil)))
 			serving := make(chan error)
-			go func() { serving <- server.Serve(l) }()
+			go func() { serving <- srv.Serve(l) }()
 			conn := l.dial()
 			if _, err := io.WriteString(conn, text); err != nil {
 				t.Fatal(err)
 			}
 			_, _ = io.Copy(io.Discard, conn)
-			_ = server.Close()
+			_ = srv.Close()
 			if err := <-serving; !errors.Is(err, http.ErrServerClosed) {
 				t.Error(err)
 			}

@@ -1,4 +1,6 @@
-package web
+// Package server serves: what a client may hold, and for how long, how many scrapes
+// are answered at once, and how serving ends without dropping a request.
+package server
 
 import (
 	"context"
@@ -26,9 +28,9 @@ type Server struct {
 	busy      map[net.Conn]struct{} // Those that have sent, or may send, a request that is to be answered.
 }
 
-// NewServer returns a Server. Each answer has its time from the end of the
+// New returns a Server. Each answer has its time from the end of the
 // request's header on.
-func NewServer(handler http.Handler, logger *slog.Logger) *Server {
+func New(handler http.Handler, logger *slog.Logger) *Server {
 	s := &Server{busy: map[net.Conn]struct{}{}}
 	s.Server = &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,

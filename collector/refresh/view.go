@@ -1,0 +1,30 @@
+package refresh
+
+import (
+	"time"
+
+	"waitpoint_exporter/collector/index"
+)
+
+// Source tells how an environment is doing. It must be safe for concurrent use;
+// *Environment is one.
+type Source interface {
+	Snapshot() *index.Snapshot
+	State() State
+}
+
+// A View is what pages need of an environment.
+type View struct {
+	Name, Project string
+	Source        Source
+	// MaxStaleness is the age past which the snapshot is not shown in metrics.
+	MaxStaleness time.Duration
+}
+
+// Title names the environment to people: project/name, or the name alone.
+func (v View) Title() string {
+	if v.Project != "" {
+		return v.Project + "/" + v.Name
+	}
+	return v.Name
+}

@@ -1,0 +1,162 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+)
+
+const defaultPort = "10210"
+
+// Flags say where and how to serve. They hold once Check has returned nil.
+type Flags struct {
+	// MetricsPath is the path of the metrics, below the route prefix.
+	MetricsPath string
+	// EnableLifecycle is whether the configuration may be reloaded by a request.
+	EnableLifecycle bool
+	// ExternalURL is where users reach the pages, without a slash at its end.
+	ExternalURL *url.URL
+	// RoutePrefix begins the path of each page, with a slash at its start and none
+	// at its end; it is "/" if there is none.
+	RoutePrefix string
+
+	externalURL string
+	toolkit     *toolkit.FlagConfig
+}
+
+// AddFlags declares the flags that begin with --web.
+func AddFlags(app *kingpin.Application) *Flags {
+	f := &Flags{}
+	app.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.MetricsPath)
+	app.Flag("web.enable-lifecycle", "Reload the configuration on POST /-/reload.").BoolVar(&f.EnableLifecycle)
+	app.Flag("web.external-url", "URL under which users reach the exporter, for example behind a reverse proxy. "+
+		"By default it is made of the host's name and the first port.").PlaceHolder("<URL>").StringVar(&f.externalURL)
+	app.Flag("web.route-prefix", "Prefix of the paths that are served. By default the path of --web.external-url.").
+		PlaceHolder("<path>").StringVar(&f.RoutePrefix)
+	f.toolkit = kingpinflag.AddFlags(app, ":"+defaultPort)
+	return f
+}
+
+// Check returns what is wrong with the flags, by the flag's name. Endpoints are
+// the paths that the metrics cannot have.
+func (f *Flags) Check(endpoints ...string) error {
+	if !isPath(f.MetricsPath) || slices.Contains(endpoints, f.MetricsPath) {
+		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has", f.MetricsPath)
+	}
+	if err := toolkit.Validate(*f.toolkit.WebConfigFile); err != nil {
+		return fmt.Errorf("--web.config.file: %w", err)
+	}
+	for _, address := range *f.toolkit.WebListenAddresses {
+		if err := checkAddress(address); err != nil && !*f.toolkit.WebSystemdSocket {
+			return fmt.Errorf("--web.listen-address: %q %w", address, err)
+		}
+	}
+	var err error
+	if f.ExternalURL, err = f.external(); err != nil {
+		return fmt.Errorf("--web.external-url: %w", err)
+	}
+	prefix := f.RoutePrefix
+	if prefix == "" {
+		prefix = f.ExternalURL.Path
+	}
+	if f.RoutePrefix = "/" + strings.Trim(prefix, "/"); !isPath(f.RoutePrefix) {
+		return fmt.Errorf("--web.route-prefix: %q must be a path such as /waitpoints", prefix)
+	}
+	return nil
+}
+
+// Listening names what is listened on.
+func (f *Flags) Listening() string {
+	if *f.toolkit.WebSystemdSocket {
+		return "systemd socket"
+	}
+	return strings.Join(*f.toolkit.WebListenAddresses, ",")
+}
+
+// isPath reports whether p can be the path of a page, as it stands in a request
+// and as a pattern.
+func isPath(p string) bool {
+	return (&url.URL{Path: p}).String() == p && path.Clean(p) == p && strings.HasPrefix(p, "/")
+}
+
+// checkAddress refuses an address without a port, for which the system would
+// choose one at random, on every interface.
+func checkAddress(address string) error {
+	if strings.HasPrefix(address, "vsock://") {
+		return nil // Read by the toolkit.
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err == nil && port != "" {
+		return nil
+	}
+	if err == nil {
+		return fmt.Errorf("has no port: want %s", net.JoinHostPort(host, defaultPort))
+	}
+	if i := strings.LastIndexByte(address, ':'); i >= 0 && isIPv6(address[:i]) && isPort(address[i+1:]) {
+		return fmt.Errorf("has an IPv6 address without brackets: want [%s]:%s", address[:i], address[i+1:])
+	}
+	switch {
+	case isIPv6(address):
+		return fmt.Errorf("has no port: want [%s]:%s", address, defaultPort)
+	case isPort(address):
+		return fmt.Errorf("has no colon: want :%s", address)
+	case address == "" || strings.ContainsAny(address, ":/ "):
+		return fmt.Errorf("is not HOST:PORT: want an address such as :%s or 127.0.0.1:%s", defaultPort, defaultPort)
+	}
+	return fmt.Errorf("has no port: want %s:%s", address, defaultPort)
+}
+
+func isIPv6(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Is6()
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+// external returns the external URL. It never quotes one that may have a password
+// in it.
+func (f *Flags) external() (*url.URL, error) {
+	if f.externalURL == "" {
+		return f.ownURL()
+	}
+	u, err := url.Parse(f.externalURL)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return nil, errors.New("not a URL: want http:// or https:// with a host")
+	case u.User != nil:
+		return nil, errors.New("has user information: want none")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("has a query or a fragment: want none")
+	}
+	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
+	return u, nil
+}
+
+// ownURL is made of the host's name and the first port that is listened on.
+func (f *Flags) ownURL() (*url.URL, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("read the host's name: %w", err)
+	}
+	port := defaultPort
+	if addresses := *f.toolkit.WebListenAddresses; len(addresses) > 0 && !*f.toolkit.WebSystemdSocket {
+		if _, p, err := net.SplitHostPort(addresses[0]); err == nil {
+			port = p
+		}
+	}
+	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}, nil
+}

@@ -1,0 +1,132 @@
+package server_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"waitpoint_exporter/collector/server"
+)
+
+// parse returns the flags, or what is wrong with them.
+func parse(t *testing.T, args ...string) (*server.Flags, error) {
+	t.Helper()
+	app := kingpin.New("test", "").Terminate(nil)
+	flags := server.AddFlags(app)
+	if _, err := app.Parse(args); err != nil {
+		return nil, err
+	}
+	return flags, flags.Check("/tokens")
+}
+
+// TestBadFlags holds the exact message of each flag that is refused.
+func TestBadFlags(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	const path = " must be a path such as /metrics that no other endpoint has"
+	for arg, want := range map[string]string{
+		"--web.telemetry-path=metrics":                           `--web.telemetry-path: "metrics"` + path,
+		"--web.telemetry-path=//metrics":                         `--web.telemetry-path: "//metrics"` + path,
+		"--web.telemetry-path=/a/../metrics":                     `--web.telemetry-path: "/a/../metrics"` + path,
+		"--web.telemetry-path=/metrics?x":                        `--web.telemetry-path: "/metrics?x"` + path,
+		"--web.telemetry-path=/metrics#x":                        `--web.telemetry-path: "/metrics#x"` + path,
+		"--web.telemetry-path=/{x}":                              `--web.telemetry-path: "/{x}"` + path,
+		"--web.telemetry-path=/tokens":                           `--web.telemetry-path: "/tokens"` + path,
+		"--web.config.file=" + missing:                           "--web.config.file: open " + missing + ": no such file or directory",
+		"--web.listen-address=":                                  `--web.listen-address: "" is not HOST:PORT: want an address such as :10210 or 127.0.0.1:10210`,
+		"--web.listen-address=:":                                 `--web.listen-address: ":" has no port: want :10210`,
+		"--web.listen-address=localhost:":                        `--web.listen-address: "localhost:" has no port: want localhost:10210`,
+		"--web.listen-address=localhost":                         `--web.listen-address: "localhost" has no port: want localhost:10210`,
+		"--web.listen-address=10210":                             `--web.listen-address: "10210" has no colon: want :10210`,
+		"--web.listen-address=::1:10210":                         `--web.listen-address: "::1:10210" has an IPv6 address without brackets: want [::1]:10210`,
+		"--web.listen-address=::1:9100":                          `--web.listen-address: "::1:9100" has an IPv6 address without brackets: want [::1]:9100`,
+		"--web.listen-address=fe80::1%eth0:80":                   `--web.listen-address: "fe80::1%eth0:80" has an IPv6 address without brackets: want [fe80::1%eth0]:80`,
+		"--web.listen-address=::1":                               `--web.listen-address: "::1" has no port: want [::1]:10210`,
+		"--web.listen-address=[::1]:":                            `--web.listen-address: "[::1]:" has no port: want [::1]:10210`,
+		"--web.listen-address=http://localhost:80":               `--web.listen-address: "http://localhost:80" is not HOST:PORT: want an address such as :10210 or 127.0.0.1:10210`,
+		"--web.external-url=waitpoints.example.com":              "--web.external-url: not a URL: want http:// or https:// with a host",
+		"--web.external-url=http://":                             "--web.external-url: not a URL: want http:// or https:// with a host",
+		`--web.external-url="http://x/"`:                         "--web.external-url: not a URL: want http:// or https:// with a host",
+		"--web.external-url=https://user:hunter2@x/":             "--web.external-url: has user information: want none",
+		"--web.external-url=https://x/?a=b":                      "--web.external-url: has a query or a fragment: want none",
+		"--web.route-prefix=/{x}":                                `--web.route-prefix: "/{x}" must be a path such as /waitpoints`,
+		"--web.route-prefix=/a//b":                               `--web.route-prefix: "/a//b" must be a path such as /waitpoints`,
+		"--web.external-url=https://x/" + strings.Repeat("ä", 1): `--web.route-prefix: "/ä" must be a path such as /waitpoints`,
+	} {
+		_, err := parse(t, arg)
+		if err == nil || err.Error() != want {
+			t.Errorf("%s:\ngot  %v\nwant %s", arg, err, want)
+		}
+	}
+}
+
+// TestGoodFlags holds what external URL and route prefix come to, as in Prometheus.
+func TestGoodFlags(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		args             string
+		external, prefix string
+	}{
+		{"", "http://" + host + ":10210", "/"},
+		{"--web.listen-address=127.0.0.1:0 --web.listen-address=[::1]:80", "http://" + host + ":0", "/"},
+		{"--web.listen-address=vsock://:80", "http://" + host + ":10210", "/"},
+		{"--web.external-url=https://x.example.com", "https://x.example.com", "/"},
+		{"--web.external-url=https://x.example.com/", "https://x.example.com", "/"},
+		{"--web.external-url=https://x.example.com/waitpoints/", "https://x.example.com/waitpoints", "/waitpoints"},
+		{"--web.external-url=https://x.example.com/waitpoints --web.route-prefix=/", "https://x.example.com/waitpoints", "/"},
+		{"--web.external-url=https://x.example.com --web.route-prefix=a/b/", "https://x.example.com", "/a/b"},
+		{"--web.listen-address= --web.systemd-socket", "http://" + host + ":10210", "/"},
+	} {
+		flags, err := parse(t, strings.Fields(tc.args)...)
+		if err != nil {
+			t.Errorf("%s: %v", tc.args, err)
+			continue
+		}
+		if got := flags.ExternalURL.String(); got != tc.external || flags.RoutePrefix != tc.prefix {
+			t.Errorf("%s: %s, %s; want %s, %s", tc.args, got, flags.RoutePrefix, tc.external, tc.prefix)
+		}
+	}
+}
+
+// TestRoute holds which paths answer behind a prefix: all pages below it, and what
+// machines ask for at the root too.
+func TestRoute(t *testing.T) {
+	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("page " + r.URL.Path)) })
+	for _, tc := range []struct{ prefix, path, want string }{
+		{"", "/", "200 page /"},
+		{"", "/a/", "200 page /a/"},
+		{"/a", "/a/", "200 page /"},
+		{"/a", "/a/tokens", "200 page /tokens"},
+		{"/a", "/a/-/healthy", "200 page /-/healthy"},
+		{"/a", "/-/healthy", "200 page /-/healthy"},
+		{"/a", "/tokens", "404"},
+		{"/a", "/ab", "404"},
+		{"/a", "/a", "307 /a/"},
+		{"/a", "/", "302 /a/"},
+	} {
+		flags, err := parse(t, "--web.route-prefix="+tc.prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		flags.Route(pages, "/-/healthy").ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.path, http.NoBody))
+		got := strings.Join(strings.Fields(w.Result().Status)[:1], "")
+		switch w.Code {
+		case http.StatusOK:
+			got += " " + w.Body.String()
+		case http.StatusNotFound:
+		default:
+			got += " " + w.Header().Get("Location")
+		}
+		if got != tc.want {
+			t.Errorf("prefix %q, %s: %s, want %s", tc.prefix, tc.path, got, tc.want)
+		}
+	}
+}
