@@ -25,8 +25,10 @@ bench:
 	go run ./collector/bench
 	go test -run '^$$' -bench . -benchmem ./client ./collector/...
 
-# The rules as the Prometheus operator wants them.
+# The copies of rules and dashboards: the chart's, and the rules as the Prometheus
+# operator wants them. go test ./deploy/helm holds them to their sources.
 rules:
+	cp deploy/prometheus/alerts.yml deploy/prometheus/recording.yml dashboards/*.json deploy/helm/waitpoint-exporter/files
 	{ echo '# Made by make rules from deploy/prometheus.'; \
 	  echo 'apiVersion: monitoring.coreos.com/v1'; echo 'kind: PrometheusRule'; \
 	  echo 'metadata:'; echo '  name: waitpoint-exporter'; echo 'spec:'; echo '  groups:'; \

@@ -17,3 +17,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "waitpoint-exporter.secret" -}}
 {{- .Values.existingSecret | default (include "waitpoint-exporter.name" .) -}}
 {{- end }}
+
+{{- /*
+A file of the chart. One that is missing or empty, as where a link was lost on the
+way, would else render as rules or dashboards with nothing in them.
+*/ -}}
+{{- define "waitpoint-exporter.file" -}}
+{{- .context.Files.Get (printf "files/%s" .name) | trim | required (printf "files/%s is missing or empty in this copy of the chart" .name) -}}
+{{- end }}
