@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
@@ -35,13 +36,17 @@ func (f *Flags) Route(h http.Handler, atRoot ...string) http.Handler {
 }
 
 // Run serves until ctx ends; then it lets requests under way end before it
-// returns nil. An error names the flag that is the cause.
+// returns nil. An error names the flag that is the cause. Where a service manager
+// has asked for it by $NOTIFY_SOCKET, Run tells it once every address is listened
+// on, and again when stopping begins.
 func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger, slogger *slog.Logger) error {
 	server := New(handler, slogger)
+	server.onListening = func() { notify(daemon.SdNotifyReady, logger) }
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		<-groupCtx.Done()
 		level.Info(logger).Log("msg", "stopping")
+		notify(daemon.SdNotifyStopping, logger)
 		server.Refuse()
 		return nil
 	})
@@ -66,4 +71,11 @@ func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger
 	}
 	level.Info(logger).Log("msg", "stopped")
 	return nil
+}
+
+// notify tells the service manager of a state, if it wants to know.
+func notify(state string, logger log.Logger) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		level.Warn(logger).Log("msg", "service manager not notified", "state", state, "err", err)
+	}
 }

@@ -22,6 +22,9 @@ const drainPause = 5 * time.Millisecond
 type Server struct {
 	*http.Server
 
+	// If set, it is called when the first listener is about to be served.
+	onListening func()
+
 	mu        sync.Mutex
 	refusing  bool
 	listeners []net.Listener
@@ -59,8 +62,11 @@ func (s *Server) listening(l net.Listener) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listeners = append(s.listeners, l)
-	if s.refusing {
+	switch {
+	case s.refusing:
 		_ = l.Close() // What Serve returns is awaited.
+	case len(s.listeners) == 1 && s.onListening != nil:
+		s.onListening()
 	}
 	return context.Background()
 }
