@@ -12,6 +12,7 @@ func TestAdmission(t *testing.T) {
 	c := startCluster(t.Context(), t)
 	t.Run("chart", func(t *testing.T) { testChart(t, c) })
 	t.Run("kustomize", func(t *testing.T) { testKustomize(t, c) })
+	t.Run("package", func(t *testing.T) { testPackage(t, c) })
 	t.Run("worse", func(t *testing.T) { testWorse(t, c) })
 }
 

@@ -97,7 +97,7 @@ users: [{name: test, user: {token: %s}}]
 `, c.url, token))
 	waitFor(ctx, t, "kube-apiserver", func() error { return c.do(ctx, http.MethodGet, "/readyz", nil, nil) })
 
-	for _, file := range strings.SplitSeq(os.Getenv("CRDS"), ":") {
+	for file := range strings.SplitSeq(os.Getenv("CRDS"), ":") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatalf("$CRDS: %s", err)

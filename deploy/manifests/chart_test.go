@@ -92,7 +92,7 @@ serviceMonitor: {enabled: true, tlsConfig: {serverName: other, ca: {configMap: {
 		"ServiceMonitor spec.endpoints.0.tlsConfig.ca.secret: null",
 	}},
 	{name: "users", values: `
-web: {config: {basic_auth_users: {prometheus: $2y$10$abc}}}
+web: {config: {basic_auth_users: {prometheus: $2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG}}}
 serviceMonitor: {enabled: true, basicAuth: {username: {name: login, key: user}, password: {name: login, key: password}}}`, expect: []string{
 		"Deployment spec.template.spec.containers.0.livenessProbe: {tcpSocket: {port: metrics}}",
 		"Deployment spec.template.spec.containers.0.livenessProbe.httpGet: null",
