@@ -113,10 +113,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		c.plan.Store(plan)
 	}
 	for i := range plan.series {
-		ch <- sample{&plan.series[i], plan.series[i].value(now)}
-	}
-	if t, ok := s.Total.Oldest(now); ok {
-		gauge(c.descs.oldest, seconds(t))
+		if v, ok := plan.series[i].value(now); ok {
+			ch <- sample{&plan.series[i], v}
+		}
 	}
 	if t, ok := s.Total.NextTimeout(now); ok {
 		gauge(c.descs.nextTimeout, seconds(t))
@@ -131,9 +130,10 @@ type plan struct {
 }
 
 type series struct {
-	desc   *prometheus.Desc
-	labels []*dto.LabelPair
-	value  func(now time.Time) float64
+	desc    *prometheus.Desc
+	labels  []*dto.LabelPair
+	counter bool
+	value   func(now time.Time) (v float64, ok bool) // Not ok: absent at this time.
 }
 
 // A sample is a series at one scrape, as a prometheus.Metric.
@@ -148,7 +148,12 @@ func (s sample) Desc() *prometheus.Desc { return s.desc }
 
 // Write implements prometheus.Metric.
 func (s sample) Write(out *dto.Metric) error {
-	out.Label, out.Gauge = s.labels, &dto.Gauge{Value: &s.at}
+	out.Label = s.labels
+	if s.counter {
+		out.Counter = &dto.Counter{Value: &s.at}
+	} else {
+		out.Gauge = &dto.Gauge{Value: &s.at}
+	}
 	return nil
 }
 
@@ -159,33 +164,66 @@ func (c *Collector) newPlan(s *index.Snapshot) *plan {
 		statuses = statuses[:1] // WAITING alone is known.
 	}
 	d := c.descs
-	c.addGroup(p, s.Total, statuses, d.tokens, d.nearTimeout, d.stuck)
-	p.add(d.overdue, func(now time.Time) int { return s.Total.Overdue(now) })
-	p.add(d.withoutTimeout, func(now time.Time) int { return s.Total.WithoutTimeout(now) })
+	c.addGroup(p, s, s.Total, statuses, groupDescs{d.tokens, d.nearTimeout, d.stuck, d.overdue, d.late, d.oldest})
+	p.add(d.withoutTimeout, s.Total.WithoutTimeout)
 	for _, t := range s.Tags {
-		c.addGroup(p, t.Group, statuses, d.tagged, d.taggedNearTimeout, d.taggedStuck, t.Tag)
+		tagged := groupDescs{d.tagged, d.taggedNearTimeout, d.taggedStuck, d.taggedOverdue, d.taggedLate, d.taggedOldest}
+		c.addGroup(p, s, t.Group, statuses, tagged, t.Tag)
+		if s.Loaded {
+			p.addCounter(d.taggedCreated, float64(t.Created), t.Tag)
+		}
+	}
+	if s.Ignored != nil {
+		for i, status := range statuses {
+			p.add(d.ignored, func(now time.Time) int { return s.Ignored.Count(i, now) }, string(status))
+		}
 	}
 	return p
 }
 
+// groupDescs are the metrics of a group of tokens: all of them, or those of a tag.
+type groupDescs struct{ tokens, near, stuck, overdue, late, oldest *prometheus.Desc }
+
 // addGroup adds the series of a group, with the tag if it has one.
-func (c *Collector) addGroup(p *plan, g *index.Group, statuses []client.Status, tokens, near, stuck *prometheus.Desc, tag ...string) {
+func (c *Collector) addGroup(p *plan, s *index.Snapshot, g *index.Group, statuses []client.Status, d groupDescs, tag ...string) {
 	label := func(value string) []string { return append(slices.Clone(tag), value) }
 	for i, status := range statuses {
-		p.add(tokens, func(now time.Time) int { return g.Count(i, now) }, label(string(status))...)
+		p.add(d.tokens, func(now time.Time) int { return g.Count(i, now) }, label(string(status))...)
 	}
 	for _, th := range c.near {
-		p.add(near, func(now time.Time) int { return g.NearTimeout(th.Value, now) }, label(th.Label)...)
+		p.add(d.near, func(now time.Time) int { return g.NearTimeout(th.Value, now) }, label(th.Label)...)
 	}
 	for _, th := range c.stuck {
-		p.add(stuck, func(now time.Time) int { return g.Stuck(th.Value, now) }, label(th.Label)...)
+		p.add(d.stuck, func(now time.Time) int { return g.Stuck(th.Value, now) }, label(th.Label)...)
 	}
+	p.add(d.overdue, g.Overdue, tag...)
+	if s.Expects() {
+		p.add(d.late, g.Late, tag...)
+	}
+	p.addTime(d.oldest, g.Oldest, tag...)
 }
 
 func (p *plan) add(desc *prometheus.Desc, count func(time.Time) int, labels ...string) {
 	p.series = append(p.series, series{
 		desc: desc, labels: prometheus.MakeLabelPairs(desc, labels),
-		value: func(now time.Time) float64 { return float64(count(now)) },
+		value: func(now time.Time) (float64, bool) { return float64(count(now)), true },
+	})
+}
+
+func (p *plan) addTime(desc *prometheus.Desc, at func(time.Time) (time.Time, bool), labels ...string) {
+	p.series = append(p.series, series{
+		desc: desc, labels: prometheus.MakeLabelPairs(desc, labels),
+		value: func(now time.Time) (float64, bool) {
+			t, ok := at(now)
+			return seconds(t), ok
+		},
+	})
+}
+
+func (p *plan) addCounter(desc *prometheus.Desc, v float64, labels ...string) {
+	p.series = append(p.series, series{
+		desc: desc, labels: prometheus.MakeLabelPairs(desc, labels), counter: true,
+		value: func(time.Time) (float64, bool) { return v, true },
 	})
 }
 

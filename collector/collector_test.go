@@ -60,75 +60,104 @@ func samples(t *testing.T, s *index.Snapshot, opts collector.Options, now time.T
 // recount works the samples about tokens out from the service's own rows, one
 // by one.
 func recount(tokens []simulator.Token, rules index.Options, own func(tag string) bool, now time.Time) map[string]float64 {
-	out := map[string]float64{"tokens_overdue{}": 0, "tokens_without_timeout{}": 0}
-	groups := map[string]bool{}
-	begin := func(prefix, label string) {
-		if groups[prefix+label] {
-			return
-		}
-		groups[prefix+label] = true
-		join := func(more string) string { return strings.TrimPrefix(label+","+more, ",") }
-		for _, s := range []string{"WAITING", "COMPLETED", "TIMED_OUT"} {
-			// Labels are in order of their names: status before tag.
-			out[prefix+"tokens{"+strings.TrimSuffix(fmt.Sprintf("status=%q,%s", s, label), ",")+"}"] = 0
+	out := map[string]float64{"tokens_without_timeout{}": 0}
+	carries := func(t simulator.Token, re *regexp.Regexp) bool { return slices.ContainsFunc(t.Tags, re.MatchString) }
+	begin := func(prefix string, tag ...string) {
+		for _, status := range []string{"WAITING", "COMPLETED", "TIMED_OUT"} {
+			out[series(prefix+"tokens", append(tag, "status", status))] += 0
+			if prefix == "" && (rules.Tags.Require != nil || rules.Tags.Ignore != nil) {
+				out[series("tokens_ignored", []string{"status", status})] += 0
+			}
 		}
 		for _, d := range near {
-			out[prefix+"tokens_near_timeout{"+join(fmt.Sprintf("within=%q", d.Label))+"}"] = 0
+			out[series(prefix+"tokens_near_timeout", append(tag, "within", d.Label))] += 0
 		}
 		for _, d := range stuck {
-			out[prefix+"tokens_stuck{"+strings.TrimSuffix(fmt.Sprintf("after=%q,%s", d.Label, label), ",")+"}"] = 0
+			out[series(prefix+"tokens_stuck", append(tag, "after", d.Label))] += 0
+		}
+		out[series(prefix+"tokens_overdue", tag)] += 0
+		out[series(prefix+"tokens_created_total", tag)] += 0 // All were there before.
+		if rules.ExpectedWait != nil {
+			out[series(prefix+"tokens_late", tag)] += 0
 		}
 	}
-	begin("", "")
+	begin("")
 	for _, t := range tokens {
 		waits := t.Status == "WAITING"
 		if rules.Period > 0 && (!waits || rules.WaitingWithinPeriod) && t.CreatedAt.Before(now.Add(-rules.Period)) {
 			continue
 		}
+		if rules.Tags.Require != nil && !carries(t, rules.Tags.Require) || rules.Tags.Ignore != nil && carries(t, rules.Tags.Ignore) {
+			out[series("tokens_ignored", []string{"status", t.Status})]++
+			continue
+		}
 		tags, _ := rules.Tags.Map(t.Tags)
-		labels := map[[2]string]bool{{"", ""}: true}
+		groups := map[string][]string{"": nil}
 		for _, tag := range tags {
 			if !own(tag) {
 				tag = index.OtherTag
 			}
-			labels[[2]string{"tagged_", fmt.Sprintf("tag=%q", tag)}] = true
+			groups["tag "+tag] = []string{"tag", tag}
 		}
-		for l := range labels {
-			prefix, label := l[0], l[1]
-			begin(prefix, label)
-			out[prefix+"tokens{"+strings.TrimSuffix(fmt.Sprintf("status=%q,%s", t.Status, label), ",")+"}"]++
+		for _, tag := range groups {
+			prefix := ""
+			if tag != nil {
+				prefix = "tagged_"
+			}
+			begin(prefix, tag...)
+			out[series(prefix+"tokens", append(tag, "status", t.Status))]++
 			if !waits {
 				continue
 			}
 			for _, d := range near {
 				if !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && !t.TimeoutAt.After(now.Add(d.Value)) {
-					out[prefix+"tokens_near_timeout{"+strings.TrimPrefix(label+","+fmt.Sprintf("within=%q", d.Label), ",")+"}"]++
+					out[series(prefix+"tokens_near_timeout", append(tag, "within", d.Label))]++
 				}
 			}
 			for _, d := range stuck {
 				if t.CreatedAt.Before(now.Add(-d.Value)) {
-					out[prefix+"tokens_stuck{"+strings.TrimSuffix(fmt.Sprintf("after=%q,%s", d.Label, label), ",")+"}"]++
+					out[series(prefix+"tokens_stuck", append(tag, "after", d.Label))]++
 				}
 			}
-			if prefix == "" && t.TimeoutAt.IsZero() {
+			for _, rule := range rules.ExpectedWait {
+				if rule.Match == nil || carries(t, rule.Match) {
+					if now.Sub(t.CreatedAt) > rule.Wait {
+						out[series(prefix+"tokens_late", tag)]++
+					}
+					break
+				}
+			}
+			if !t.TimeoutAt.IsZero() && t.TimeoutAt.Before(now) {
+				out[series(prefix+"tokens_overdue", tag)]++
+			}
+			created := float64(t.CreatedAt.UnixMilli()) / 1000
+			oldest := series(prefix+"oldest_waiting_timestamp_seconds", tag)
+			if known, ok := out[oldest]; !ok || created < known {
+				out[oldest] = created
+			}
+			if prefix != "" {
+				continue
+			}
+			if t.TimeoutAt.IsZero() {
 				out["tokens_without_timeout{}"]++
 			}
-			if prefix == "" && !t.TimeoutAt.IsZero() && t.TimeoutAt.Before(now) {
-				out["tokens_overdue{}"]++
-			}
-			if prefix == "" {
-				at := float64(t.CreatedAt.UnixMilli()) / 1000
-				if oldest, ok := out["oldest_waiting_timestamp_seconds{}"]; !ok || at < oldest {
-					out["oldest_waiting_timestamp_seconds{}"] = at
-				}
-				at = float64(t.TimeoutAt.UnixMilli()) / 1000
-				if next, ok := out["next_timeout_timestamp_seconds{}"]; !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && (!ok || at < next) {
-					out["next_timeout_timestamp_seconds{}"] = at
-				}
+			timeout := float64(t.TimeoutAt.UnixMilli()) / 1000
+			if next, ok := out["next_timeout_timestamp_seconds{}"]; !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && (!ok || timeout < next) {
+				out["next_timeout_timestamp_seconds{}"] = timeout
 			}
 		}
 	}
 	return out
+}
+
+// series names one, with its labels, pairs of a name and a value, in order.
+func series(name string, labels []string) string {
+	var pairs []string
+	for pair := range slices.Chunk(labels, 2) {
+		pairs = append(pairs, fmt.Sprintf("%s=%q", pair[0], pair[1]))
+	}
+	slices.Sort(pairs)
+	return name + "{" + strings.Join(pairs, ",") + "}"
 }
 
 func listed(tokens []simulator.Token) []client.Token {
@@ -167,13 +196,30 @@ func TestEverySample(t *testing.T) {
 	environment.Populate(simulator.Population{Seed: 3, Tokens: 20_000, Waiting: 4000, Span: 3 * 24 * time.Hour, Odd: true})
 	tokens := environment.Tokens()
 	for name, opts := range map[string]index.Options{
-		"everything":             {},
-		"period":                 {Period: 24 * time.Hour},
-		"waiting within period":  {Period: 24 * time.Hour, WaitingWithinPeriod: true},
-		"include":                {Tags: index.TagRules{Include: anchored("team:.*")}},
-		"exclude":                {Tags: index.TagRules{Exclude: anchored("user:.*|approval")}},
-		"rewrite":                {Tags: index.TagRules{Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"), Replacement: "$1:*"}}}},
-		"limit":                  {Tags: index.TagRules{Limit: 5}},
+		"everything":            {},
+		"period":                {Period: 24 * time.Hour},
+		"waiting within period": {Period: 24 * time.Hour, WaitingWithinPeriod: true},
+		"include":               {Tags: index.TagRules{Include: anchored("team:.*")}},
+		"exclude":               {Tags: index.TagRules{Exclude: anchored("user:.*|approval")}},
+		"rewrite":               {Tags: index.TagRules{Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"), Replacement: "$1:*"}}}},
+		"limit":                 {Tags: index.TagRules{Limit: 5}},
+		"require":               {Tags: index.TagRules{Require: anchored("team:.*")}},
+		"ignore":                {Tags: index.TagRules{Ignore: anchored("approval|team:legal"), Limit: 5}},
+		"require and ignore, within a period": {
+			Period: 24 * time.Hour, WaitingWithinPeriod: true,
+			Tags: index.TagRules{Require: anchored("team:.*|user:.*"), Ignore: anchored("approval"), Exclude: anchored("user:.*")},
+		},
+		"expected wait": {ExpectedWait: []index.ExpectedWait{
+			{Match: anchored("team:legal"), Wait: 48 * time.Hour}, {Match: anchored("team:.*|approval"), Wait: 2 * time.Hour},
+			{Match: anchored("approval|user:.*"), Wait: time.Minute}, {Wait: 6 * time.Hour},
+		}},
+		"expected wait of few, rewritten and folded, within a period": {
+			Period: 24 * time.Hour, WaitingWithinPeriod: true,
+			ExpectedWait: []index.ExpectedWait{{Match: anchored("team:.*"), Wait: 23*time.Hour + 55*time.Minute}, {Match: anchored("user:.*1"), Wait: 1}},
+			Tags: index.TagRules{
+				Limit: 2, Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"), Replacement: "$1:*"}}, Ignore: anchored("team:support"),
+			},
+		},
 		"limit, rules, a period": {Period: time.Hour, Tags: index.TagRules{Limit: 3, Exclude: anchored("approval")}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -186,7 +232,7 @@ func TestEverySample(t *testing.T) {
 			for _, later := range []time.Duration{0, time.Second, maxStaleness} {
 				at := now.Add(later)
 				got := samples(t, s, collector.Options{Period: opts.Period}, at)
-				for _, name := range []string{"tags_folded{}", "history_loaded{}", "tokens_unresolved{}", "verify_corrections_total{}", "period_seconds{}", "tokens_created_total{}"} {
+				for _, name := range []string{"tags_folded{}", "history_loaded{}", "tokens_unresolved{}", "verify_corrections_total{}", "period_seconds{}"} {
 					if _, ok := got[name]; !ok {
 						t.Errorf("%s is absent", name)
 					}

@@ -8,8 +8,10 @@ import (
 // opposed to what it found, is described in package refresh.
 type descs struct {
 	tokens, nearTimeout, stuck, overdue, withoutTimeout *prometheus.Desc
-	tagged, taggedNearTimeout, taggedStuck              *prometheus.Desc
-	oldest, nextTimeout, created                        *prometheus.Desc
+	late, ignored, oldest, nextTimeout, created         *prometheus.Desc
+
+	tagged, taggedNearTimeout, taggedStuck, taggedOverdue *prometheus.Desc
+	taggedLate, taggedOldest, taggedCreated               *prometheus.Desc
 
 	loaded, unresolved, corrections, folded, period *prometheus.Desc
 }
@@ -34,6 +36,12 @@ func newDescs(labels prometheus.Labels) *descs {
 		taggedStuck:       d("tagged_tokens_stuck", "WAITING tokens created longer than the given time ago, by tag."+atNow, "tag", "after"),
 		overdue:           d("tokens_overdue", "WAITING tokens whose timeout is past: the platform is late to time them out."+atNow),
 		withoutTimeout:    d("tokens_without_timeout", "WAITING tokens that have no timeout and can wait for ever."+cached),
+		taggedOverdue:     d("tagged_tokens_overdue", "WAITING tokens whose timeout is past, by tag."+atNow, "tag"),
+		late:              d("tokens_late", "WAITING tokens that have waited for longer than is expected of their kind."+atNow),
+		taggedLate:        d("tagged_tokens_late", "WAITING tokens that have waited for longer than is expected of their kind, by tag."+atNow, "tag"),
+		ignored:           d("tokens_ignored", "Tokens that a required or ignored tag leaves out of all other numbers, by status."+cached, "status"),
+		taggedOldest:      d("tagged_oldest_waiting_timestamp_seconds", "When the oldest WAITING token was created, in Unix seconds, by tag."+cached, "tag"),
+		taggedCreated:     d("tagged_tokens_created_total", "Tokens created since the history was loaded, by tag."+cached, "tag"),
 		oldest:            d("oldest_waiting_timestamp_seconds", "When the oldest WAITING token was created, in Unix seconds."+cached),
 		nextTimeout:       d("next_timeout_timestamp_seconds", "The soonest timeout of a WAITING token that is not past, in Unix seconds."+atNow),
 		created:           d("tokens_created_total", "Tokens created since the history was loaded."+cached),
@@ -49,7 +57,8 @@ func newDescs(labels prometheus.Labels) *descs {
 func (d *descs) all() []*prometheus.Desc {
 	return []*prometheus.Desc{
 		d.tokens, d.tagged, d.nearTimeout, d.taggedNearTimeout, d.stuck, d.taggedStuck, d.overdue,
-		d.withoutTimeout, d.oldest, d.nextTimeout, d.created,
+		d.withoutTimeout, d.late, d.ignored, d.oldest, d.nextTimeout, d.created,
+		d.taggedOverdue, d.taggedLate, d.taggedOldest, d.taggedCreated,
 		d.loaded, d.unresolved, d.corrections, d.folded, d.period,
 	}
 }

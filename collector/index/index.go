@@ -34,6 +34,8 @@ type Options struct {
 	WaitingWithinPeriod bool
 	// Tags say under which tags a token counts.
 	Tags TagRules
+	// ExpectedWait are the rules by which WAITING tokens are late, in their order.
+	ExpectedWait []ExpectedWait
 	// Lag is how long a change may take to reach every replica the service
 	// reads from. A listing that contradicts one from less than Lag ago proves
 	// nothing.
@@ -69,6 +71,7 @@ type Index struct {
 	seed     maphash.Seed
 	statuses []client.Status // By status number; 0 is WAITING.
 	sets     *setTable
+	flow     flow
 
 	waiting    map[string]*held
 	unresolved map[string]*held
@@ -152,7 +155,7 @@ func (o Options) setBack(cutoff int64, now time.Time) bool {
 // stands.
 func (x *Index) Anew() *Index {
 	y := New(x.opts)
-	y.created, y.corrections = x.created, x.corrections
+	y.created, y.corrections, y.flow = x.created, x.corrections, x.flow
 	return y
 }
 
@@ -187,7 +190,7 @@ func (x *Index) observe(t *client.Token, at time.Time, ch *Changes) verdict {
 	}
 	switch v {
 	case verdictNew:
-		if x.loaded && key.created > x.loadedLine {
+		if x.loaded && key.created > x.loadedLine && x.startsCount(t) {
 			x.created++
 		}
 	case verdictKnown, verdictMoved, verdictDiffers:
@@ -222,11 +225,8 @@ func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time) verdict
 		h.suspect, h.turn = false, x.turn
 		return verdictKnown
 	}
-	tags, ok := x.opts.Tags.Map(t.Tags)
-	if !ok {
-		tags = nil
-	}
-	h = &held{token: newToken(t, tags), firstSeen: at, turn: x.turn, set: x.sets.number(tags)}
+	tags, set := x.setOf(t.Tags)
+	h = &held{token: newToken(t, tags, x.opts.expected(t.Tags)), firstSeen: at, turn: x.turn, set: set}
 	x.sets.add(h.set, waitingStatus)
 	x.waiting[t.ID] = h
 	x.size += h.token.size()
@@ -247,8 +247,7 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 	}
 	// Number the set before the token leaves its old place, so that the set and
 	// its tags, and with them their series, live on.
-	tags, _ := x.opts.Tags.Map(t.Tags)
-	key.set = x.sets.number(tags)
+	_, key.set = x.setOf(t.Tags)
 	x.sets.add(key.set, key.status)
 	if x.inWindow(key.created, at) {
 		x.finished.Set(key)
@@ -272,7 +271,9 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 		if f.HasWait {
 			f.Wait = float64(max(0, t.CompletedAt.UnixMilli()-key.created)) / 1000
 		}
-		ch.Finished = append(ch.Finished, f)
+		if x.endsCount(t, f) {
+			ch.Finished = append(ch.Finished, f)
+		}
 	}
 	return v
 }

@@ -12,8 +12,9 @@ type Selection struct {
 	// Stuck picks createdAt < now - Stuck, NearTimeout now <= timeoutAt <= now +
 	// NearTimeout.
 	Stuck, NearTimeout *time.Duration
-	// Overdue picks timeoutAt < now, WithoutTimeout those with no timeoutAt.
-	Overdue, WithoutTimeout bool
+	// Overdue picks timeoutAt < now, WithoutTimeout those with no timeoutAt, Late
+	// createdAt + expected wait < now.
+	Overdue, WithoutTimeout, Late bool
 	// Tag picks what the Group of this tag counts: "" tokens without tags,
 	// OtherTag those with a tag past the limit. A tag that has no Group, because
 	// the rules rewrite it, leave it out or fold it, picks the tokens that carry it.
@@ -40,7 +41,7 @@ func (s *Snapshot) Select(sel Selection, now time.Time) iter.Seq[*Token] {
 			if g.places != nil {
 				t = s.Tokens[g.places[i]]
 			}
-			if timed(t) && tagged(t) && !yield(t) {
+			if timed(t) && tagged(t) && (!sel.Late || t.IsLate(now)) && !yield(t) {
 				return
 			}
 		}

@@ -25,7 +25,9 @@ func TestSelectAgrees(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
-			opts := index.Options{Tags: rules, Horizon: time.Hour}
+			opts := index.Options{Tags: rules, Horizon: time.Hour, ExpectedWait: []index.ExpectedWait{
+				{Match: regexp.MustCompile(`^(?:team:.*)$`), Wait: 3*time.Hour + 17*time.Minute}, {Match: regexp.MustCompile(`^(?:user:.*|debug|)$`), Wait: time.Hour},
+			}}
 			if seed%2 == 1 {
 				opts.Period, opts.WaitingWithinPeriod = 3*time.Hour, true
 			}
@@ -83,6 +85,7 @@ func agree(t *testing.T, s *index.Snapshot, tag *string, g *index.Group, now tim
 	}
 	check("all", index.Selection{}, g.Count(0, now))
 	check("overdue", index.Selection{Overdue: true}, g.Overdue(now))
+	check("late", index.Selection{Late: true}, g.Late(now))
 	check("no timeout", index.Selection{WithoutTimeout: true}, g.WithoutTimeout(now))
 	for _, d := range []time.Duration{0, 5 * time.Minute, time.Hour, 24 * time.Hour} {
 		check("stuck "+d.String(), index.Selection{Stuck: &d}, g.Stuck(d, now))

@@ -23,7 +23,7 @@ type tagName struct {
 }
 
 // setTable numbers tags and sets; number 0 is the set of tokens counted under
-// no tag at all.
+// no tag at all, ignoredSet that of tokens that are not counted. Both stay.
 type setTable struct {
 	byText   map[string]uint32
 	names    []tagName
@@ -42,7 +42,7 @@ type setTable struct {
 func newSetTable() *setTable {
 	t := &setTable{byText: map[string]uint32{}, byKey: map[string]uint32{}}
 	t.byKey[""] = 0
-	t.sets = append(t.sets, tagSet{})
+	t.sets = append(t.sets, tagSet{}, tagSet{})
 	return t
 }
 
@@ -125,7 +125,7 @@ func (t *setTable) uncount(n uint32, status uint8) { t.sets[n].counts[status]-- 
 
 func (t *setTable) release(n uint32) {
 	set := &t.sets[n]
-	if set.refs--; set.refs > 0 || n == 0 {
+	if set.refs--; set.refs > 0 || n <= ignoredSet {
 		return
 	}
 	for _, id := range set.tags {

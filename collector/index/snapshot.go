@@ -24,6 +24,9 @@ type Snapshot struct {
 	// series, in order of the tag.
 	Total *Group
 	Tags  []TagGroup
+	// Ignored counts the tokens that the rules leave out of all else; nil if no rule
+	// leaves any out.
+	Ignored *Group
 	// Tokens are the WAITING tokens, oldest first.
 	Tokens []*Token
 	// Unresolved is the number of tokens that have left WAITING and whose
@@ -60,6 +63,9 @@ func wall(t time.Time) time.Time { return t.Round(0) }
 type TagGroup struct {
 	Tag string
 	*Group
+	// Created is the number of tokens that count as created, since the tag has a
+	// series.
+	Created uint64
 }
 
 // A Token is a WAITING token. It is immutable.
@@ -70,14 +76,16 @@ type Token struct {
 	Tags, CountedAs []string
 	// CreatedAt and TimeoutAt are in UTC; TimeoutAt is zero if there is none.
 	CreatedAt, TimeoutAt time.Time
+	// ExpectedWait is how long the token may wait; zero if no rule says so.
+	ExpectedWait time.Duration
 
 	created, timeout int64 // Milliseconds.
 }
 
-func newToken(t *client.Token, countedAs []string) *Token {
+func newToken(t *client.Token, countedAs []string, expected time.Duration) *Token {
 	token := &Token{
 		ID: t.ID, Tags: slices.Clone(t.Tags), CountedAs: countedAs,
-		CreatedAt: t.CreatedAt, TimeoutAt: t.TimeoutAt,
+		CreatedAt: t.CreatedAt, TimeoutAt: t.TimeoutAt, ExpectedWait: expected,
 		created: t.CreatedAt.UnixMilli(), timeout: none,
 	}
 	if !t.TimeoutAt.IsZero() {
@@ -107,6 +115,7 @@ type Group struct {
 	// the timeoutAt of each, in the same order; timeouts those there are,
 	// ascending.
 	created, timeoutOf, timeouts []int64
+	late                         deadlines
 	// Places are where the WAITING tokens stand in Snapshot.Tokens, ascending;
 	// nil where the group has all of them.
 	places []uint32
@@ -204,6 +213,7 @@ func (g *Group) NextTimeout(now time.Time) (time.Time, bool) {
 func (x *Index) Cut(at, now time.Time) *Snapshot {
 	x.expire(now)
 	x.keepTags()
+	x.settleFlow()
 	s := &Snapshot{
 		At: at, Waiting: x.complete, Loaded: x.loaded, Statuses: slices.Clone(x.statuses),
 		Unresolved: len(x.unresolved), Created: x.created, Corrections: x.corrections,
@@ -214,6 +224,7 @@ func (x *Index) Cut(at, now time.Time) *Snapshot {
 	c.placeExpiring(now)
 	s.Tokens = c.placeWaiting()
 	s.Total, s.Tags, s.Folded = c.total, c.tagGroups(), c.folded
+	s.Ignored = c.ignored
 	return s
 }
 
@@ -288,16 +299,21 @@ func (x *Index) keepTags() {
 
 // cutter builds the groups of one snapshot.
 type cutter struct {
-	x      *Index
-	total  *Group
-	byTag  map[uint32]*Group
-	other  *Group
-	folded int
+	x     *Index
+	total *Group
+	byTag map[uint32]*Group
+	other *Group
+	// Of what the rules leave out; nil if none does.
+	ignored *Group
+	folded  int
 }
 
 func (x *Index) newCutter() *cutter {
 	c := &cutter{x: x, byTag: map[uint32]*Group{}}
 	c.total = c.newGroup()
+	if x.opts.Tags.selects() {
+		c.ignored = c.newGroup()
+	}
 	for id := range x.sets.names {
 		name := &x.sets.names[id]
 		switch {
@@ -320,6 +336,10 @@ func (c *cutter) newGroup() *Group {
 
 // groups calls yield for each group that a set counts in, each once.
 func (c *cutter) groups(set uint32, yield func(*Group)) {
+	if set == ignoredSet {
+		yield(c.ignored)
+		return
+	}
 	yield(c.total)
 	folded := false
 	for _, id := range c.x.sets.sets[set].tags {
@@ -379,17 +399,21 @@ func (c *cutter) placeWaiting() []*Token {
 	slices.SortFunc(list, func(a, b *held) int {
 		return cmp.Or(cmp.Compare(a.token.created, b.token.created), cmp.Compare(a.token.ID, b.token.ID))
 	})
-	tokens := make([]*Token, len(list))
-	for i, h := range list {
-		tokens[i] = h.token
+	tokens := make([]*Token, 0, len(list))
+	for _, h := range list {
+		place := uint32(len(tokens))
+		if h.set != ignoredSet {
+			tokens = append(tokens, h.token)
+		}
 		c.groups(h.set, func(g *Group) {
 			g.created = append(g.created, h.token.created)
 			g.timeoutOf = append(g.timeoutOf, h.token.timeout)
-			if g != c.total {
-				g.places = append(g.places, uint32(i))
+			if g != c.total && g != c.ignored {
+				g.places = append(g.places, place)
 			}
 		})
 	}
+	c.placeDeadlines(list)
 	slices.SortFunc(list, func(a, b *held) int { return cmp.Compare(a.token.timeout, b.token.timeout) })
 	for _, h := range list {
 		if h.token.timeout != none {
@@ -404,10 +428,11 @@ func (c *cutter) placeWaiting() []*Token {
 func (c *cutter) tagGroups() []TagGroup {
 	out := make([]TagGroup, 0, len(c.byTag)+1)
 	for id, g := range c.byTag {
-		out = append(out, TagGroup{c.x.sets.names[id].text, g})
+		tag := c.x.sets.names[id].text
+		out = append(out, TagGroup{tag, g, c.x.flow.created[tag]})
 	}
 	if c.other != nil {
-		out = append(out, TagGroup{OtherTag, c.other})
+		out = append(out, TagGroup{OtherTag, c.other, c.x.flow.created[OtherTag]})
 	}
 	if !c.x.loaded {
 		out = slices.DeleteFunc(out, func(t TagGroup) bool { return len(t.created) == 0 })

@@ -3,7 +3,6 @@ package index
 import (
 	"regexp"
 	"slices"
-	"time"
 )
 
 // OtherTag is the label value under which tags past the limit are counted.
@@ -26,13 +25,6 @@ type TagRules struct {
 	// Limit is the number of tags with series of their own; the others are
 	// counted under OtherTag. Zero means no limit.
 	Limit int
-}
-
-// An ExpectedWait is how long a token may wait that has a tag which Match
-// matches, whole; nil matches every token. Of several rules the first one counts.
-type ExpectedWait struct {
-	Match *regexp.Regexp
-	Wait  time.Duration
 }
 
 // A Rewrite replaces each tag that Match matches, whole, by Replacement, in

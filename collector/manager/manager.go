@@ -154,7 +154,7 @@ func (m *Manager) build(env config.Environment) (*running, error) {
 	r.subject = refresh.New(api, refresh.Options{
 		Interval: env.Refresh.Interval, MaxStaleness: env.Refresh.Staleness(), VerifyInterval: env.Refresh.VerifyInterval,
 		Concurrency: env.API.Concurrency, Period: env.Tokens.Period, WaitingWithinPeriod: env.Tokens.WaitingWithinPeriod,
-		Tags: env.Tags, Metrics: metrics, Logger: logger, Now: m.opts.Now,
+		Tags: env.Tags, ExpectedWait: env.Tokens.ExpectedWait, Metrics: metrics, Logger: logger, Now: m.opts.Now,
 	})
 	registry.MustRegister(collector.New(r.subject, collector.Options{
 		Environment: env.Name, Project: env.Project, NearTimeout: thresholds(env.Tokens.NearTimeout), StuckAfter: thresholds(env.Tokens.StuckAfter),

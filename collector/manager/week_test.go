@@ -58,6 +58,7 @@ type inhabitant struct {
 	last              map[string]float64 // Its counters.
 	least, most       []float64          // How many were WAITING in each of the last minutes.
 	created, finished int                // Since it was loaded first.
+	flow              map[string]int     // The same by tag, by the names of their samples.
 }
 
 // TestWeek runs the exporter through -days simulated days: tokens come, finish and
@@ -111,6 +112,7 @@ func newWeek(t *testing.T) *week {
 		environments: map[string]*inhabitant{"a": {rules: rules{window, false}}, "b": {rules: rules{window, true}}},
 	}
 	for name, e := range w.environments {
+		e.flow = map[string]int{}
 		e.truth = w.service.Environment(simulator.EnvironmentOptions{Key: key(name)})
 		e.truth.Populate(simulator.Population{Seed: *weekSeed, Tokens: 1200, Waiting: 100, Span: window + 2*time.Hour, Tags: fewTags})
 		e.settings = fmt.Sprintf("%s|, tokens: {period: 3h, waiting_within_period: %t}, tags: {limit: %%d}, refresh: {verify_interval: 1h}", name, e.waitingWithin)
@@ -181,11 +183,11 @@ func (w *week) churn(e *inhabitant) {
 			}
 		case overdue && w.rng.IntN(3) > 0:
 			e.truth.Finish(token.ID, "TIMED_OUT")
-			e.finished++
+			e.finish("TIMED_OUT", token.Tags)
 			left++
 		case w.rng.IntN(25) == 0:
 			e.truth.Finish(token.ID, "COMPLETED")
-			e.finished++
+			e.finish("COMPLETED", token.Tags)
 			left++
 		default:
 			waiting++
@@ -198,9 +200,10 @@ func (w *week) churn(e *inhabitant) {
 		}
 		id := e.truth.Add(token)[0]
 		e.created++
+		e.count("waitpoint_tagged_tokens_created_total", token.Tags)
 		if w.rng.IntN(4) == 0 {
 			e.truth.Finish(id, "COMPLETED")
-			e.finished++
+			e.finish("COMPLETED", token.Tags)
 			left++
 		} else {
 			waiting++
@@ -208,6 +211,20 @@ func (w *week) churn(e *inhabitant) {
 	}
 	e.least = append(e.least, waiting)[max(0, len(e.least)-15):]
 	e.most = append(e.most, waiting+left)[max(0, len(e.most)-15):]
+}
+
+func (e *inhabitant) finish(status string, tags []string) {
+	e.finished++
+	e.count("waitpoint_tagged_wait_duration_seconds "+status, tags)
+}
+
+func (e *inhabitant) count(sample string, tags []string) {
+	if len(tags) == 0 {
+		tags = []string{""}
+	}
+	for _, tag := range tags {
+		e.flow[sample+" "+tag]++
+	}
 }
 
 // fault makes the service go wrong.
@@ -315,6 +332,11 @@ func (w *week) exactly(when string, whole bool, e *inhabitant, all, counters map
 	if all["waitpoint_tokens_created_total"] != float64(e.created) || finished != float64(e.finished) || all["waitpoint_verify_corrections_total"] != 0 {
 		w.t.Fatalf("%s: %v created of %d, %v finished of %d, %v corrections", when,
 			all["waitpoint_tokens_created_total"], e.created, finished, e.finished, all["waitpoint_verify_corrections_total"])
+	}
+	for sample, want := range e.flow {
+		if counters[sample] != float64(want) {
+			w.t.Fatalf("%s: %s is %v, want %d", when, sample, counters[sample], want)
+		}
 	}
 }
 

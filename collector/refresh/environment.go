@@ -57,6 +57,7 @@ type Options struct {
 	Period              time.Duration
 	WaitingWithinPeriod bool
 	Tags                index.TagRules
+	ExpectedWait        []index.ExpectedWait
 	// MaxTokens and MaxBytes bound what is held. Zero: the constants of these names.
 	MaxTokens, MaxBytes int
 	Logger              log.Logger
@@ -115,7 +116,8 @@ func New(api Lister, opts Options) *Environment {
 		api: api, opts: opts, now: opts.Now, log: opts.Logger,
 		index: index.New(index.Options{
 			Period: opts.Period, WaitingWithinPeriod: opts.WaitingWithinPeriod, Tags: opts.Tags,
-			Lag: lag, Horizon: opts.MaxStaleness,
+			ExpectedWait: opts.ExpectedWait,
+			Lag:          lag, Horizon: opts.MaxStaleness,
 		}),
 	}
 	e.state.Store(&State{})
@@ -264,7 +266,10 @@ func (e *Environment) round(ctx context.Context, start time.Time) error {
 }
 
 func (e *Environment) publish() {
-	e.snapshot.Store(e.index.Cut(e.at, e.now()))
+	s := e.index.Cut(e.at, e.now())
+	finished, gone := e.index.TakeFlow()
+	e.opts.Metrics.byTag(s, finished, gone)
+	e.snapshot.Store(s)
 }
 
 // changed passes on what the index found, and returns an error if it is full.
