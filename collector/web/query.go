@@ -114,6 +114,8 @@ func (q *query) set(name, value string) error {
 		q.selection.NearTimeout, err = parseDuration(name, value)
 	case "overdue":
 		q.selection.Overdue, err = parseBool(name, value)
+	case "late":
+		q.selection.Late, err = parseBool(name, value)
 	case "no_timeout":
 		q.selection.WithoutTimeout, err = parseBool(name, value)
 	case "after":
@@ -128,7 +130,7 @@ func (q *query) set(name, value string) error {
 	case "untagged":
 		err = q.setUntagged(value)
 	default:
-		err = bad(name, "there is no such parameter; there are environment, project, tag, stuck, near_timeout, overdue, no_timeout, format, after and before")
+		err = bad(name, "there is no such parameter; there are environment, project, tag, stuck, near_timeout, late, overdue, no_timeout, format, after and before")
 	}
 	return err
 }

@@ -140,6 +140,11 @@ func population(seed uint64, n int) []client.Token {
 	return tokens
 }
 
+// expectedWait are rules that overlap.
+var expectedWait = []index.ExpectedWait{
+	{Match: regexp.MustCompile(`^(?:user:1)$`), Wait: time.Hour}, {Match: regexp.MustCompile(`^(?:team:payments|user:.)$`), Wait: 10 * time.Minute},
+}
+
 // TestTokensFilters compares what each filter lists, over all pages, with a
 // recount of random populations.
 func TestTokensFilters(t *testing.T) {
@@ -157,6 +162,12 @@ func TestTokensFilters(t *testing.T) {
 			return func(_ web.Environment, c client.Token) bool {
 				return !c.TimeoutAt.Before(now) && !c.TimeoutAt.After(now.Add(d))
 			}
+		}
+		late holds = func(_ web.Environment, c client.Token) bool {
+			if slices.Contains(c.Tags, "user:1") {
+				return c.CreatedAt.Before(now.Add(-time.Hour))
+			}
+			return (slices.Contains(c.Tags, "team:payments") || slices.Contains(c.Tags, "user:2")) && c.CreatedAt.Before(now.Add(-10*time.Minute))
 		}
 		overdue  holds = func(_ web.Environment, c client.Token) bool { return !c.TimeoutAt.IsZero() && c.TimeoutAt.Before(now) }
 		lifelong holds = func(_ web.Environment, c client.Token) bool { return c.TimeoutAt.IsZero() }
@@ -189,6 +200,9 @@ func TestTokensFilters(t *testing.T) {
 		"overdue=0":                every,
 		"no_timeout":               lifelong,
 		"no_timeout=false":         every,
+		"late":                     late,
+		"late=1&overdue":           and(late, overdue),
+		"late=0":                   every,
 		"overdue&no_timeout":       and(overdue, lifelong),
 		"stuck=1h&near_timeout=1h": and(stuck(time.Hour), near(time.Hour)),
 		"tag=user:1&overdue":       and(tag("user:1"), overdue),
@@ -206,7 +220,7 @@ func TestTokensFilters(t *testing.T) {
 				for i, e := range environments {
 					tokens := population(3*seed+uint64(i), 250)
 					truth[e.Project+"/"+e.Name] = tokens
-					environments[i].Source = source{snapshot: list(index.Options{}, tokens...)}
+					environments[i].Source = source{snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...)}
 					for _, c := range tokens {
 						if want(e, c) {
 							expected = append(expected, placed{e, c})
@@ -255,7 +269,7 @@ func createdAt(truth map[string][]client.Token, id string, at time.Time) bool {
 func TestTokensAgree(t *testing.T) {
 	now := noon.Add(7*time.Minute + time.Nanosecond)
 	src := source{snapshot: list(index.Options{
-		Period: 2 * time.Hour, WaitingWithinPeriod: true, Horizon: time.Hour,
+		Period: 2 * time.Hour, WaitingWithinPeriod: true, Horizon: time.Hour, ExpectedWait: expectedWait,
 		Tags: index.TagRules{Exclude: regexp.MustCompile(`^(?:internal)$`), Rewrite: []index.Rewrite{{Match: regexp.MustCompile(`^(?:user:.*)$`), Replacement: "user:*"}}, Limit: 2},
 	}, population(1, 2000)...)}
 	registry := prometheus.NewRegistry()
@@ -270,7 +284,10 @@ func TestTokensAgree(t *testing.T) {
 	}
 	h := handler(now, web.Environment{Name: "prod", Source: src})
 	parameters := map[string]string{"environment": "environment", "tag": "tag", "after": "stuck", "within": "near_timeout"}
-	flags := map[string]string{"triggerdev_waitpoint_tokens_overdue": "overdue", "triggerdev_waitpoint_tokens_without_timeout": "no_timeout"}
+	flags := map[string]string{
+		"triggerdev_waitpoint_tokens_overdue": "overdue", "triggerdev_waitpoint_tokens_without_timeout": "no_timeout", "triggerdev_waitpoint_tokens_late": "late",
+		"triggerdev_waitpoint_tagged_tokens_overdue": "overdue", "triggerdev_waitpoint_tagged_tokens_late": "late",
+	}
 	checked := map[string]int{}
 	for _, f := range families {
 		name := f.GetName()
@@ -297,7 +314,8 @@ func TestTokensAgree(t *testing.T) {
 		"triggerdev_waitpoint_tokens": 1, "triggerdev_waitpoint_tagged_tokens": 4,
 		"triggerdev_waitpoint_tokens_stuck": 2, "triggerdev_waitpoint_tagged_tokens_stuck": 8,
 		"triggerdev_waitpoint_tokens_near_timeout": 2, "triggerdev_waitpoint_tagged_tokens_near_timeout": 8,
-		"triggerdev_waitpoint_tokens_overdue": 1, "triggerdev_waitpoint_tokens_without_timeout": 1,
+		"triggerdev_waitpoint_tokens_overdue": 1, "triggerdev_waitpoint_tokens_without_timeout": 1, "triggerdev_waitpoint_tokens_late": 1,
+		"triggerdev_waitpoint_tagged_tokens_overdue": 4, "triggerdev_waitpoint_tagged_tokens_late": 4,
 	}
 	if d := cmp.Diff(want, checked); d != "" {
 		t.Errorf("samples compared (-want +got):\n%s", d)

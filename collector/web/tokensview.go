@@ -147,6 +147,9 @@ func activeFilters(q *query) []activeFilter {
 	if q.selection.NearTimeout != nil {
 		add("near_timeout", "timeout within "+q.values.Get("near_timeout"))
 	}
+	if q.selection.Late {
+		add("late", "late")
+	}
 	if q.selection.Overdue {
 		add("overdue", "overdue")
 	}

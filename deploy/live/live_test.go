@@ -698,7 +698,8 @@ func startExporter(ctx context.Context, t *testing.T, dir string) (base string) 
 		t.Fatalf("%s: %s", err, out)
 	}
 	address := freeAddress(ctx, t)
-	start(ctx, t, dir, binary, "--demo", "--web.listen-address="+address)
+	// Of the settings, those that more metrics come with.
+	start(ctx, t, dir, binary, "--demo", "--tokens.expected-wait=1h", "--tokens.ignore-tag=user:.*", "--web.listen-address="+address)
 	return "http://" + address
 }
 
