@@ -45,10 +45,10 @@ func TestCounts(t *testing.T) {
 // in the group of the ignored and nowhere else.
 func TestIgnored(t *testing.T) {
 	waits := token("out", client.StatusWaiting, "chat", "team:a")
-	waits.CreatedAt = noon.Add(-30 * time.Minute)
 	done := waits
 	done.Status, done.CompletedAt = client.StatusCompleted, noon
 	counted := token("in", client.StatusWaiting, "team:a")
+	counted.CreatedAt = noon.Add(-30 * time.Minute) // The later of the two.
 	x := index.New(index.Options{
 		Period: 2 * time.Hour, WaitingWithinPeriod: true, Horizon: time.Hour,
 		Tags: index.TagRules{Ignore: regexp.MustCompile(`^(?:chat)$`)}, ExpectedWait: []index.ExpectedWait{{Wait: time.Minute}},
