@@ -1,11 +1,58 @@
 package refresh
 
 import (
+	"math"
+	"time"
+
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
+
+// newTaggedWaits registers the histogram of waits by tag. It has native buckets;
+// of the classic ones it has +Inf alone, since for a hundred tags the others
+// would be thousands of series.
+func newTaggedWaits(reg prometheus.Registerer, labels prometheus.Labels) *prometheus.HistogramVec {
+	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		ConstLabels: labels,
+		Name:        "triggerdev_waitpoint_tagged_wait_duration_seconds",
+		Help: "How long the tokens waited (completedAt - createdAt) that background refreshes saw finish since the history was loaded," +
+			" by tag; only the native histogram has buckets.",
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+	}, []string{"tag", "status"})
+	reg.MustRegister(countable{vec})
+	return vec
+}
+
+// countable adds to native histograms the bucket without which a server that
+// scrapes both kinds takes in no classic count and sum.
+type countable struct{ *prometheus.HistogramVec }
+
+// Collect implements prometheus.Collector.
+func (c countable) Collect(ch chan<- prometheus.Metric) {
+	all := make(chan prometheus.Metric)
+	go func() {
+		defer close(all)
+		c.HistogramVec.Collect(all)
+	}()
+	for m := range all {
+		ch <- countableMetric{m}
+	}
+}
+
+type countableMetric struct{ prometheus.Metric }
+
+// Write implements prometheus.Metric.
+func (m countableMetric) Write(out *dto.Metric) error {
+	if err := m.Metric.Write(out); err != nil {
+		return err
+	}
+	h := out.GetHistogram()
+	h.Bucket = []*dto.Bucket{{UpperBound: new(math.Inf(1)), CumulativeCount: new(h.GetSampleCount())}}
+	return nil
+}
 
 // byTag takes in what has happened by tag up to a snapshot: the tokens that
 // finished, and the labels that no token has any more. The series of a tag are

@@ -79,14 +79,7 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 			},
 			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"status"}),
-		// By tag the classic buckets would be thousands of series.
-		taggedWaits: f.NewHistogramVec(prometheus.HistogramOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_waitpoint_tagged_wait_duration_seconds",
-			Help: "How long the tokens waited (completedAt - createdAt) that background refreshes saw finish since the history was loaded," +
-				" by tag; only the native histogram has buckets.",
-			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
-		}, []string{"tag", "status"}),
+		taggedWaits: newTaggedWaits(reg, labels),
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			ConstLabels: labels,
 			Name:        "triggerdev_api_requests_total",
