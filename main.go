@@ -288,7 +288,7 @@ func newRegistry(externalURL string) *prometheus.Registry {
 		ConstLabels: prometheus.Labels{"external_url": externalURL},
 	}).Set(1)
 	registry.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newGoRuntime(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector(program),
 	)
 	return registry

@@ -105,6 +105,7 @@ var mutations = []mutation{
 	{"pages stay in their buffers", "client/send.go", "clear(w.body)", "", clientTests},
 	{"answers stay in the buffers of connections", "client/dial.go", "\tclear(p)\n", "", "."},
 	{"what a server sends unasked is logged", "main.go", "stdlog.SetOutput(io.Discard)", "stdlog.SetOutput(os.Stderr)", "."},
+	{"two families of OpenMetrics have one name", "goruntime.go", "c.hidden[d] = true", "c.hidden[d] = false", "."},
 	{"the metrics' path may be one that panics", "collector/server/flags.go", "path.Clean(p) == p", "path.Clean(p) != \"\"", "."},
 	{"a label's value need not be UTF-8", "collector/config/config.go", "if !utf8.ValidString(s.Value) {", "if !utf8.ValidString(s.Value) && false {", "./collector/config"},
 	{"an old picture is shown as new", "collector/collector.go", "!s.Fresh(now, c.opts.MaxStaleness)", "false", "./collector"},
