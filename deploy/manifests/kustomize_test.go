@@ -3,17 +3,25 @@
 package manifests
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
-// folders are what people build.
+// folders are what people build: the base, alone or with components, and the
+// overlays.
 var folders = []struct {
-	name   string
-	expect []string
+	name       string
+	components []string
+	expect     []string
 }{
 	{name: "base", expect: []string{
 		"Deployment spec.template.spec.containers.0.image: waitpoint_exporter",
+		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=http://waitpoint-exporter.$(NAMESPACE).svc:10210']",
 		"NetworkPolicy spec.podSelector.matchLabels: {app.kubernetes.io/name: waitpoint-exporter}",
 		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443]",
 		"ServiceMonitor spec.selector.matchLabels: {app.kubernetes.io/name: waitpoint-exporter}",
@@ -23,22 +31,62 @@ var folders = []struct {
 		"Deployment metadata.namespace: monitoring",
 		"Deployment spec.template.spec.containers.0.image: registry.example.com/waitpoint_exporter:0.1.0",
 	}},
+	{name: "base", components: []string{"self-hosted"}, expect: []string{
+		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443, 3030]",
+	}},
+	{name: "base", components: []string{"proxy"}, expect: []string{
+		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443, 3128]",
+		"Deployment spec.template.spec.containers.0.env: [{name: HTTPS_PROXY, value: 'http://proxy.example.com:3128'}, {name: NAMESPACE}]",
+	}},
+	{name: "base", components: []string{"tls"}, expect: []string{
+		"Deployment spec.template.spec.containers.0: {livenessProbe: {httpGet: {scheme: HTTPS}}, readinessProbe: {httpGet: {scheme: HTTPS}}}",
+		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=https://waitpoint-exporter.$(NAMESPACE).svc:10210']",
+		"ServiceMonitor spec.endpoints.0: {scheme: https, tlsConfig: {serverName: waitpoint-exporter.monitoring.svc}}",
+	}},
+	{name: "base", components: []string{"users"}, expect: []string{
+		"Deployment spec.template.spec.containers.0: {livenessProbe: {tcpSocket: {port: metrics}}, readinessProbe: {tcpSocket: {port: metrics}}}",
+		"Deployment spec.template.spec.volumes: [{name: web, secret: {secretName: waitpoint-exporter-web, defaultMode: 288}}]",
+		"ServiceMonitor spec.endpoints.0: {scheme: https, basicAuth: {username: {name: waitpoint-exporter-login, key: username}}}",
+	}},
+	{name: "base", components: []string{"dashboards"}, expect: []string{
+		"ConfigMap[waitpoint-exporter-dashboards] metadata.labels: {grafana_dashboard: '1'}",
+	}},
+	{name: "base", components: []string{"openshift"}, expect: []string{
+		"Deployment spec.template.spec.securityContext: {runAsNonRoot: true}",
+		"Deployment spec.template.spec.securityContext.runAsUser: null", "Deployment spec.template.spec.securityContext.fsGroup: null",
+		"NetworkPolicy spec.egress.*.ports: [{protocol: UDP, port: 53}, {protocol: UDP, port: 5353}]",
+	}},
+	{name: "base", components: []string{"no-operator"}, expect: []string{
+		"ServiceMonitor: null", "PrometheusRule: null", "Service metadata.annotations: {prometheus.io/scrape: 'true'}",
+	}},
+	{name: "base", components: []string{"self-hosted", "proxy", "users", "dashboards", "openshift"}, expect: []string{
+		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443, 3030, 3128, 5353]",
+	}},
 }
 
-// testKustomize holds that each folder is built and admitted.
+// testKustomize holds that each folder and each component is built and admitted.
 func testKustomize(t *testing.T, c *cluster) {
+	covered := map[string]bool{}
 	for _, test := range folders {
-		t.Run(test.name, func(t *testing.T) {
-			out, err := run(t.Context(), "", program(t, "KUSTOMIZE"), "build", root+"/deploy/kubernetes/"+test.name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			objects := parse(t, out)
+		for _, component := range test.components {
+			covered[component] = true
+		}
+		t.Run(strings.Join(append([]string{test.name}, test.components...), ","), func(t *testing.T) {
+			objects := kustomize(t.Context(), t, test.name, test.components...)
 			for _, e := range test.expect {
 				expect(t, objects, e)
 			}
 			admitAll(t.Context(), t, c, objects)
 		})
+	}
+	components, err := os.ReadDir(root + "/deploy/kubernetes/components")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, component := range components {
+		if !covered[component.Name()] {
+			t.Errorf("the component %s has no case", component.Name())
+		}
 	}
 	example, err := os.ReadFile(root + "/deploy/kubernetes/overlays/production/secret.example.yaml")
 	if err != nil {
@@ -48,5 +96,45 @@ func testKustomize(t *testing.T, c *cluster) {
 		if err := c.admit(t.Context(), o); err != nil {
 			t.Errorf("secret.example.yaml: %s", err)
 		}
+	}
+}
+
+// kustomize builds an overlay of a folder and components, in the namespace of all
+// renderings.
+func kustomize(ctx context.Context, t *testing.T, folder string, components ...string) []object {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := filepath.Abs(root + "/deploy/kubernetes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	way, err := filepath.Rel(dir, top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ways []string
+	for _, component := range components {
+		ways = append(ways, filepath.Join(way, "components", component))
+	}
+	write(t, dir, "kustomization.yaml", fmt.Sprintf("namespace: %s\nresources: [%s]\ncomponents: [%s]\n",
+		namespace, filepath.Join(way, folder), strings.Join(ways, ", ")))
+	out, err := run(ctx, "", program(t, "KUSTOMIZE"), "build", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, out)
+}
+
+// TestServingKustomize does with the components what TestServing does with the
+// chart.
+func TestServingKustomize(t *testing.T) {
+	s := newServing(t)
+	for _, components := range [][]string{nil, {"tls"}, {"users"}} {
+		t.Run(filepath.Join(slices.Concat([]string{"base"}, components)...), func(t *testing.T) {
+			s.try(t, kustomize(t.Context(), t, "base", components...), "10210")
+		})
 	}
 }

@@ -41,11 +41,11 @@ var serving = []struct{ name, values string }{
 	{"users", `
 demo: true
 web: {config: {basic_auth_users: {prometheus: "{{hash}}"}}}
-serviceMonitor: {basicAuth: {username: {name: login, key: user}, password: {name: login, key: password}}}`},
+serviceMonitor: {basicAuth: {username: {name: login, key: username}, password: {name: login, key: password}}}`},
 	{"TLS and users", `
 demo: true
 web: {tlsSecret: exporter-tls, config: {basic_auth_users: {prometheus: "{{hash}}"}}}
-serviceMonitor: {basicAuth: {username: {name: login, key: user}, password: {name: login, key: password}}}`},
+serviceMonitor: {basicAuth: {username: {name: login, key: username}, password: {name: login, key: password}}}`},
 	{"client certificates", `
 demo: true
 web:
@@ -55,43 +55,67 @@ serviceMonitor: {tlsConfig: {cert: {secret: {name: exporter-tls, key: tls.crt}},
 	{"a web configuration that exists", `
 demo: true
 web: {existingSecret: exporter-web, scheme: http}
-serviceMonitor: {basicAuth: {username: {name: login, key: user}, password: {name: login, key: password}}}`},
+serviceMonitor: {basicAuth: {username: {name: login, key: username}, password: {name: login, key: password}}}`},
 }
 
-// TestServing starts the exporter as the Deployment says, asks what the probes ask
-// and scrapes it as the ServiceMonitor says.
-func TestServing(t *testing.T) {
-	exporter := build(t)
+// A server is the exporter with the Secrets that people make for it.
+type server struct {
+	binary, hash string
+	given        secrets
+}
+
+func newServing(t *testing.T) *server {
+	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
 	certificate, key, authority := issue(t, "waitpoint-exporter."+namespace+".svc")
-	given := secrets{
-		"exporter-tls": {"tls.crt": certificate, "tls.key": key, "ca.crt": authority},
-		"exporter-web": {"web.yml": fmt.Sprintf("basic_auth_users: {prometheus: %q}\n", hash)},
-		"login":        {"user": "prometheus", "password": "right"},
+	pair := map[string]string{"tls.crt": certificate, "tls.key": key, "ca.crt": authority}
+	login := map[string]string{"username": "prometheus", "password": "right"}
+	users := fmt.Sprintf("basic_auth_users: {prometheus: %q}\n", hash)
+	return &server{build(t), string(hash), secrets{
+		"exporter-tls": pair, "exporter-web": {"web.yml": users}, "login": login,
+		"waitpoint-exporter": {"prod": "tr_prod_x"}, "waitpoint-exporter-tls": pair, "waitpoint-exporter-login": login,
+		"waitpoint-exporter-web": {"web.yml": users + `
+tls_server_config: {cert_file: /etc/waitpoint_exporter_tls/tls.crt, key_file: /etc/waitpoint_exporter_tls/tls.key}`},
+	}}
+}
+
+// try starts the exporter as the Deployment says, asks what the probes ask and
+// scrapes it as the ServiceMonitor says. Port is that of the container.
+func (s *server) try(t *testing.T, objects []object, port string) {
+	t.Helper()
+	p, dir, address := pod(t, objects), t.TempDir(), freeAddress(t.Context(), t)
+	args := mount(t, dir, p, objects, s.given)
+	if listen := "--web.listen-address=:" + port; slices.Contains(args, listen) {
+		args = slices.DeleteFunc(args, func(a string) bool { return a == listen })
+	} else if port != "10210" {
+		t.Errorf("%v do not listen on %s", args, port)
 	}
+	expect(t, objects, "Deployment spec.template.spec.containers.0.ports: [{name: metrics, containerPort: "+port+"}]")
+	// The kubelet expands variables; their values are not of interest here.
+	for i, a := range args {
+		args[i] = strings.ReplaceAll(a, "$(NAMESPACE)", namespace)
+	}
+	start(t.Context(), t, dir, s.binary, append(args, "--web.listen-address="+address)...)
+	for _, name := range []string{"livenessProbe", "readinessProbe"} {
+		waitFor(t.Context(), t, name, func() error {
+			return probe(t.Context(), at(map[string]any(p), "spec.containers.0."+name), address)
+		})
+	}
+	if err := scrape(t.Context(), at(map[string]any(only(t, objects, "ServiceMonitor")), "spec.endpoints.0"), address, s.given); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServing holds that what the chart renders works: the program starts, the
+// probes of the kubelet are good, and Prometheus gets its metrics.
+func TestServing(t *testing.T) {
+	s := newServing(t)
 	for _, test := range serving {
 		t.Run(test.name, func(t *testing.T) {
-			address := freeAddress(t.Context(), t)
-			_, port, _ := strings.Cut(address, ":")
-			objects := render(t.Context(), t, strings.ReplaceAll(test.values, "{{hash}}", string(hash)), "web: {port: "+port+"}\nserviceMonitor: {enabled: true}")
-			p := pod(t, objects)
-			dir := t.TempDir()
-			args := mount(t, dir, p, objects, given)
-			for i, a := range args {
-				args[i] = strings.Replace(a, "--web.listen-address=:", "--web.listen-address=127.0.0.1:", 1)
-			}
-			start(t.Context(), t, dir, exporter, args...)
-			for _, name := range []string{"livenessProbe", "readinessProbe"} {
-				waitFor(t.Context(), t, name, func() error {
-					return probe(t.Context(), at(map[string]any(p), "spec.containers.0."+name), address)
-				})
-			}
-			if err := scrape(t.Context(), at(map[string]any(only(t, objects, "ServiceMonitor")), "spec.endpoints.0"), address, given); err != nil {
-				t.Error(err)
-			}
+			s.try(t, render(t.Context(), t, strings.ReplaceAll(test.values, "{{hash}}", s.hash), "{web: {port: 9000}, serviceMonitor: {enabled: true}}"), "9000")
 		})
 	}
 }
@@ -141,6 +165,9 @@ func mount(t *testing.T, dir string, p object, objects []object, given secrets) 
 		files[o.kind()+" "+o.text("metadata.name")] = cmp.Or[any](o["stringData"], o["data"])
 	}
 	for name, content := range given {
+		if files["Secret "+name] != nil {
+			continue // The manifests have it.
+		}
 		all := map[string]any{}
 		for key, text := range content {
 			all[key] = text
@@ -190,7 +217,7 @@ func probe(ctx context.Context, p any, address string) error {
 	}}
 	defer client.CloseIdleConnections()
 	scheme, _ := at(p, "httpGet.scheme").(string)
-	url := fmt.Sprintf("%s://%s%v", strings.ToLower(scheme), address, at(p, "httpGet.path"))
+	url := fmt.Sprintf("%s://%s%v", cmp.Or(strings.ToLower(scheme), "http"), address, at(p, "httpGet.path"))
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
@@ -223,7 +250,7 @@ func scrape(ctx context.Context, endpoint any, address string, given secrets) er
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	url := fmt.Sprintf("%v://%s%v", at(endpoint, "scheme"), address, at(endpoint, "path"))
+	url := fmt.Sprintf("%v://%s%v", cmp.Or(at(endpoint, "scheme"), any("http")), address, cmp.Or(at(endpoint, "path"), any("/metrics")))
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
