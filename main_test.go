@@ -43,14 +43,15 @@ func TestBadInput(t *testing.T) {
 		{"argument", goodKey, []string{"nope"}, "unexpected nope"},
 		{"no key", "", nil, "no secret key: set TRIGGER_SECRET_KEY, or name a file with --trigger.secret-key-file (--demo needs none)"},
 		{"key without prefix", "0123456789", nil, "TRIGGER_SECRET_KEY: the key does not start with tr_: want the secret key from the dashboard's page of API keys"},
-		{"public key", "pk_prod_0123456789", nil, "TRIGGER_SECRET_KEY: the key is a public one (pk_…): want the secret key, tr_…"},
-		{"restricted key", "tr_prod_sk_0123456789", nil, "TRIGGER_SECRET_KEY: the key is a restricted one (tr_…_sk_…): only the unrestricted secret key can list tokens"},
-		{"key with a control character", "tr_prod_01\x0034", nil, "TRIGGER_SECRET_KEY: the key has a space, a control or a non-ASCII character in it: want a secret key, tr_…, and nothing else"},
+		{"public key", "pk_prod_0123456789", nil, "TRIGGER_SECRET_KEY: the key is a public one (pk_…): want the environment's secret key, tr_<env>_…"},
+		{"personal access token", "tr_pat_0123456789", nil, "TRIGGER_SECRET_KEY: the key is a personal access token (tr_pat_…), which is for the CLI: want an environment's secret key, tr_<env>_…"},
+		{"quoted key", `"` + goodKey + `"`, nil, "TRIGGER_SECRET_KEY: the key has quotes around it: want the key alone, without them"},
+		{"key with a control character", "tr_prod_01\x0034", nil, "TRIGGER_SECRET_KEY: the key has a space, a control or a non-ASCII character in it: want a secret key, tr_<env>_…, and nothing else"},
 		{"key of unknown kind", "tr_other_01234", nil, "--trigger.environment: missing; the key's prefix does not tell (tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)"},
 		{"preview key without branch", "tr_preview_01234", nil, "--trigger.preview-branch: missing; a key of a preview environment needs the name of a branch"},
 		{"no key file", "", []string{"--trigger.secret-key-file=" + missing}, "--trigger.secret-key-file: open " + missing + ": no such file or directory"},
-		{"empty key file", "", []string{"--trigger.secret-key-file=" + empty}, "--trigger.secret-key-file " + empty + ": the key is empty: want a secret key, tr_…"},
-		{"public key in file", "", []string{"--trigger.secret-key-file=" + public}, "--trigger.secret-key-file " + public + ": the key is a public one (pk_…): want the secret key, tr_…"},
+		{"empty key file", "", []string{"--trigger.secret-key-file=" + empty}, "--trigger.secret-key-file " + empty + ": the key is empty: want a secret key, tr_<env>_…"},
+		{"public key in file", "", []string{"--trigger.secret-key-file=" + public}, "--trigger.secret-key-file " + public + ": the key is a public one (pk_…): want the environment's secret key, tr_<env>_…"},
 		{"URL without scheme", goodKey, []string{"--trigger.api-url=api.trigger.dev"}, `--trigger.api-url: API URL "api.trigger.dev": want it to start with http:// or https://`},
 		{"URL that is none", goodKey, []string{"--trigger.api-url=http://a b"}, `--trigger.api-url: API URL "http://a b": not a URL: want http:// or https:// with a host`},
 		{"period", goodKey, []string{"--tokens.period=1 month"}, `--tokens.period: "1 month" is not a duration such as 30s, 5m, 1h or 1d`},
@@ -277,7 +278,7 @@ func TestSecrets(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if !strings.Contains(logs.String(), "restricted") {
+	if !strings.Contains(logs.String(), "No restrictions") {
 		t.Error("the log says nothing of the faults, so the test shows nothing")
 	}
 	for _, secret := range []string{key, "sEcReT", "/callback/", "idem-", `{\"approved`} {

@@ -201,10 +201,10 @@ func statusAdvice(status int, message, key, branch string) string {
 		if prefix := keyPrefix(key); prefix != "" {
 			name = "the " + prefix + "… key"
 		}
-		return name + " was refused: check that it is the environment's secret key, that it has not been" +
-			" revoked, and that the API URL is that of its own server"
+		return name + " is wrong, expired or revoked, or of another server than the API URL's"
 	case http.StatusForbidden:
-		return "restricted keys (tr_…_sk_…) cannot list tokens: use the environment's unrestricted secret key"
+		return "the key's preset does not let it list tokens: make a key with the preset \"No restrictions\"; " +
+			"or else the account is suspended or the exporter's address blocked"
 	case http.StatusNotFound:
 		return "check the API URL: no token list there"
 	case http.StatusRequestHeaderFieldsTooLarge:

@@ -50,14 +50,14 @@ func TestFaults(t *testing.T) {
 		reason client.Reason
 		want   string // In the error.
 	}{
-		{"401", status(401, "Invalid API key"), "auth", "Invalid API key; the tr_prod_… key was refused"},
+		{"401", status(401, "Invalid API key"), "auth", "Invalid API key; the tr_prod_… key is wrong, expired or revoked"},
 		{"401 no branch", status(401, "x-trigger-branch header required for preview env"), "auth", "--trigger.preview-branch is missing"},
 		{"401 unknown branch", status(401, "No matching branch env"), "auth", "the service knows no such branch"},
 		{"401 HTML", func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = io.WriteString(w, "<html>s3cr3t")
 		}, "auth", "401 Unauthorized; the tr_prod_"},
-		{"403", status(403, ""), "auth", "restricted keys"},
+		{"403", status(403, ""), "auth", `make a key with the preset "No restrictions"`},
 		{"404", status(404, "Not found"), "bad_request", "check the API URL"},
 		{"422", status(422, "Unprocessable"), "bad_request", "422 Unprocessable Entity: Unprocessable"},
 		{"400", status(400, "Query Error"), "bad_request", "400 Bad Request: Query Error"},

@@ -13,20 +13,32 @@ func TestCheckKey(t *testing.T) {
 	}{
 		{"tr_prod_abcdefgh", "", "a secret key"},
 		{"tr_preview_abcdefgh", "", "a preview key"},
+		{"tr_prod_ab\"cdefgh", "", "a quote within, which the service may refuse"},
 		{"tr_other_abcdefgh", "", "an environment we do not know may come"},
 		{"tr_abcdefgh", "", "no environment in it"},
 		{"tr_dev_sk", "", "sk is part of the secret here"},
 		{"", "empty", "a variable set to nothing"},
 		{"tr_", "does not start with tr_", "cut short"},
-		{"pk_prod_abcdefgh", "public", "the other key on the same page"},
-		{"tr_prod_sk_abcdefgh", "restricted", "the service answers 403"},
-		{"tr_preview_sk_abcdefgh", "restricted", "the service answers 403"},
+		{"tr_dev_sk_abcdefgh", "", "a key of its own for an integration"},
+		{"tr_stg_sk_abcdefgh", "", "a key of its own for an integration, staging"},
+		{"tr_prod_sk_abcdefgh", "", "a key of its own for an integration, prod"},
+		{"tr_preview_sk_abcdefgh", "", "a key of its own for an integration, preview"},
+		{"tr_prod_pkabcdefgh0123456789abcd", "", "a root key that begins with pk by chance"},
+		{"pk_prod_abcdefgh", "public one (pk_…): want the environment's secret key", "the other key on the same page"},
+		{"tr_prod_pk_abcdefgh", "public one", "public, of one environment"},
+		{"tr_preview_pkabcdefgh", "public one", "public, without an underscore"},
+		{"tr_prod_pk_abcdefgh0123456789abcd", "public one", "public, and long"},
+		{"tr_pat_abcdefgh", "personal access token (tr_pat_…), which is for the CLI: want an environment's", "what the CLI logs in with"},
 		{"eyJhbGciOi.abcdefgh", "does not start with tr_", "a public access token"},
 		{"tr_prod_abcdefgh\n", "control", "a file's last newline"},
 		{" tr_prod_abcdefgh", "space", "pasted"},
 		{"tr_prod_abcd\x00efgh", "control", "would break the header"},
 		{"tr_prod_abcdéfgh", "non-ASCII", "would break the header"},
-		{`"tr_prod_abcdefgh"`, "does not start with tr_", "quoted in an env file"},
+		{`"tr_prod_abcdefgh"`, "quotes around it", "quoted in an env file"},
+		{`'tr_prod_abcdefgh'`, "quotes around it", "quoted in an env file, single"},
+		{"`tr_prod_abcdefgh`", "quotes around it", "copied from Markdown"},
+		{"“tr_prod_abcdefgh”", "quotes around it", "copied from a text"},
+		{`tr_prod_abcdefgh"`, "quotes around it", "half of a pair"},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			err := client.CheckKey(tc.key)
@@ -45,7 +57,7 @@ func TestCheckKey(t *testing.T) {
 func TestKeyEnvironment(t *testing.T) {
 	for key, want := range map[string]string{
 		"tr_dev_x": "dev", "tr_stg_x": "staging", "tr_prod_x": "prod", "tr_preview_x": "preview",
-		"tr_prod_sk_x": "prod", "tr_x": "", "tr_other_x": "", "pk_prod_x": "", "": "", "tr_prod": "",
+		"tr_prod_sk_x": "prod", "tr_dev_sk_x": "dev", "tr_stg_sk_x": "staging", "tr_preview_sk_x": "preview", "tr_x": "", "tr_other_x": "", "pk_prod_x": "", "": "", "tr_prod": "",
 	} {
 		if got := client.KeyEnvironment(key); got != want {
 			t.Errorf("KeyEnvironment(%q) = %q, want %q", key, got, want)

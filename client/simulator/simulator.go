@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -219,7 +220,8 @@ func (s *Simulator) answer(r *http.Request) answer {
 // authorize finds the environment of a key. A refusal with an environment still
 // draws on that one's rate limit.
 func (s *Simulator) authorize(key, branch string) (*Environment, answer) {
-	if parts := strings.SplitN(key, "_", 4); len(parts) == 4 && parts[2] == "sk" {
+	opens := func(e *Environment) bool { return e.opts.Key == key }
+	if parts := strings.SplitN(key, "_", 4); len(parts) == 4 && parts[2] == "sk" && !slices.ContainsFunc(s.environments, opens) {
 		return s.anyEnvironment(parts[0] + "_" + parts[1] + "_"), jsonError(http.StatusForbidden, "Restricted keys are not allowed here")
 	}
 	var found *Environment

@@ -200,7 +200,7 @@ func TestExample(t *testing.T) {
 	}
 	shown := uncommented.ReplaceAllString(string(content), "$1$2")
 	// These exclude each other, or need files.
-	for _, line := range []string{"    secret_key_env: SHOP_PROD_KEY", "    secret_key: tr_prod_…", "    ca_file: ca.pem", "    cert_file: client.pem", "    key_file: client.key"} {
+	for _, line := range []string{"    secret_key_env: SHOP_PROD_KEY", "    secret_key: tr_prod_sk_…", "    ca_file: ca.pem", "    cert_file: client.pem", "    key_file: client.key"} {
 		if !strings.Contains(shown, line+"\n") {
 			t.Errorf("the example does not show %q", line)
 		}

@@ -19,7 +19,8 @@ const (
 // A Key gives the secret key when a request needs it, so that one that is
 // replaced in its file is used from then on.
 type Key struct {
-	// Value is the key itself, From the name of where it came from.
+	// Value is the key itself, From the name of where it came from. White space at
+	// its ends does not count: a Kubernetes secret often ends in a newline.
 	Value, From string
 	// File, if set, is read each time instead.
 	File string
@@ -33,7 +34,7 @@ func (Key) GoString() string { return "<secret>" }
 
 // Get returns the key. Its errors name where the key should come from.
 func (k Key) Get() (string, error) {
-	value, from := k.Value, k.From
+	value, from := strings.TrimSpace(k.Value), k.From
 	if k.File != "" {
 		content, err := readFile(k.File, maxKeyFile)
 		if err != nil {
