@@ -12,20 +12,21 @@ import (
 
 // RateLimit is what an answer's headers say of the environment's rate limit. One
 // bucket is shared by all keys of an environment and all its API traffic,
-// production's own triggers included.
+// production's own triggers included. A header that is absent or makes no sense
+// leaves its field unknown and the others as they are: gateways rewrite single
+// headers. The zero value says nothing.
 type RateLimit struct {
-	// Limit is the size of the bucket, in requests.
+	// Limit is the size of the bucket, in requests; 0 if unknown.
 	Limit int
-	// Remaining is what is left of it, 0 or more.
+	// Remaining is what is left of it; -1 if unknown.
 	Remaining int
 	// Reset is when the bucket is next refilled by a step, by the service's
-	// clock: compare it with Page.Date or Attempt.Date. Zero if not said.
+	// clock: compare it with Page.Date or Attempt.Date. Zero if unknown.
 	Reset time.Time
 }
 
-// Known is false if the headers were absent or unreadable, or the limit was 0:
-// the service sends that when its limiter is bypassed, and it means nothing.
-func (r RateLimit) Known() bool { return r.Limit > 0 }
+// Known reports whether both the size of the bucket and what is left of it are.
+func (r RateLimit) Known() bool { return r.Limit > 0 && r.Remaining >= 0 }
 
 // Limiter decides when a request may go. It must be safe for concurrent use if
 // the client is used concurrently.
@@ -55,24 +56,34 @@ type Attempt struct {
 	RetryAfter time.Duration
 }
 
-func readRateLimit(h http.Header) RateLimit {
-	limit, err := strconv.Atoi(h.Get("X-Ratelimit-Limit"))
-	if err != nil || limit <= 0 {
-		return RateLimit{}
+// furthestReset is how far a reset may be from the answer's time. One further
+// away is in another unit, or is no time of day at all.
+const furthestReset = time.Hour
+
+// readRateLimit reads each header by itself. Date is the answer's own, and now
+// stands in where it has none.
+func readRateLimit(h http.Header, date, now time.Time) RateLimit {
+	r := RateLimit{Remaining: -1}
+	if limit, err := strconv.Atoi(h.Get("X-Ratelimit-Limit")); err == nil && limit > 0 {
+		r.Limit = limit
 	}
-	remaining, err := strconv.Atoi(h.Get("X-Ratelimit-Remaining"))
-	if err != nil {
-		return RateLimit{}
+	if remaining, err := strconv.Atoi(h.Get("X-Ratelimit-Remaining")); err == nil {
+		r.Remaining = max(remaining, 0)
 	}
-	r := RateLimit{Limit: limit, Remaining: max(remaining, 0)}
-	if reset := h.Get("X-Ratelimit-Reset"); reset != "" {
-		ms, err := strconv.ParseInt(reset, 10, 64)
-		if err != nil {
-			return RateLimit{}
+	if r.Limit > 0 && r.Remaining > r.Limit {
+		r.Limit, r.Remaining = 0, -1 // One of them is wrong, and nothing tells which.
+	}
+	if !date.IsZero() {
+		now = date
+	}
+	if ms, err := strconv.ParseInt(h.Get("X-Ratelimit-Reset"), 10, 64); err == nil {
+		if reset := time.UnixMilli(ms).UTC(); reset.Sub(now).Abs() <= furthestReset {
+			r.Reset = reset
 		}
-		if ms > 0 {
-			r.Reset = time.UnixMilli(ms).UTC()
-		}
+	}
+	if r.Limit == 0 && r.Remaining <= 0 && r.Reset.IsZero() {
+		// The service sends all three as 0 when its limiter is bypassed.
+		return RateLimit{}
 	}
 	return r
 }

@@ -85,9 +85,10 @@ func (c *Client) send(ctx context.Context, r request, key string) (answer, *Erro
 			return interrupted(err)
 		}
 		a.attempt.Status = resp.StatusCode
-		a.attempt.RateLimit = readRateLimit(resp.Header)
+		now := c.options.Now()
 		a.attempt.Date = readDate(resp.Header)
-		a.attempt.RetryAfter = readRetryAfter(resp.Header, a.attempt.Date, c.options.Now())
+		a.attempt.RateLimit = readRateLimit(resp.Header, a.attempt.Date, now)
+		a.attempt.RetryAfter = readRetryAfter(resp.Header, a.attempt.Date, now)
 
 		switch {
 		case resp.StatusCode == http.StatusOK:

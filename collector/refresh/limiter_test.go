@@ -129,3 +129,103 @@ func TestLimiterComesBack(t *testing.T) {
 		})
 	}
 }
+
+// TestLimiterNotYet holds that an answer past the reset that still shows it sends
+// no further request before the service's clock has come to it.
+func TestLimiterNotYet(t *testing.T) {
+	for name, dated := range map[string]bool{"with a Date": true, "without a Date": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const ahead = 2 * time.Second // Our clock, of the service's.
+				l := refresh.NewLimiter(.5, time.Now)
+				reset := time.Now().Add(10*time.Second - ahead)
+				answer := client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: 375, Reset: reset}}
+				waiters(t, l, 1)
+				l.Done(answer) // Our clock is all there is to go by.
+				time.Sleep(8 * time.Second)
+				if n := waiters(t, l, 10); n != 1 {
+					t.Fatalf("%d turns past the reset, want 1", n)
+				}
+				if dated {
+					answer.Date = time.Now().Add(-ahead)
+				}
+				answer.RateLimit.Remaining--
+				l.Done(answer)
+				time.Sleep(ahead - time.Millisecond)
+				if n := waiters(t, l, 10); n != 0 {
+					t.Errorf("%d turns before the refill, want none", n)
+				}
+				time.Sleep(10 * time.Second)
+				if n := waiters(t, l, 10); n != 1 {
+					t.Errorf("%d turns past the refill, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// TestLimiterHeaders holds how many requests may go at once after a first answer
+// and one that does not tell all.
+func TestLimiterHeaders(t *testing.T) {
+	full := client.RateLimit{Limit: 750, Remaining: 400}
+	for name, tc := range map[string]struct {
+		first  client.RateLimit
+		answer client.Attempt
+		want   int64 // Turns at once after it.
+	}{
+		"no headers, once":          {full, client.Attempt{Status: 200}, 24},
+		"no answer":                 {full, client.Attempt{}, 24},
+		"a gateway's error":         {full, client.Attempt{Status: 502}, 24},
+		"only the reset":            {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: -1, Reset: time.Unix(946684810, 0)}}, 24},
+		"no limit":                  {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: 390}}, 15},
+		"a lower limit, once":       {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 500, Remaining: 390}}, 15},
+		"a higher limit":            {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 770, Remaining: 390}}, 5},
+		"never a limit":             {client.RateLimit{Remaining: 401}, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: 400}}, 25},
+		"never a limit, and a lot":  {client.RateLimit{Remaining: 1000}, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: 999}}, 499},
+		"nothing yet":               {client.RateLimit{}, client.Attempt{Status: 200}, 1},
+		"nothing but errors so far": {client.RateLimit{}, client.Attempt{Status: 502}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := refresh.NewLimiter(.5, time.Now)
+				waiters(t, l, 1)
+				l.Done(client.Attempt{Status: 200, RateLimit: tc.first})
+				waiters(t, l, 1)
+				l.Done(tc.answer)
+				if n := waiters(t, l, 1000); n != tc.want {
+					t.Errorf("%d turns, want %d", n, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// TestLimiterLastingChange holds that what answers go on to say counts in the end.
+func TestLimiterLastingChange(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer client.RateLimit
+		want   int64
+	}{
+		"a lower limit":       {client.RateLimit{Limit: 500, Remaining: 400}, 150},
+		"no headers":          {client.RateLimit{}, 19},
+		"all of them garbled": {client.RateLimit{Remaining: -1}, 19},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := refresh.NewLimiter(.5, time.Now)
+				waiters(t, l, 1)
+				l.Done(client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: 700}})
+				for range 12 {
+					time.Sleep(11 * time.Second)
+					if n := waiters(t, l, 1); n != 1 {
+						t.Fatalf("%d turns, want 1", n)
+					}
+					l.Done(client.Attempt{Status: 200, RateLimit: tc.answer})
+				}
+				if n := waiters(t, l, 1000); n != tc.want {
+					t.Errorf("%d turns, want %d", n, tc.want)
+				}
+			})
+		})
+	}
+}

@@ -252,6 +252,14 @@ func TestLimiterFindsOut(t *testing.T) {
 		if n := waiters(t, l, 10); n != 1 {
 			t.Errorf("%d turns past the refill, want 1", n)
 		}
+		l.Done(client.Attempt{})
+		if n := waiters(t, l, 10); n != 0 {
+			t.Errorf("%d turns after one that had no answer, want none", n)
+		}
+		time.Sleep(10 * time.Second)
+		if n := waiters(t, l, 10); n != 1 {
+			t.Errorf("%d turns a refill later, want 1", n)
+		}
 	})
 }
 
