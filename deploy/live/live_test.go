@@ -690,6 +690,14 @@ func (i *inbox) all() []alert {
 
 func startExporter(ctx context.Context, t *testing.T, dir string) (base string) {
 	t.Helper()
+	address := freeAddress(ctx, t)
+	start(ctx, t, dir, buildExporter(ctx, t, dir), "--demo", "--web.listen-address="+address)
+	return "http://" + address
+}
+
+// buildExporter returns the program's path.
+func buildExporter(ctx context.Context, t *testing.T, dir string) string {
+	t.Helper()
 	binary := filepath.Join(dir, "waitpoint_exporter")
 	// Prometheus drops empty labels, so the build needs a version.
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "-ldflags", "-X github.com/prometheus/common/version.Version=live", ".")
@@ -697,10 +705,7 @@ func startExporter(ctx context.Context, t *testing.T, dir string) (base string) 
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %s", err, out)
 	}
-	address := freeAddress(ctx, t)
-	// Of the settings, those that more metrics come with.
-	start(ctx, t, dir, binary, "--demo", "--tokens.expected-wait=1h", "--tokens.ignore-tag=user:.*", "--web.listen-address="+address)
-	return "http://" + address
+	return binary
 }
 
 func startAlertmanager(ctx context.Context, t *testing.T, dir string, received *inbox) (address string) {
