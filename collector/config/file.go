@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,9 @@ import (
 // valid, or the first thing that is wrong, by file, line and field. Relative
 // paths in it are relative to its folder. Getenv gives secret_key_env its keys.
 func ReadFile(path string, getenv func(string) string) ([]Environment, error) {
-	content, err := readFile(path, maxConfigFile)
+	ctx, cancel := withTimeout(context.Background(), loadTimeout)
+	defer cancel()
+	content, err := files.whole(ctx, path)
 	if err != nil {
 		return nil, err
 	}

@@ -1,20 +1,17 @@
 package config
 
 import (
+	"context"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"waitpoint_exporter/client"
 )
 
-// Bounds on files, in bytes; far more than there is a use for.
-const (
-	maxKeyFile    = 64 << 10
-	maxConfigFile = 16 << 20
-)
+// loadTimeout bounds how long the loading of a configuration waits for a file.
+const loadTimeout = 30 * time.Second
 
 // A Key gives the secret key when a request needs it, so that one that is
 // replaced in its file is used from then on.
@@ -32,11 +29,32 @@ func (Key) String() string { return "<secret>" }
 // GoString never shows the key.
 func (Key) GoString() string { return "<secret>" }
 
-// Get returns the key. Its errors name where the key should come from.
+// Get returns the key, and waits for its file no longer than loadTimeout.
 func (k Key) Get() (string, error) {
+	ctx, cancel := withTimeout(context.Background(), loadTimeout)
+	defer cancel()
+	return k.read(ctx)
+}
+
+// Source returns a function that returns the key, for as long as ctx lives, and
+// waits for its file no longer than timeout. Its errors name where the key should
+// come from.
+func (k Key) Source(ctx context.Context, timeout time.Duration) func() (string, error) {
+	return func() (string, error) {
+		ctx, cancel := withTimeout(ctx, timeout)
+		defer cancel()
+		return k.read(ctx)
+	}
+}
+
+func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("nothing came within %s: a pipe without a writer, or a mount that hangs", d))
+}
+
+func (k Key) read(ctx context.Context) (string, error) {
 	value, from := strings.TrimSpace(k.Value), k.From
 	if k.File != "" {
-		content, err := readFile(k.File, maxKeyFile)
+		content, err := files.line(ctx, k.File)
 		if err != nil {
 			if client.LooksLikeKey(filepath.Base(k.File)) {
 				return "", fmt.Errorf("%s: this looks like a key itself; want the name of a file", k.From)
@@ -49,19 +67,4 @@ func (k Key) Get() (string, error) {
 		return "", fmt.Errorf("%s: %w", from, err)
 	}
 	return value, nil
-}
-
-// readFile reads a file of so many bytes at most: a wrong name, such as that of a
-// device, is not to take all memory.
-func readFile(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // It was only read.
-	content, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(content)) > most {
-		err = fmt.Errorf("read %s: there are more than %d bytes in it", path, most)
-	}
-	return content, err
 }

@@ -58,7 +58,8 @@ type running struct {
 	config   config.Environment
 	subject  *refresh.Environment
 	registry *prometheus.Registry
-	close    func() // Closes idle connections.
+	close    func()          // Closes idle connections.
+	ctx      context.Context // Its life, which cancel ends.
 	cancel   context.CancelFunc
 	done     chan struct{}
 }
@@ -87,6 +88,11 @@ func (m *Manager) Apply(environments []config.Environment) error {
 		if r == nil {
 			var err error
 			if r, err = m.build(env); err != nil {
+				for _, r := range next {
+					if !slices.Contains(old, r) {
+						r.cancel()
+					}
+				}
 				return fmt.Errorf("environment %s: %w", env.Title(), err)
 			}
 		}
@@ -133,21 +139,23 @@ func (m *Manager) build(env config.Environment) (*running, error) {
 			return nil, err
 		}
 	}
+	ctx, cancel := context.WithCancel(m.ctx)
 	registry := prometheus.NewRegistry()
 	metrics := refresh.NewMetrics(registry, collector.Labels(env.Name, env.Project))
 	api, err := client.New(client.Options{
-		APIURL: env.APIURL, Key: env.Key.Get, PreviewBranch: env.PreviewBranch, Transport: transport,
+		APIURL: env.APIURL, Key: env.Key.Source(ctx, env.Refresh.Timeout), PreviewBranch: env.PreviewBranch, Transport: transport,
 		Timeout: env.Refresh.Timeout, Limiter: refresh.NewLimiter(env.API.Reserve, m.opts.Now), Observe: metrics.Attempt,
 		UserAgent: m.opts.UserAgent, Now: m.opts.Now,
 	})
 	if err != nil {
+		cancel()
 		return nil, err
 	}
 	logger := log.With(m.opts.Logger, "environment", env.Name)
 	if env.Project != "" {
 		logger = log.With(logger, "project", env.Project)
 	}
-	r := &running{config: env, registry: registry, close: api.CloseIdleConnections}
+	r := &running{config: env, registry: registry, close: api.CloseIdleConnections, ctx: ctx, cancel: cancel}
 	if t, ok := transport.(interface{ CloseIdleConnections() }); ok {
 		r.close = t.CloseIdleConnections
 	}
@@ -172,19 +180,18 @@ func thresholds(list []config.Threshold) []collector.Threshold {
 }
 
 func (m *Manager) start(r *running, after time.Duration) {
-	ctx, cancel := context.WithCancel(m.ctx)
-	r.cancel, r.done = cancel, make(chan struct{})
+	r.done = make(chan struct{})
 	go func() {
 		defer close(r.done)
 		defer r.close()
 		timer := time.NewTimer(after)
 		defer timer.Stop()
 		select {
-		case <-ctx.Done():
+		case <-r.ctx.Done():
 			return
 		case <-timer.C:
 		}
-		_ = r.subject.Run(ctx) // It ends because ctx does.
+		_ = r.subject.Run(r.ctx) // It ends because ctx does.
 	}()
 	level.Debug(m.opts.Logger).Log("msg", "environment added", "environment", r.config.Title())
 }

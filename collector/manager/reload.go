@@ -42,7 +42,7 @@ func NewReloader(m *Manager, read func() ([]config.Environment, error)) *Reloade
 func (r *Reloader) Load() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	environments, err := r.read()
+	environments, err := r.readUntil(r.manager.ctx)
 	if err == nil {
 		err = r.manager.Apply(environments)
 	}
@@ -53,6 +53,26 @@ func (r *Reloader) Load() error {
 	r.succeeded.Set(1)
 	r.at.SetToCurrentTime()
 	return nil
+}
+
+// readUntil reads, and gives up when ctx ends: a file that blocks is not to hold
+// up the end of the program.
+func (r *Reloader) readUntil(ctx context.Context) ([]config.Environment, error) {
+	type result struct {
+		environments []config.Environment
+		err          error
+	}
+	results := make(chan result, 1)
+	go func() {
+		environments, err := r.read()
+		results <- result{environments, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case got := <-results:
+		return got.environments, got.err
+	}
 }
 
 // Reload loads the configuration and says so in the log.

@@ -1,0 +1,137 @@
+package config
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// Bounds on files, in bytes; far more than there is a use for. A wrong name, such
+// as that of a device, is not to take all memory.
+const (
+	maxKeyFile    = 64 << 10
+	maxConfigFile = 16 << 20
+)
+
+// fileReads read files that may block for ever: pipes that nobody writes to, and
+// those of a mount that hangs. Such a read cannot be ended, so there is one at
+// most of each file; whoever wants the file meanwhile waits for that one. They
+// are safe for concurrent use.
+type fileReads struct {
+	mu    sync.Mutex
+	under map[string]*fileRead
+	// What pipes last delivered. They need not do so again.
+	kept map[string][]byte
+}
+
+// fileRead is one that is under way, or has ended once done is closed.
+type fileRead struct {
+	done    chan struct{}
+	content []byte
+	err     error
+}
+
+// files is all of the process: reads that block are not to add up from one
+// configuration to the next.
+//
+//nolint:gochecknoglobals // See above.
+var files = fileReads{under: map[string]*fileRead{}, kept: map[string][]byte{}}
+
+// whole returns what is in a file, or ctx's cause if it ends before.
+func (r *fileReads) whole(ctx context.Context, path string) ([]byte, error) {
+	r.mu.Lock()
+	read := r.begin(path, func() ([]byte, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }() // It was only read.
+		return all(f, path, maxConfigFile)
+	})
+	r.mu.Unlock()
+	return read.wait(ctx, path)
+}
+
+// line is like whole for a file with a key. Of a pipe it returns the first line,
+// which a writer that starts over may write again at once, and it returns the one
+// before as long as no other comes.
+func (r *fileReads) line(ctx context.Context, path string) ([]byte, error) {
+	r.mu.Lock()
+	read := r.begin(path, func() ([]byte, error) { return r.key(path) })
+	kept := r.kept[path]
+	r.mu.Unlock()
+	if kept != nil {
+		return kept, nil
+	}
+	return read.wait(ctx, path)
+}
+
+// begin returns the read of the file that is under way; r.mu is held.
+func (r *fileReads) begin(path string, do func() ([]byte, error)) *fileRead {
+	if begun := r.under[path]; begun != nil {
+		return begun
+	}
+	begun := &fileRead{done: make(chan struct{})}
+	r.under[path] = begun
+	go func() {
+		begun.content, begun.err = do()
+		r.mu.Lock()
+		delete(r.under, path)
+		r.mu.Unlock()
+		close(begun.done)
+	}()
+	return begun
+}
+
+func (r *fileRead) wait(ctx context.Context, path string) ([]byte, error) {
+	select {
+	case <-r.done:
+		return r.content, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read %s: %w", path, context.Cause(ctx))
+	}
+}
+
+func (r *fileReads) key(path string) (content []byte, err error) {
+	pipe := false
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		switch {
+		case err != nil || !pipe:
+			delete(r.kept, path)
+		case len(content) > 0:
+			r.kept[path] = content
+		}
+	}()
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // It was only read.
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if pipe = info.Mode()&os.ModeNamedPipe != 0; !pipe {
+		return all(f, path, maxKeyFile)
+	}
+	content, err = bufio.NewReader(io.LimitReader(f, maxKeyFile)).ReadBytes('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return content, err
+}
+
+// all reads so many bytes at most.
+func all(f io.Reader, path string, most int64) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(content)) > most {
+		err = fmt.Errorf("read %s: there are more than %d bytes in it", path, most)
+	}
+	return content, err
+}

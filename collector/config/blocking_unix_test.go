@@ -1,0 +1,102 @@
+//go:build unix
+
+package config_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"waitpoint_exporter/collector/config"
+)
+
+const piped = "tr_prod_sk_0123456789"
+
+// pipe makes a named pipe.
+func pipe(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// deliver writes to a pipe, once somebody reads it.
+func deliver(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// release ends a read that is under way.
+func release(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // Which never blocks.
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestKeyBlocks holds that a key file that blocks gives an error that names it,
+// and that no number of tries leaves more than one goroutine behind.
+func TestKeyBlocks(t *testing.T) {
+	path := pipe(t)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	key := config.Key{File: path, From: "secret_key_file"}
+	late, over := key.Source(t.Context(), time.Millisecond), key.Source(ended, time.Hour)
+	before := runtime.NumGoroutine()
+	for range 50 {
+		if _, err := late(); err == nil || !strings.Contains(err.Error(), "secret_key_file: read "+path+": nothing came within 1ms") {
+			t.Fatal(err)
+		}
+		if _, err := over(); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	// The one, and what timers and other tests may have at that moment.
+	if after := runtime.NumGoroutine(); after > before+10 {
+		t.Errorf("%d goroutines, %d before", after, before)
+	}
+	deliver(t, path, piped)
+	if got, err := key.Get(); got != piped || err != nil {
+		t.Errorf("%q, %v once somebody writes", got, err)
+	}
+	release(t, path)
+}
+
+// TestKeyPipe holds that a pipe that delivers is as good as a file, however often
+// it does so.
+func TestKeyPipe(t *testing.T) {
+	for name, text := range map[string]string{"no end of line": piped, "a line": piped + "\n", "two writers at once": piped + "\n" + piped + "\n"} {
+		t.Run(name, func(t *testing.T) {
+			path := pipe(t)
+			key := config.Key{File: path, From: "secret_key_file"}
+			go deliver(t, path, text)
+			for range 3 {
+				if got, err := key.Get(); got != piped || err != nil {
+					t.Fatalf("%q, %v", got, err)
+				}
+			}
+			const next = "tr_prod_sk_9876543210"
+			go deliver(t, path, next)
+			for got := ""; got != next; {
+				var err error
+				if got, err = key.Get(); got != next && got != piped || err != nil {
+					t.Fatalf("%q, %v", got, err)
+				}
+			}
+			release(t, path)
+		})
+	}
+}

@@ -1,0 +1,99 @@
+//go:build unix
+
+package manager_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/manager"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// TestKeyFileBlocks holds that a key file that blocks ends a refresh in up 0 with
+// a reason, and holds up neither a reload nor the end.
+func TestKeyFileBlocks(t *testing.T) {
+	service := simulator.New(simulator.Options{})
+	service.Environment(simulator.EnvironmentOptions{Key: key("a")})
+	failures := make(chan string, 100)
+	m := manager.New(t.Context(), manager.Options{
+		Registry: prometheus.NewRegistry(), Transport: plain{simulator.Transport(service)},
+		Logger: log.LoggerFunc(func(pairs ...any) error {
+			for i, v := range pairs {
+				if err, ok := v.(error); ok && pairs[i-1] == "err" {
+					failures <- err.Error()
+				}
+			}
+			return nil
+		}),
+	})
+	folder := t.TempDir()
+	path := filepath.Join(folder, "key")
+	if err := os.WriteFile(path, []byte(key("a")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := config.Environment{Name: "a", APIURL: "http://api.test", Key: config.Key{File: path, From: "secret_key_file"}}
+	env.Refresh = config.Refresh{Interval: 10 * time.Millisecond, Timeout: 10 * time.Millisecond, MaxStaleness: time.Minute, VerifyInterval: time.Hour}
+	env.API = config.API{Concurrency: 1, Share: 1}
+	slow := env // Which is still waiting for its key when it is stopped.
+	slow.Name, slow.Refresh.Timeout = "b", time.Hour
+	if err := m.Apply([]config.Environment{env, slow}); err != nil {
+		t.Fatal(err)
+	}
+	blocked := filepath.Join(folder, "pipe")
+	if err := syscall.Mkfifo(blocked, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(blocked, path); err != nil {
+		t.Fatal(err)
+	}
+	for text := range failures {
+		if strings.Contains(text, "read the key: secret_key_file: read "+path+": nothing came within 10ms") {
+			break
+		}
+	}
+	if got := samples(t, m, "a"); got["waitpoint_up"] != 0 || got["waitpoint_refresh_errors_total auth"] == 0 {
+		t.Errorf("with a key file that blocks: %v", got)
+	}
+	if err := m.Apply([]config.Environment{slow}); err != nil {
+		t.Error(err)
+	}
+	m.Stop()
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // Ends the read that is left.
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReloadBlocks holds that a configuration that blocks does not hold up the end.
+func TestReloadBlocks(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	m := manager.New(ctx, manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger()})
+	blocks := make(chan struct{})
+	defer close(blocks)
+	reading := make(chan struct{})
+	reloader := manager.NewReloader(m, func() ([]config.Environment, error) {
+		close(reading)
+		<-blocks
+		return nil, nil
+	})
+	go func() {
+		<-reading
+		cancel()
+	}()
+	if err := reloader.Load(); err == nil {
+		t.Error("loaded")
+	}
+}
