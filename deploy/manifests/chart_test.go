@@ -83,7 +83,7 @@ config:
 		"Deployment spec.template.spec.volumes: [{name: tls, secret: {secretName: exporter-tls, defaultMode: 288}}]",
 		"Deployment spec.template.spec.containers.0.volumeMounts: [{name: tls, mountPath: /etc/waitpoint_exporter_tls, readOnly: true}]",
 		"ServiceMonitor spec.endpoints.0: {scheme: https, tlsConfig: {serverName: waitpoint-exporter.monitoring.svc, ca: {secret: {name: exporter-tls, key: ca.crt}}}}",
-		"Pod spec.containers.0.args: ['wget -qO- --no-check-certificate https://waitpoint-exporter:10210/metrics | grep ''^triggerdev_waitpoint_up{''']",
+		"Pod spec.containers.0.args: [nc -w 10 waitpoint-exporter 10210 </dev/null]",
 	}},
 	{name: "TLS, its CA elsewhere", values: `
 web: {tlsSecret: exporter-tls}
@@ -98,7 +98,7 @@ serviceMonitor: {enabled: true, basicAuth: {username: {name: login, key: user}, 
 		"Deployment spec.template.spec.containers.0.livenessProbe.httpGet: null",
 		"Deployment spec.template.spec.containers.0.readinessProbe.tcpSocket: {port: metrics}",
 		"ServiceMonitor spec.endpoints.0: {scheme: http, basicAuth: {username: {name: login, key: user}, password: {name: login, key: password}}}",
-		"Pod spec.containers.0.args: [nc -z -w 10 waitpoint-exporter 10210]",
+		"Pod spec.containers.0.args: [nc -w 10 waitpoint-exporter 10210 </dev/null]",
 	}},
 	{name: "a token in place of a user", values: `
 web: {existingSecret: exporter-web, scheme: https}

@@ -5,8 +5,8 @@
 // is validated strictly and admitted at the Pod Security level restricted. The
 // exporter itself is then started, probed and scraped as the objects say.
 //
-// The environment variables HELM, KUSTOMIZE, KUBE_APISERVER and ETCD say where
-// the programs are, KUBERNETES of which version, CRDS which custom resources there
+// The environment variables HELM, KUSTOMIZE, KUBE_APISERVER, ETCD and BUSYBOX say
+// where the programs are, KUBERNETES of which version, CRDS which custom resources there
 // are, as files separated by colons; without them the tests fail. .ci/manifests sets them.
 package manifests
 

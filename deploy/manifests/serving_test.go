@@ -83,10 +83,12 @@ tls_server_config: {cert_file: /etc/waitpoint_exporter_tls/tls.crt, key_file: /e
 }
 
 // try starts the exporter as the Deployment says, asks what the probes ask and
-// scrapes it as the ServiceMonitor says. Port is that of the container.
-func (s *server) try(t *testing.T, objects []object, port string) {
+// scrapes it as the ServiceMonitor says. Port is that of the container. It serves at
+// the address until the test ends.
+func (s *server) try(t *testing.T, objects []object, port string) (address string) {
 	t.Helper()
-	p, dir, address := pod(t, objects), t.TempDir(), freeAddress(t.Context(), t)
+	p, dir := pod(t, objects), t.TempDir()
+	address = freeAddress(t.Context(), t)
 	args := mount(t, dir, p, objects, s.given)
 	if listen := "--web.listen-address=:" + port; slices.Contains(args, listen) {
 		args = slices.DeleteFunc(args, func(a string) bool { return a == listen })
@@ -107,15 +109,43 @@ func (s *server) try(t *testing.T, objects []object, port string) {
 	if err := scrape(t.Context(), at(map[string]any(only(t, objects, "ServiceMonitor")), "spec.endpoints.0"), address, s.given); err != nil {
 		t.Error(err)
 	}
+	return address
+}
+
+// helmTest runs the command of the pod of helm test, with the exporter's address in
+// place of the service's name. It returns an error if that fails.
+func (s *server) helmTest(t *testing.T, objects []object, address string) error {
+	t.Helper()
+	dir := t.TempDir()
+	for _, applet := range []string{"sh", "wget", "nc", "grep"} {
+		if err := os.Symlink(program(t, "BUSYBOX"), filepath.Join(dir, applet)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, _ := at(map[string]any(only(t, objects, "Pod")), "spec.containers.0.args.0").(string)
+	host, port, _ := strings.Cut(address, ":")
+	text = strings.NewReplacer(" waitpoint-exporter 10210", " "+host+" "+port, "//waitpoint-exporter:10210", "//"+address).Replace(text)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "sh"), "-c", text)
+	cmd.Env = []string{"PATH=" + dir}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", text, err, out)
+	}
+	return nil
 }
 
 // TestServing holds that what the chart renders works: the program starts, the
-// probes of the kubelet are good, and Prometheus gets its metrics.
+// probes of the kubelet are good, and Prometheus and helm test get its metrics.
 func TestServing(t *testing.T) {
 	s := newServing(t)
 	for _, test := range serving {
 		t.Run(test.name, func(t *testing.T) {
-			s.try(t, render(t.Context(), t, strings.ReplaceAll(test.values, "{{hash}}", s.hash), "{web: {port: 9000}, serviceMonitor: {enabled: true}}"), "9000")
+			objects := render(t.Context(), t, strings.ReplaceAll(test.values, "{{hash}}", s.hash), "{web: {port: 9000}, serviceMonitor: {enabled: true}}")
+			if err := s.helmTest(t, objects, freeAddress(t.Context(), t)); err == nil {
+				t.Error("helm test succeeds where nothing serves")
+			}
+			if err := s.helmTest(t, objects, s.try(t, objects, "9000")); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }
