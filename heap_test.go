@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -21,15 +23,21 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// TestHeap runs the program in a process of its own, over a service whose
+// TestHeap runs the program in a process of its own, over HTTPS to a service whose
 // answers are whole, broken off, endless and refused, and looks through
 // everything that its heap then holds: no callback URL, idempotency key or
-// output is kept, and the key only by what sends it.
+// output can be read there, and the key only in what sends it.
 func TestHeap(t *testing.T) {
 	if dump := os.Getenv("HEAP_DUMP"); dump != "" {
 		dumpHeapOnSignal(t, dump)
 		return
 	}
+	for name, http2 := range map[string]bool{"HTTP1": false, "HTTP2": true} {
+		t.Run(name, func(t *testing.T) { testHeap(t, http2) })
+	}
+}
+
+func testHeap(t *testing.T, http2 bool) {
 	const key = "tr_prod_sEcReTsEcReTsEcReT"
 	service := simulator.New(simulator.Options{Seed: 1})
 	environment := service.Environment(simulator.EnvironmentOptions{Key: key})
@@ -42,21 +50,36 @@ func TestHeap(t *testing.T) {
 		case simulator.FaultBody:
 			f.Body = `{"data":[{"id":"a","url":"http://x/callback/abc","idempotencyKey":"idem-1234567"`
 		case simulator.FaultRedirect:
-			f.Header = http.Header{"Location": {"/elsewhere/callback/abc"}}
+			f.Header = http.Header{"Location": {"/elsewhere"}}
 		}
 		service.Inject(f)
 	}
 	secrets := regexp.MustCompile(`callback/[0-9a-f]+|idem-[0-9]+|approved\\*":`)
 	seen := map[string]bool{}
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Header.Del("Accept-Encoding") // So that the connections' buffers can be read, too.
+	api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Short answers, too: the service compresses what is asked for so.
+		compressed := strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
+		r.Header.Del("Accept-Encoding")
+		if compressed {
+			z := &zippingWriter{ResponseWriter: w, zip: gzip.NewWriter(w)}
+			defer z.zip.Close() //nolint:errcheck // The client may have gone.
+			w = z
+		}
 		service.ServeHTTP(w, r)
 	}))
+	api.EnableHTTP2 = http2
+	api.StartTLS()
 	defer api.Close()
 
-	dump := filepath.Join(t.TempDir(), "heap")
+	dump, trusted := filepath.Join(t.TempDir(), "heap"), filepath.Join(t.TempDir(), "ca.pem")
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})
+	if err := os.WriteFile(trusted, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHeap$")
-	child.Env = append(os.Environ(), "HEAP_DUMP="+dump, "HEAP_API="+api.URL, "TRIGGER_SECRET_KEY="+key)
+	// A goroutine that is interrupted leaves its registers lying, and with them what
+	// it was copying.
+	child.Env = append(os.Environ(), "HEAP_DUMP="+dump, "HEAP_API="+api.URL, "SSL_CERT_FILE="+trusted, "GODEBUG=asyncpreemptoff=1", "TRIGGER_SECRET_KEY="+key)
 	logs := new(logBuffer)
 	child.Stdout, child.Stderr = logs, logs
 	if err := child.Start(); err != nil {
@@ -110,6 +133,33 @@ func TestHeap(t *testing.T) {
 	if sent > 20 {
 		t.Errorf("the key is in the heap %d times: more than its connections account for", sent)
 	}
+}
+
+// zippingWriter compresses what a handler writes.
+type zippingWriter struct {
+	http.ResponseWriter
+
+	zip   *gzip.Writer
+	begun bool
+}
+
+func (z *zippingWriter) WriteHeader(status int) {
+	z.begun = true
+	z.Header().Del("Content-Length")
+	z.Header().Set("Content-Encoding", "gzip")
+	z.ResponseWriter.WriteHeader(status)
+}
+
+func (z *zippingWriter) Write(b []byte) (int, error) {
+	if !z.begun {
+		z.WriteHeader(http.StatusOK)
+	}
+	return z.zip.Write(b)
+}
+
+func (z *zippingWriter) Flush() {
+	_ = z.zip.Flush()
+	_ = http.NewResponseController(z.ResponseWriter).Flush()
 }
 
 // dumpHeapOnSignal runs the program until it is killed.

@@ -13,6 +13,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -40,8 +41,8 @@ type Options struct {
 	// PreviewBranch is sent as x-trigger-branch. Preview keys need it.
 	PreviewBranch string
 	// Transport sends the requests. Nil: one of the client's own, which keeps
-	// connections, takes gzip and heeds the environment's proxy variables. One
-	// that is given should close idle connections before the service does, at 65 s.
+	// connections and heeds the environment's proxy variables. One that is given
+	// should close idle connections before the service does, at 65 s.
 	Transport http.RoundTripper
 	// Timeout bounds one request with its body, redirects included. Zero: 30 s.
 	Timeout time.Duration
@@ -101,7 +102,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{options: o, url: *u}
 	if o.Transport == nil {
-		c.own = newTransport()
+		c.own = NewTransport()
 		c.options.Transport = c.own
 	}
 	return c, nil
@@ -115,10 +116,12 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
-func newTransport() *http.Transport {
+// NewTransport returns a transport as the client's own: with bounds on headers and
+// connections, compression, and the proxy that the process's environment names.
+func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         DialContext,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConns:        16,

@@ -75,7 +75,7 @@ func TestRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := http.Header{
-				"Authorization": {"Bearer " + testKey}, "Accept": {"application/json"}, "User-Agent": {"test/1"},
+				"Authorization": {"Bearer " + testKey}, "Accept": {"application/json"}, "Accept-Encoding": {"gzip"}, "User-Agent": {"test/1"},
 			}
 			if tc.branch != "" {
 				want["X-Trigger-Branch"] = []string{tc.branch}

@@ -1,16 +1,20 @@
-// The decoder reads an answer in one pass over its bytes, into tokens that share
-// none of them. It takes the JSON that encoding/json takes (a fuzz test holds
-// them side by side), but names exactly as they are written, and only the
-// fields that a Token has: callback URLs, idempotency keys and outputs are
-// skipped in place. What it keeps is bounded, and its errors name a field and a
-// place, and quote nothing.
+// The decoder reads an answer as a stream of JSON, into tokens that share none of
+// its bytes. It reads the fields that a Token has, by names exactly as they are
+// written: callback URLs, idempotency keys and outputs are skipped, never decoded.
+// What it keeps is bounded, and its errors name a field and a place, and quote
+// nothing.
 
 package client
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Bounds on what is kept of an answer. Each is well above what the service gives
@@ -22,15 +26,18 @@ const (
 	maxID     = 1 << 10  // Bytes; the service's have 35.
 	maxStatus = 64       // Bytes; the service's have 9.
 	maxCursor = 1 << 10  // Bytes; the service's have 25.
+	maxTime   = 64       // Bytes; the service's have 24.
+	maxDepth  = 10000    // What jsontext takes.
 )
 
 var (
-	errTooMuch  = errors.New("more than the service gives")
-	errNotJSON  = errors.New("not JSON")
-	errEarlyEnd = fmt.Errorf("%w: it ends early", errNotJSON)
-	errTrailing = errors.New("not JSON: something follows the answer's end")
-	errNoData   = errors.New("the answer has no data")
-	errNotPage  = errors.New("the answer is not an object with data and pagination")
+	errTooMuch   = errors.New("more than the service gives")
+	errNotJSON   = errors.New("not JSON")
+	errEarlyEnd  = fmt.Errorf("%w: it ends early", errNotJSON)
+	errTrailing  = errors.New("not JSON: something follows the answer's end")
+	errNoData    = errors.New("the answer has no data")
+	errNotPage   = errors.New("the answer is not an object with data and pagination")
+	errOtherKind = errors.New("a value of another kind")
 )
 
 // wirePage is an answer as the service means it.
@@ -41,81 +48,107 @@ type wirePage struct {
 	next, previous string
 }
 
-// decodePage reads a whole answer. Of a name given twice the last one counts.
-func decodePage(b []byte, tags *interner) (wirePage, error) {
-	var (
-		page wirePage
-		s    = scanner{b: b}
-	)
-	data := false
-	err := s.object(func(name []byte) error {
-		switch string(name) {
-		case "data":
-			var err error
-			page.tokens, data, err = s.tokens(tags)
-			return err
-		case "pagination":
-			return s.pagination(&page)
-		}
-		return s.skip()
-	})
+// decoder reads one answer.
+type decoder struct {
+	json *jsontext.Decoder
+	tags *interner
+	// For strings that are not in the answer as they read.
+	scratch []byte
+}
+
+// decodePage reads a whole answer, to its last byte. Of a name given twice the
+// last one counts.
+func (w *workspace) decodePage(r io.Reader) (wirePage, error) {
+	w.json.Reset(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	d := decoder{json: &w.json, tags: &w.tags}
+	page, err := d.page()
 	switch {
 	case errors.Is(err, errOtherKind):
 		return wirePage{}, errNotPage
 	case err != nil:
-		return wirePage{}, err
-	case !s.end():
+		return wirePage{}, d.explain(err)
+	}
+	if _, err := d.json.ReadToken(); !errors.Is(err, io.EOF) {
 		return wirePage{}, errTrailing
-	case !data:
-		return wirePage{}, errNoData
 	}
 	return page, nil
 }
 
-// tokens reads the list, and reports whether there is one.
-func (s *scanner) tokens(tags *interner) ([]Token, bool, error) {
-	if s.null() {
-		return nil, false, nil
+// explain says where a text is no JSON. Errors of jsontext quote what they met.
+func (d *decoder) explain(err error) error {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w, after %d bytes", errEarlyEnd, d.json.InputOffset()+int64(len(d.json.UnreadBuffer())))
+	case !errors.As(err, &syntax):
+		return err
+	case d.json.StackDepth() >= maxDepth:
+		return fmt.Errorf("%w: nested too deep", errNotJSON)
+	}
+	return fmt.Errorf("%w: at byte %d", errNotJSON, syntax.ByteOffset)
+}
+
+func (d *decoder) page() (wirePage, error) {
+	var page wirePage
+	data := false
+	err := d.object(func(name []byte) (err error) {
+		switch string(name) {
+		case "data":
+			page.tokens, err = d.tokens()
+			data = page.tokens != nil
+			return inField("data", err)
+		case "pagination":
+			return inField("pagination", d.pagination(&page))
+		}
+		return d.json.SkipValue()
+	})
+	if err == nil && !data {
+		err = errNoData
+	}
+	return page, err
+}
+
+// tokens reads the list. Nil for null.
+func (d *decoder) tokens() ([]Token, error) {
+	if d.null() {
+		return nil, nil
 	}
 	tokens := make([]Token, 0, maxPageSize)
-	err := s.array(func() error {
+	err := d.array(func() error {
 		if len(tokens) == maxTokens {
 			return fmt.Errorf("%w: over %d tokens", errTooMuch, maxTokens)
 		}
-		t, err := s.token(tags)
-		if err != nil {
-			return fmt.Errorf("token %d of the page: %w", len(tokens)+1, err)
+		t, err := d.token()
+		if err != nil && !errors.Is(err, errOtherKind) {
+			err = fmt.Errorf("token %d of the page: %w", len(tokens)+1, err)
 		}
 		tokens = append(tokens, t)
-		return nil
+		return err
 	})
-	return tokens, err == nil, inField("data", err)
+	return tokens, err
 }
 
-func (s *scanner) token(tags *interner) (Token, error) {
+func (d *decoder) token() (Token, error) {
 	var t Token
-	err := s.object(func(name []byte) (err error) {
+	err := d.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "id":
-			t.ID, err = s.text("id", maxID)
-			return err
+			t.ID, err = d.text("id", maxID)
 		case "status":
-			t.Status, err = s.status()
-			return err
+			t.Status, err = d.status()
 		case "tags":
-			t.Tags, err = s.tags(tags)
-			return inField("tags", err)
+			t.Tags, err = d.tagList()
+			err = inField("tags", err)
 		case "createdAt":
-			t.CreatedAt, err = s.time()
-			return inField("createdAt", err)
+			t.CreatedAt, err = d.time("createdAt")
 		case "timeoutAt":
-			t.TimeoutAt, err = s.time()
-			return inField("timeoutAt", err)
+			t.TimeoutAt, err = d.time("timeoutAt")
 		case "completedAt":
-			t.CompletedAt, err = s.time()
-			return inField("completedAt", err)
+			t.CompletedAt, err = d.time("completedAt")
+		default:
+			err = d.json.SkipValue()
 		}
-		return s.skip()
+		return err
 	})
 	switch {
 	case err != nil:
@@ -131,31 +164,47 @@ func (s *scanner) token(tags *interner) (Token, error) {
 }
 
 // pagination takes null for an absent one, of the object and of its cursors.
-func (s *scanner) pagination(page *wirePage) error {
-	page.paginated, page.next, page.previous = false, "", ""
-	if s.null() {
+func (d *decoder) pagination(page *wirePage) error {
+	page.next, page.previous = "", ""
+	if page.paginated = !d.null(); !page.paginated {
 		return nil
 	}
-	page.paginated = true
-	return inField("pagination", s.object(func(name []byte) (err error) {
+	return d.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "next":
-			page.next, err = s.text("next", maxCursor)
+			page.next, err = d.text("next", maxCursor)
 		case "previous":
-			page.previous, err = s.text("previous", maxCursor)
+			page.previous, err = d.text("previous", maxCursor)
 		default:
-			err = s.skip()
+			err = d.json.SkipValue()
 		}
 		return err
-	}))
+	})
+}
+
+func (d *decoder) tagList() ([]string, error) {
+	if d.null() {
+		return nil, nil
+	}
+	var few [16]string
+	list := few[:0]
+	err := d.array(func() error {
+		if len(list) == maxTags {
+			return fmt.Errorf("%w: over %d tags", errTooMuch, maxTags)
+		}
+		b, err := d.str()
+		if err == nil && len(b) > maxTag {
+			err = fmt.Errorf("%w: tag %d is longer than %d bytes", errTooMuch, len(list)+1, maxTag)
+		}
+		list = append(list, d.tags.get(b[:min(len(b), maxTag)]))
+		return err
+	})
+	return append([]string(nil), list...), err
 }
 
 // inField says which field has a value of a kind it should not have.
 func inField(name string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, errOtherKind):
+	if errors.Is(err, errOtherKind) {
 		return fmt.Errorf("%s is unreadable", name)
 	}
 	return err
@@ -163,83 +212,121 @@ func inField(name string, err error) error {
 
 // bounded reads a string of at most so many bytes, which are good only until
 // the next call; null is an empty one.
-func (s *scanner) bounded(name string, most int) ([]byte, error) {
-	if s.null() {
+func (d *decoder) bounded(name string, most int) ([]byte, error) {
+	if d.null() {
 		return nil, nil
 	}
-	b, err := s.str()
-	switch {
-	case err != nil:
-		return nil, inField(name, err)
-	case len(b) > most:
-		return nil, fmt.Errorf("%w: %s is longer than %d bytes", errTooMuch, name, most)
+	b, err := d.str()
+	if err == nil && len(b) > most {
+		err = fmt.Errorf("%w: %s is longer than %d bytes", errTooMuch, name, most)
 	}
-	return b, nil
+	return b, inField(name, err)
 }
 
-func (s *scanner) text(name string, most int) (string, error) {
-	b, err := s.bounded(name, most)
+func (d *decoder) text(name string, most int) (string, error) {
+	b, err := d.bounded(name, most)
 	return string(b), err
 }
 
-func (s *scanner) status() (Status, error) {
-	b, err := s.bounded("status", maxStatus)
+func (d *decoder) status() (Status, error) {
+	b, err := d.bounded("status", maxStatus)
 	// The known ones take no memory.
-	switch string(b) {
-	case string(StatusWaiting):
-		return StatusWaiting, err
-	case string(StatusCompleted):
-		return StatusCompleted, err
-	case string(StatusTimedOut):
-		return StatusTimedOut, err
+	for _, known := range [...]Status{StatusWaiting, StatusCompleted, StatusTimedOut} {
+		if string(b) == string(known) {
+			return known, err
+		}
 	}
 	return Status(b), err
 }
 
 // time reads a time; null is a zero one.
-func (s *scanner) time() (time.Time, error) {
-	if s.null() {
+func (d *decoder) time(name string) (time.Time, error) {
+	if d.null() {
 		return time.Time{}, nil
 	}
-	b, err := s.str()
+	b, err := d.str()
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, inField(name, err)
 	}
 	var t time.Time
-	if t.UnmarshalText(b) != nil {
-		return time.Time{}, errOtherKind
+	if len(b) > maxTime || t.UnmarshalText(b) != nil {
+		return time.Time{}, inField(name, errOtherKind)
 	}
 	return t.UTC(), nil
 }
 
-func (s *scanner) tags(known *interner) ([]string, error) {
-	if s.null() {
-		return nil, nil
+// null reads a null, if it is next.
+func (d *decoder) null() bool {
+	return d.json.PeekKind() == 'n' && d.json.SkipValue() == nil
+}
+
+// object reads an object. The function is called with each name, which is good
+// only until it reads on, and reads the value.
+func (d *decoder) object(value func(name []byte) error) error {
+	if err := d.open('{'); err != nil {
+		return err
 	}
-	var (
-		few  [16]string
-		list = few[:0]
-	)
-	if err := s.array(func() error {
-		if len(list) == maxTags {
-			return fmt.Errorf("%w: over %d tags", errTooMuch, maxTags)
-		}
-		b, err := s.str()
+	for d.json.PeekKind() != '}' {
+		name, err := d.str()
 		if err != nil {
 			return err
 		}
-		if len(b) > maxTag {
-			return fmt.Errorf("%w: tag %d is longer than %d bytes", errTooMuch, len(list)+1, maxTag)
+		if err := value(name); err != nil {
+			return err
 		}
-		list = append(list, known.get(b))
-		return nil
-	}); err != nil {
+	}
+	_, err := d.json.ReadToken()
+	return err
+}
+
+// array reads an array. The function is called to read each element.
+func (d *decoder) array(element func() error) error {
+	if err := d.open('['); err != nil {
+		return err
+	}
+	for d.json.PeekKind() != ']' {
+		if err := element(); err != nil {
+			return err
+		}
+	}
+	_, err := d.json.ReadToken()
+	return err
+}
+
+// open reads the bracket that opens an object or an array. A value of another
+// kind is skipped.
+func (d *decoder) open(bracket jsontext.Kind) error {
+	if d.json.PeekKind() != bracket {
+		return d.other()
+	}
+	_, err := d.json.ReadToken()
+	return err
+}
+
+// other is the error where a value of a certain kind was wanted: that it is of
+// another kind, or is none at all.
+func (d *decoder) other() error {
+	if err := d.json.SkipValue(); err != nil {
+		return err
+	}
+	return errOtherKind
+}
+
+// str reads a string. It is good only until the next call.
+func (d *decoder) str() ([]byte, error) {
+	if d.json.PeekKind() != '"' {
+		return nil, d.other()
+	}
+	raw, err := d.json.ReadValue()
+	if err != nil {
 		return nil, err
 	}
-	if len(list) == 0 {
-		return nil, nil
+	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+		return inner, nil
 	}
-	return append(make([]string, 0, len(list)), list...), nil
+	// The one error there can be is of bytes that are no UTF-8: they are replaced.
+	d.scratch, _ = jsontext.AppendUnquote(d.scratch[:0], raw)
+	return d.scratch, nil
 }
 
 // interner remembers some strings, so that tags that many tokens have are one

@@ -2,12 +2,14 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -157,9 +159,13 @@ func repeats(b []byte) bool {
 func compare(t *testing.T, b []byte) {
 	t.Helper()
 	input := string(b)
-	got, err := decodePage(b, &interner{})
+	got, err := new(workspace).decodePage(bytes.NewReader(b))
 	if string(b) != input {
 		t.Fatal("the decoder wrote into its input")
+	}
+	slow, slowErr := new(workspace).decodePage(iotest.OneByteReader(bytes.NewReader(b)))
+	if diff := cmp.Diff(got, slow, cmp.AllowUnexported(wirePage{})); diff != "" || fmt.Sprint(err) != fmt.Sprint(slowErr) {
+		t.Errorf("byte by byte %v, at once %v:\n%s", slowErr, err, diff)
 	}
 	want, wantErr := oracle(b)
 	if (err == nil) != (wantErr == nil) {
@@ -226,24 +232,6 @@ func FuzzDecodePage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { compare(t, b) })
 }
 
-func TestSpecial(t *testing.T) {
-	for length := range 20 {
-		for at := range length {
-			for c := range 256 {
-				b := []byte(strings.Repeat("\x80 é~", 5))[:length]
-				b[at] = byte(c)
-				want := length
-				if c == '"' || c == '\\' || c < ' ' {
-					want = at
-				}
-				if got := special(b, 0); got != want {
-					t.Fatalf("byte %#x at %d of %d: %d, want %d", c, at, length, got, want)
-				}
-			}
-		}
-	}
-}
-
 // TestDecodeRecordings reads what the real service gave, or what the file
 // TRIGGERDEV_RECORDINGS says that it did.
 func TestDecodeRecordings(t *testing.T) {
@@ -274,7 +262,7 @@ func TestDecodeRecordings(t *testing.T) {
 			continue
 		}
 		pages++
-		if _, err := decodePage([]byte(r.Response.Body), &interner{}); err != nil {
+		if _, err := new(workspace).decodePage(strings.NewReader(r.Response.Body)); err != nil {
 			t.Errorf("%s: %v", r.Label, err)
 		}
 		compare(t, []byte(r.Response.Body))
@@ -305,9 +293,9 @@ func BenchmarkDecodePage(b *testing.B) {
 	b.Run("here", func(b *testing.B) {
 		b.SetBytes(int64(len(page)))
 		b.ReportAllocs()
-		var tags interner
+		w := new(workspace)
 		for b.Loop() {
-			if _, err := decodePage(page, &tags); err != nil {
+			if _, err := w.decodePage(bytes.NewReader(page)); err != nil {
 				b.Fatal(err)
 			}
 		}

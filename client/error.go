@@ -30,7 +30,7 @@ type Reason string
 
 // Every error of this package has one of these reasons.
 const (
-	// ReasonAuth is a 401 or 403, or a key that could not be had or sent.
+	// ReasonAuth is a 401, 403 or 407, or a key that could not be had or sent.
 	ReasonAuth Reason = "auth"
 	// ReasonRateLimited is a 429, or a Limiter that let no request go.
 	ReasonRateLimited Reason = "rate_limited"
@@ -124,7 +124,7 @@ func ReasonOf(err error) Reason {
 // statusReason sorts answers other than 200.
 func statusReason(status int) Reason {
 	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
 		return ReasonAuth
 	case status == http.StatusTooManyRequests:
 		return ReasonRateLimited
@@ -186,34 +186,6 @@ type redactedError struct {
 
 func (e *redactedError) Error() string { return e.text }
 func (e *redactedError) Unwrap() error { return e.err }
-
-// statusAdvice says what to look at after an answer that refuses.
-func statusAdvice(status int, message, key, branch string) string {
-	switch status {
-	case http.StatusUnauthorized:
-		switch {
-		case strings.Contains(message, "x-trigger-branch"):
-			return "a preview key needs a branch: --trigger.preview-branch is missing"
-		case branch != "" && strings.Contains(message, "branch"):
-			return "check --trigger.preview-branch: the service knows no such branch"
-		}
-		name := "the key, whose prefix is none of the known ones,"
-		if prefix := keyPrefix(key); prefix != "" {
-			name = "the " + prefix + "… key"
-		}
-		return name + " is wrong, expired or revoked, or of another server than the API URL's"
-	case http.StatusForbidden:
-		return "the key's preset does not let it list tokens: make a key with the preset \"No restrictions\"; " +
-			"or else the account is suspended or the exporter's address blocked"
-	case http.StatusNotFound:
-		return "check the API URL: no token list there"
-	case http.StatusRequestHeaderFieldsTooLarge:
-		return "the query is too long: ask for fewer tags at once"
-	case http.StatusInternalServerError:
-		return "if this persists, the project may be on the service's old engine (v1), which cannot list tokens"
-	}
-	return ""
-}
 
 // maxMessage is how many characters of the service's own words are kept.
 const maxMessage = 200

@@ -129,7 +129,7 @@ func TestBombs(t *testing.T) {
 				_, _ = w.Write(bomb)
 			})})
 			var err error
-			if used := allocated(func() { _, err = collect(t, c, client.ListOptions{}) }); used > 64<<20 {
+			if used := allocated(func() { _, err = collect(t, c, client.ListOptions{}) }); used > 96<<20 {
 				t.Errorf("%d MiB allocated", used>>20)
 			}
 			if err == nil || !strings.Contains(err.Error(), want) {

@@ -39,7 +39,7 @@ func TestHTTP2(t *testing.T) {
 			server.EnableHTTP2 = true
 			server.StartTLS()
 			defer server.Close()
-			transport := newTransport()
+			transport := NewTransport()
 			transport.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
 			transport.TLSClientConfig.RootCAs.AddCert(server.Certificate())
 			defer transport.CloseIdleConnections()

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"iter"
 	"net/url"
 	"slices"
 	"time"
@@ -124,14 +123,14 @@ func (p *Pager) hash(cursor string) uint64 { return maphash.String(p.seed, curso
 // get asks for the page at the cursor and judges it. It changes nothing, so that
 // a failed page can be asked for again.
 func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
-	r := request{path: p.client.url.EscapedPath(), secrets: []string{p.options.IdempotencyKey}}
+	path := p.client.url.EscapedPath()
 	if p.pages == 0 {
 		if err := p.options.Validate(); err != nil {
-			return Page{}, nil, &Error{Reason: ReasonBadRequest, Path: r.path, Err: err}
+			return Page{}, nil, &Error{Reason: ReasonBadRequest, Path: path, Err: err}
 		}
 	}
 	if p.pages >= maxPages {
-		return Page{}, nil, &Error{Reason: ReasonInvalidResponse, Path: r.path, Err: ErrEndless}
+		return Page{}, nil, &Error{Reason: ReasonInvalidResponse, Path: path, Err: ErrEndless}
 	}
 	query := p.query
 	if p.cursor != "" {
@@ -141,14 +140,12 @@ func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 			query.Set("page[after]", p.cursor)
 		}
 	}
-	r.query = query.Encode()
-
-	a, err := p.client.list(ctx, r)
+	a, err := p.client.retry(ctx, request{query: query.Encode(), idempotency: p.options.IdempotencyKey})
 	if err != nil {
 		return Page{}, nil, err
 	}
 	invalid := func(err error) (Page, map[string]struct{}, error) {
-		return Page{}, nil, &Error{Reason: ReasonInvalidResponse, Status: a.attempt.Status, Path: r.path, Attempts: a.attempts, Err: err}
+		return Page{}, nil, &Error{Reason: ReasonInvalidResponse, Status: a.attempt.Status, Path: path, Attempts: a.attempts, Err: err}
 	}
 	next := a.page.next
 	if p.backward {
@@ -195,42 +192,4 @@ func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 // filters.
 func (p *Pager) fits(s Status) bool {
 	return len(p.options.Statuses) == 0 || slices.Contains(p.options.Statuses, s)
-}
-
-// Pages walks over the pages of a listing. An error ends the walk; it comes with
-// an empty page. Ranging again starts from the beginning.
-func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[Page, error] {
-	return func(yield func(Page, error) bool) {
-		p := c.Pager(opts)
-		for p.More() {
-			page, err := p.Next(ctx)
-			if !yield(page, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-// Tokens walks over the tokens of a listing, each once, for which it remembers
-// their ids. An error ends the walk; it comes with an empty token. Ranging again
-// starts from the beginning.
-func (c *Client) Tokens(ctx context.Context, opts ListOptions) iter.Seq2[Token, error] {
-	return func(yield func(Token, error) bool) {
-		seen := map[string]struct{}{}
-		for page, err := range c.Pages(ctx, opts) {
-			if err != nil {
-				yield(Token{}, err)
-				return
-			}
-			for _, t := range page.Tokens {
-				if _, ok := seen[t.ID]; ok {
-					continue
-				}
-				seen[t.ID] = struct{}{}
-				if !yield(t, nil) {
-					return
-				}
-			}
-		}
-	}
 }

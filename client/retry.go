@@ -1,5 +1,5 @@
-// One page, with retries: what is worth sending again, and when. Each request
-// takes a turn at the limiter and is reported once, whatever becomes of it.
+// Retries: what is worth sending again, and when. Each request takes a turn at
+// the limiter and is reported once, whatever becomes of it.
 
 package client
 
@@ -19,41 +19,37 @@ const (
 	maxWait = time.Minute
 )
 
-// list gets one page. It sends the request again after failures that pass, as
+// retry gets one page. It sends the request again after failures that pass, as
 // long as attempts and the context's time allow; a wait that would outlast the
-// context is not begun.
-func (c *Client) list(ctx context.Context, r request) (answer, error) {
+// context is not begun. Its error is an *Error.
+func (c *Client) retry(ctx context.Context, r request) (answer, error) {
 	for n := 1; ; n++ {
-		a, sent, err := c.try(ctx, r)
-		if err == nil {
+		a, failure := c.attempt(ctx, r)
+		if failure == nil {
 			a.attempts = n
 			return a, nil
 		}
 		// The observers have the error too: it is theirs as it was.
-		failure := *err
-		failure.Attempts = n
-		if !sent {
-			failure.Attempts = n - 1
-			return answer{}, &failure
-		}
-		if n >= c.options.MaxAttempts || ctx.Err() != nil || !retryable(&failure) {
-			return answer{}, &failure
+		last := *failure
+		last.Attempts += n - 1
+		if last.Attempts < n || n >= c.options.MaxAttempts || ctx.Err() != nil || !retryable(&last) {
+			return answer{}, &last
 		}
 		wait := retryWait(n, a.attempt, c.options.Now(), rand.Float64())
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
-			return answer{}, &failure
+			return answer{}, &last
 		}
-		if ctxErr := sleep(ctx, wait); ctxErr != nil {
-			return answer{}, &Error{Reason: ReasonTimeout, Path: r.path, Attempts: n, Err: ctxErr}
+		if err := sleep(ctx, wait); err != nil {
+			return answer{}, &Error{Reason: ReasonTimeout, Path: last.Path, Attempts: n, Err: err}
 		}
 	}
 }
 
-// try takes a turn at the limiter and sends the request once, or reports that it
-// did not come to that.
-func (c *Client) try(ctx context.Context, r request) (a answer, sent bool, failure *Error) {
-	refuse := func(reason Reason, err error) (answer, bool, *Error) {
-		return answer{}, false, &Error{Reason: reason, Path: r.path, Err: err}
+// attempt takes a turn at the limiter and sends the request once. The error's
+// Attempts is 0 if it did not come to that.
+func (c *Client) attempt(ctx context.Context, r request) (answer, *Error) {
+	refuse := func(reason Reason, err error) (answer, *Error) {
+		return answer{}, &Error{Reason: reason, Path: c.url.EscapedPath(), Err: err}
 	}
 	if err := ctx.Err(); err != nil {
 		return refuse(ReasonTimeout, err)
@@ -74,19 +70,15 @@ func (c *Client) try(ctx context.Context, r request) (a answer, sent bool, failu
 			return refuse(ReasonRateLimited, fmt.Errorf("wait for the rate limit: %w", err))
 		}
 	}
-	start := time.Now()
-	a, failure = c.send(ctx, r, key)
-	a.attempt.Duration = time.Since(start)
-	if failure != nil {
-		a.attempt.Err = failure
-	}
+	r.key = key
+	a, failure := c.send(ctx, r)
 	if c.options.Limiter != nil {
 		c.options.Limiter.Done(a.attempt)
 	}
 	if c.options.Observe != nil {
 		c.options.Observe(a.attempt)
 	}
-	return a, true, failure
+	return a, failure
 }
 
 // retryable reports whether the same request may succeed a little later.

@@ -19,5 +19,5 @@ func (e Environment) Transport() (http.RoundTripper, error) {
 		return nil, nil
 	}
 	return config.NewRoundTripperFromConfig(*e.HTTP, "trigger",
-		config.WithIdleConnTimeout(idleTimeout), config.WithDialContextFunc(client.DialContext))
+		config.WithIdleConnTimeout(idleTimeout), config.WithDialContextFunc(client.NewTransport().DialContext))
 }

@@ -1,0 +1,84 @@
+// Whose refusal an answer is, and what to do about it.
+
+package client
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+)
+
+var (
+	errNotOwn       = errors.New("the answer is not the service's own")
+	errNotOwnHTML   = errors.New("the answer is an HTML page, not the service's own")
+	errProxyRefused = errors.New("the proxy wants a login")
+)
+
+const (
+	adviceProxy = "give the proxy's user and password in proxy_url or HTTPS_PROXY, or let the exporter past it"
+	adviceLogin = "a proxy or gateway in front of the API wants a login of its own: " +
+		"let the exporter past it, or check the API URL"
+	adviceBetween = "a firewall, proxy or gateway in front of the API refused the request: " +
+		"let the exporter past it, or check the API URL"
+)
+
+// statusAdvice says what to look at after a refusal of the service itself.
+func statusAdvice(status int, message, key, branch string) string {
+	switch status {
+	case http.StatusUnauthorized:
+		switch {
+		case strings.Contains(message, "x-trigger-branch"):
+			return "a preview key needs a branch: --trigger.preview-branch is missing"
+		case branch != "" && strings.Contains(message, "branch"):
+			return "check --trigger.preview-branch: the service knows no such branch"
+		}
+		name := "the key, whose prefix is none of the known ones,"
+		if prefix := keyPrefix(key); prefix != "" {
+			name = "the " + prefix + "… key"
+		}
+		return name + " is wrong, expired or revoked, or of another server than the API URL's"
+	case http.StatusForbidden:
+		return "the key's preset does not let it list tokens: make a key with the preset \"No restrictions\"; " +
+			"or else the account is suspended or the exporter's address blocked"
+	case http.StatusInternalServerError:
+		return "if this persists, the project may be on the service's old engine (v1), which cannot list tokens"
+	}
+	return sharedAdvice(status)
+}
+
+// sharedAdvice is the same whoever refuses.
+func sharedAdvice(status int) string {
+	switch status {
+	case http.StatusNotFound:
+		return "check the API URL: no token list there"
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return "the query is too long: ask for fewer tags at once"
+	}
+	return ""
+}
+
+// strangerAdvice says of a refusal that is not the service's own what stands in
+// between, and what to do about it.
+func strangerAdvice(resp *http.Response) (stranger error, advice string) {
+	stranger = errNotOwn
+	if isHTML(resp) {
+		stranger = errNotOwnHTML
+	}
+	switch status := resp.StatusCode; {
+	case status == http.StatusProxyAuthRequired:
+		return errProxyRefused, adviceProxy
+	case status == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") != "":
+		return stranger, adviceLogin
+	case sharedAdvice(status) != "":
+		return nil, sharedAdvice(status)
+	case statusReason(status) == ReasonAuth, statusReason(status) == ReasonBadRequest:
+		return stranger, adviceBetween
+	}
+	return nil, ""
+}
+
+// proxyRefused reports whether a proxy refused to connect, which net/http has no
+// error value for.
+func proxyRefused(err error) bool {
+	return strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired))
+}

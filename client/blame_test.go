@@ -1,0 +1,107 @@
+package client_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"waitpoint_exporter/client"
+)
+
+// TestBlame holds that an error speaks of the key only if it was the service that
+// refused it, and else of what stands in between.
+func TestBlame(t *testing.T) {
+	type header map[string]string
+	const (
+		page     = "<!DOCTYPE html><title>s3cr3t</title>"
+		html     = "text/html; charset=utf-8"
+		between  = "a firewall, proxy or gateway in front of the API refused the request"
+		login    = "a proxy or gateway in front of the API wants a login of its own"
+		proxy    = "the proxy wants a login; give the proxy's user and password in proxy_url or HTTPS_PROXY"
+		own      = "application/json; charset=utf-8"
+		problem  = "application/problem+json; charset=utf-8"
+		tokens   = "/api/v1/waitpoints/tokens"
+		noPreset = "the key's preset does not let it list tokens"
+		badKey   = "the tr_prod_… key is wrong, expired or revoked"
+	)
+	for _, tc := range []struct {
+		name   string
+		status int
+		header header
+		body   string
+		reason client.Reason
+		want   string
+	}{
+		{"restricted key", 403, header{"Content-Type": own}, `{"error":"Unauthorized","code":"unauthorized","param":"access_token","type":"authorization"}`, "auth", noPreset},
+		{"suspended account", 403, header{"Content-Type": own}, `{"error":"Account suspended"}`, "auth", "403 Forbidden: Account suspended; " + noPreset},
+		{"firewall's challenge", 403, header{"Content-Type": html}, page, "auth", "403 Forbidden: the answer is an HTML page, not the service's own; " + between},
+		{"firewall without a page", 403, nil, "", "auth", "the answer is not the service's own; " + between},
+		{"gateway's JSON", 403, header{"Content-Type": "application/json"}, `{"message":"Forbidden"}`, "auth", between},
+		{"wrong key", 401, header{"Content-Type": own}, `{"error":"Invalid API key"}`, "auth", "401 Unauthorized: Invalid API key; " + badKey},
+		{"no key arrived", 401, header{"Content-Type": problem}, `{"title":"Unauthorized","status":401,"detail":"x","error":"No authorization header provided"}`, "auth", "No authorization header provided; " + badKey},
+		{"basic auth in front", 401, header{"WWW-Authenticate": `Basic realm="s3cr3t"`, "Content-Type": html}, page, "auth", login},
+		{"bearer auth in front", 401, header{"WWW-Authenticate": "Bearer"}, "", "auth", login},
+		{"gateway refuses", 401, header{"Content-Type": "text/plain"}, "no s3cr3t", "auth", between},
+		{"proxy", 407, header{"Proxy-Authenticate": "Basic", "Content-Type": html}, page, "auth", proxy},
+		{"sign-in page", 302, header{"Location": "/login?next=s3cr3t"}, "", "invalid_response", "redirect to what looks like a sign-in page, not followed: a proxy or gateway in front of the API wants a login"},
+		{"sign-in page elsewhere", 302, header{"Location": "https://sso.test/oauth2/authorize?x=s3cr3t"}, "", "invalid_response", "sign-in page"},
+		{"sign-in page in camel case", 303, header{"Location": "https://accounts.test/SignIn"}, "", "invalid_response", "sign-in page"},
+		{"another page", 302, header{"Location": "/blog/authors"}, "", "invalid_response", "does not keep the query"},
+		{"bad request to a gateway", 400, header{"Content-Type": html}, page, "bad_request", "400 Bad Request: the answer is an HTML page, not the service's own; " + between},
+		{"old engine", 500, header{"Content-Type": own}, `{"error":"Internal Server Error"}`, "server", "old engine"},
+		{"gateway breaks down", 500, header{"Content-Type": html}, page, "server", "500 Internal Server Error"},
+		{"a page for a list", 200, header{"Content-Type": html}, "\n" + page, "invalid_response", "the answer is an HTML page, not JSON"},
+		{"a page that says it is JSON", 200, header{"Content-Type": own}, page, "invalid_response", "the answer is an HTML page, not JSON"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newClient(t, client.Options{MaxAttempts: 1, Transport: served(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != tokens {
+					t.Errorf("asked for %s", r.URL.Path)
+				}
+				for name, value := range tc.header {
+					w.Header().Set(name, value)
+				}
+				w.WriteHeader(tc.status)
+				_, _ = io.WriteString(w, tc.body)
+			})})
+			_, err := collect(t, c, client.ListOptions{})
+			wantReason(t, err, tc.reason)
+			if !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%q, want one with %q", err, tc.want)
+			}
+			for _, blame := range []string{noPreset, badKey, "old engine"} {
+				if strings.Contains(err.Error(), blame) && !strings.Contains(tc.want, blame) && !strings.Contains(tc.body, `"error"`) {
+					t.Errorf("%q blames the key", err)
+				}
+			}
+		})
+	}
+}
+
+// TestProxyThatRefuses holds that a proxy which wants a login is blamed for it,
+// whether it is asked for an address or for a connection.
+func TestProxyThatRefuses(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Proxy-Authenticate", `Basic realm="s3cr3t"`)
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	}))
+	defer proxy.Close()
+	address, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, api := range []string{"http://api.test", "https://api.test"} {
+		transport := &http.Transport{Proxy: http.ProxyURL(address), DialContext: new(net.Dialer).DialContext}
+		c := newClient(t, client.Options{APIURL: api, Transport: transport, MaxAttempts: 1})
+		_, err := collect(t, c, client.ListOptions{})
+		wantReason(t, err, client.ReasonAuth)
+		if !strings.Contains(err.Error(), "the proxy wants a login") {
+			t.Errorf("%s: %v", api, err)
+		}
+		transport.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,101 @@
+// Redirects are followed to the same question at another path of the same
+// server. The key goes nowhere else.
+
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+const maxRedirects = 5
+
+var (
+	errNoLocation  = errors.New("redirect to nowhere")
+	errTooManyHops = fmt.Errorf("more than %d redirects", maxRedirects)
+	errOtherQuery  = errors.New("redirect that does not keep the query, not followed: it asks for something else")
+	errToItself    = errors.New("redirect to itself")
+	errForeignHost = errors.New("redirect to another host or scheme, not followed: the key goes nowhere else")
+	errToHTTPS     = errors.New("redirect to https, not followed: the API URL has to begin with https, too")
+	errSignIn      = errors.New("redirect to what looks like a sign-in page, not followed: " +
+		"a proxy or gateway in front of the API wants a login; let the exporter past it, or check the API URL")
+)
+
+// signIn matches the paths and hosts at which people sign in.
+var signIn = regexp.MustCompile(`(?i)(^|[^a-z])(log-?in|sign-?in|auth|authorize|sso|saml2?|oauth2?|oidc|cloudflareaccess)([^a-z]|$)`)
+
+// follow makes the request, and goes where redirects lead. The response is the
+// last one, and comes even with the error of a redirect, with its body spent.
+func (c *Client) follow(ctx context.Context, target *url.URL, key string) (*http.Response, error) {
+	for hop := 0; ; hop++ {
+		resp, err := c.do(ctx, target, key)
+		if err != nil || !redirects(resp.StatusCode) {
+			return resp, err
+		}
+		discard(resp)
+		next, err := c.redirect(target, resp.Header.Get("Location"))
+		if err == nil && hop == maxRedirects {
+			err = errTooManyHops
+		}
+		if err != nil {
+			return resp, fail(ReasonInvalidResponse, err)
+		}
+		target = next
+	}
+}
+
+func redirects(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// redirect returns where the answer sends us, if that is the same question at
+// another path of the same server. Its errors do not quote the address.
+func (c *Client) redirect(from *url.URL, location string) (*url.URL, error) {
+	to, err := from.Parse(location)
+	if err != nil || location == "" {
+		return nil, errNoLocation
+	}
+	foreign := to.User != nil || origin(to) != origin(&c.url)
+	switch {
+	case (foreign || to.RawQuery != from.RawQuery) && signIn.MatchString(to.Hostname()+to.Path):
+		return nil, errSignIn
+	case foreign && from.Scheme == "http" && to.Scheme == "https" && to.User == nil && to.Hostname() == from.Hostname():
+		return nil, errToHTTPS
+	case foreign:
+		return nil, errForeignHost
+	case to.RawQuery != from.RawQuery:
+		return nil, errOtherQuery
+	case to.EscapedPath() == from.EscapedPath():
+		return nil, errToItself
+	}
+	return to, nil
+}
+
+// origin is the scheme and host, with the port written out.
+func origin(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
+
+// discard reads the little that may be left, so that the connection is kept.
+func discard(resp *http.Response) {
+	defer resp.Body.Close() //nolint:errcheck // Nothing more is wanted of it.
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody))
+}
