@@ -15,7 +15,7 @@ import (
 func TestOpenMetrics(t *testing.T) {
 	p := startProcess(t, nil, "--demo", "--tokens.expected-wait=1h", "--tokens.ignore-tag=user:.*")
 	client := newClient(t)
-	p.await(t, client, `triggerdev_waitpoint_history_loaded{environment="prod"} 1`)
+	p.await(t, client, `triggerdev_waitpoint_history_loaded{environment="demo"} 1`)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.address+"/metrics", http.NoBody)
 	if err != nil {
 		t.Fatal(err)

@@ -310,7 +310,7 @@ func TestBadWebConfig(t *testing.T) {
 			p := launch(t, nil, "--demo", "--web.listen-address=127.0.0.1:0", "--web.config.file="+filepath.Join(dir, "web.yml"))
 			<-p.ended
 			want := program + ": error: --web.config.file: " + tc.want + "\n"
-			if got := p.logs.String(); got != want || p.cmd.ProcessState.ExitCode() != 1 {
+			if got := p.logs.String(); got != want || p.cmd.ProcessState.ExitCode() != 2 {
 				t.Errorf("exit code %d\ngot  %swant %s", p.cmd.ProcessState.ExitCode(), got, want)
 			}
 		})

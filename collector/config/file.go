@@ -2,15 +2,15 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"waitpoint_exporter/client"
@@ -18,6 +18,9 @@ import (
 	"github.com/prometheus/common/config"
 	"go.yaml.in/yaml/v3"
 )
+
+// maxNodes is far more than a file of any use has, and little to read.
+const maxNodes = 1_000_000
 
 // ReadFile returns the environments of a configuration file, each complete and
 // valid, or the first thing that is wrong, by file, line and field. Relative
@@ -29,73 +32,93 @@ func ReadFile(path string, getenv func(string) string) ([]Environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &file{path: path, getenv: getenv, defaults: block{fields: fields{}}}
+	f := file{path: path, getenv: getenv}
+	var environments []Environment
+	root, err := parse(content)
+	if err == nil {
+		environments, err = f.read(root)
+	}
+	switch p, ok := errors.AsType[*placed](err); {
+	case !ok:
+		return environments, err
+	case p.line < 0:
+		return nil, p.err
+	default:
+		return nil, fmt.Errorf("%s:%w", path, p)
+	}
+}
+
+// A placed error has its line and field; zero and empty if it has none. One of a line
+// below zero has its place in its text.
+type placed struct {
+	line  int
+	field string
+	err   error
+}
+
+// Error begins with the line, as compilers do.
+func (p *placed) Error() string {
+	text := p.err.Error()
+	if p.field != "" {
+		text = p.field + ": " + text
+	}
+	if p.line == 0 {
+		return " " + text
+	}
+	return fmt.Sprintf("%d: %s", p.line, text)
+}
+
+// at gives an error a place, as far as it has none. It is nil if err is.
+func at(line int, field string, err error) error {
+	if err == nil {
+		return nil
+	}
+	p, ok := errors.AsType[*placed](err)
+	if !ok {
+		p = &placed{err: err}
+	}
+	p.line, p.field = cmp.Or(p.line, line), cmp.Or(p.field, field)
+	return p
+}
+
+var (
+	errNoEnvironments = errors.New("missing; want a list of at least one")
+	yamlLine          = regexp.MustCompile(`line (\d+): `)
+)
+
+// parse returns the only document that there is, without aliases and merge keys.
+func parse(content []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
-	var document yaml.Node
-	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: environments: missing; want a list of at least one", path)
-	} else if err != nil {
-		return nil, f.syntax(err)
+	var document, next yaml.Node
+	err := decoder.Decode(&document)
+	if errors.Is(err, io.EOF) {
+		return nil, at(0, "environments", errNoEnvironments)
 	}
-	if err := decoder.Decode(new(yaml.Node)); err == nil {
-		return nil, fmt.Errorf("%s: more than one document: want one", path)
-	} else if !errors.Is(err, io.EOF) {
-		return nil, f.syntax(err)
-	}
-	if _, err := f.resolve(&document, map[*yaml.Node]int{}); err != nil {
-		return nil, err
-	}
-	if err := f.read(document.Content[0]); err != nil {
-		return nil, err
-	}
-	return f.environments, nil
-}
-
-// file is one that is being read.
-type file struct {
-	path         string
-	getenv       func(string) string
-	defaults     block
-	environments []Environment
-}
-
-// A block is what is said of one environment, or in defaults.
-type block struct {
-	line   int
-	fields fields
-	proxy  *config.ProxyConfig
-	tls    *config.TLSConfig
-	// Where they stand.
-	proxyAt, tlsAt Setting
-}
-
-func (f *file) at(line int, field string) Setting {
-	return Setting{Name: fmt.Sprintf("%s:%d: %s", f.path, line, field)}
-}
-
-var yamlLine = regexp.MustCompile(`line (\d+): `)
-
-// syntax puts the line first, as compilers do.
-func (f *file) syntax(err error) error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := yamlLine.FindStringSubmatchIndex(text); m != nil {
-		return fmt.Errorf("%s:%s: %s", f.path, text[m[2]:m[3]], text[m[1]:])
-	}
-	return fmt.Errorf("%s: %s", f.path, text)
-}
-
-// maxNodes is far more than a file of any use has, and little to read.
-const maxNodes = 1_000_000
-
-// resolve puts what aliases stand for in their place. It returns how many nodes
-// there are then, and refuses those without end. Sizes are of the nodes that it
-// has been at, 0 while it is.
-func (f *file) resolve(node *yaml.Node, sizes map[*yaml.Node]int) (int, error) {
-	size, ok := sizes[node]
-	if ok {
-		if size == 0 {
-			return 0, f.at(node.Line, "&"+node.Anchor).errorf("contains itself")
+	if err == nil {
+		if err = decoder.Decode(&next); err == nil {
+			return nil, at(0, "", errors.New("more than one document: want one"))
 		}
+	}
+	if !errors.Is(err, io.EOF) {
+		text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
+		if m := yamlLine.FindStringSubmatchIndex(text); m != nil {
+			line, _ = strconv.Atoi(text[m[2]:m[3]])
+			text = text[m[1]:]
+		}
+		return nil, at(line, "", errors.New(text))
+	}
+	_, err = resolve(&document, map[*yaml.Node]int{})
+	return document.Content[0], err
+}
+
+// resolve puts what aliases and merge keys stand for in their place. It returns how
+// many nodes there are then, and refuses those without end. Sizes are of the nodes
+// that it has been at, 0 while it is.
+func resolve(node *yaml.Node, sizes map[*yaml.Node]int) (int, error) {
+	size, ok := sizes[node]
+	if ok && size == 0 {
+		return 0, at(node.Line, "&"+node.Anchor, errors.New("contains itself"))
+	} else if ok {
 		return size, nil
 	}
 	sizes[node] = 0
@@ -105,253 +128,216 @@ func (f *file) resolve(node *yaml.Node, sizes map[*yaml.Node]int) (int, error) {
 			child = child.Alias
 			node.Content[i] = child
 		}
-		n, err := f.resolve(child, sizes)
+		n, err := resolve(child, sizes)
 		if err != nil {
 			return 0, err
 		}
 		if size += n; size > maxNodes {
-			return 0, f.at(node.Line, "the file").errorf("has more than %d values here, with those that aliases stand for", maxNodes)
+			return 0, at(node.Line, "the file",
+				fmt.Errorf("has more than %d values here, with those that aliases stand for", maxNodes))
 		}
 	}
 	sizes[node] = size
-	return size, nil
+	return size, merge(node)
 }
 
-// pairs calls visit for each key of a mapping. A key that stands twice is an
-// error, as is anything but a mapping; an empty value is as good as none.
-func (f *file) pairs(node *yaml.Node, name string, visit func(key string, line int, value *yaml.Node) error) error {
+// merge gives a mapping the fields of those that its merge keys name, but for
+// fields that it has itself; of two mappings that have a field the first counts.
+func merge(node *yaml.Node) error {
 	if node.Kind != yaml.MappingNode {
-		return f.at(node.Line, name).errorf("must be a mapping of fields")
+		return nil
+	}
+	var own, merged []*yaml.Node
+	seen := map[string]bool{}
+	for pair := range slices.Chunk(node.Content, 2) {
+		if pair[0].Tag != "!!merge" {
+			own = append(own, pair...)
+			seen[pair[0].Value] = true
+			continue
+		}
+		sources := []*yaml.Node{pair[1]}
+		if pair[1].Kind == yaml.SequenceNode {
+			sources = pair[1].Content
+		}
+		for _, source := range sources {
+			if source.Kind != yaml.MappingNode {
+				return at(pair[0].Line, "<<", errors.New("want a mapping, such as *base, or a list of them"))
+			}
+			merged = append(merged, source.Content...)
+		}
+	}
+	for pair := range slices.Chunk(merged, 2) {
+		if !seen[pair[0].Value] {
+			own = append(own, pair...)
+			seen[pair[0].Value] = true
+		}
+	}
+	node.Content = own
+	return nil
+}
+
+// eachField calls visit for each field of a mapping, of which none may stand twice.
+// Where a value is empty, which is as good as none, it is nil.
+func eachField(node *yaml.Node, visit func(name string, line int, value *yaml.Node) error) error {
+	if node == nil {
+		return nil
+	} else if node.Kind != yaml.MappingNode {
+		return at(node.Line, "", errors.New("must be a mapping of fields"))
 	}
 	seen := map[string]int{}
-	for i := 0; i < len(node.Content); i += 2 {
-		key, value := node.Content[i], node.Content[i+1]
-		if line, ok := seen[key.Value]; ok {
-			return f.at(key.Line, key.Value).errorf("stands already at line %d", line)
+	for pair := range slices.Chunk(node.Content, 2) {
+		name, line, value := pair[0].Value, pair[0].Line, pair[1]
+		if first, ok := seen[name]; ok {
+			return at(line, name, fmt.Errorf("stands already at line %d", first))
 		}
-		seen[key.Value] = key.Line
+		seen[name] = line
 		if value.ShortTag() == "!!null" {
 			value = nil
 		}
-		if err := visit(key.Value, key.Line, value); err != nil {
+		if err := visit(name, line, value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *file) read(root *yaml.Node) error {
-	var list *yaml.Node
-	err := f.pairs(root, "the file", func(key string, line int, value *yaml.Node) error {
+// isExtension reports whether a field is its user's own, such as one for anchors.
+func isExtension(name string) bool { return strings.HasPrefix(name, "x-") }
+
+// file is one that is being read.
+type file struct {
+	path   string
+	getenv func(string) string
+}
+
+// read returns the environments of the file.
+func (f file) read(root *yaml.Node) (environments []Environment, err error) {
+	var defaults, list *yaml.Node
+	err = eachField(root, func(name string, line int, value *yaml.Node) error {
 		switch {
-		case key == "environments":
+		case name == "defaults":
+			defaults = value
+			_, err := readBlock(newDraft(""), value, "", true)
+			return at(line, name, err)
+		case name == "environments":
 			list = value
-		case key != "defaults":
-			return f.at(line, key).errorf("unknown field; known are defaults and environments")
-		case value != nil:
-			return f.block(&f.defaults, value, "defaults", settings())
+		case !isExtension(name):
+			return at(line, name, unknown("field; known are defaults and environments", name, nil))
 		}
 		return nil
 	})
 	switch {
 	case err != nil:
-		return err
+		return nil, at(0, "the file", err)
 	case list == nil || list.Kind == yaml.SequenceNode && len(list.Content) == 0:
-		return fmt.Errorf("%s: environments: missing; want a list of at least one", f.path)
-	case list.Kind != yaml.SequenceNode:
-		return f.at(list.Line, "environments").errorf("must be a list")
+		return nil, at(0, "environments", errNoEnvironments)
 	}
-	titles := map[string]string{}
-	for _, node := range list.Content {
-		b := block{line: node.Line, fields: maps.Clone(f.defaults.fields), proxy: f.defaults.proxy, tls: f.defaults.tls, proxyAt: f.defaults.proxyAt, tlsAt: f.defaults.tlsAt}
-		if err := f.block(&b, node, "environments", append(settings(), "name", "project", "secret_key", "secret_key_file", "secret_key_env", "preview_branch", "dashboard_url")); err != nil {
-			return err
-		}
-		env, err := f.environment(b)
+	lines := map[string]int{}
+	err = eachOf(list, func(node *yaml.Node) error {
+		env, line, err := f.environment(defaults, node)
 		if err != nil {
 			return err
 		}
-		name := b.fields.one("name")
-		if first, ok := titles[env.Title()]; ok {
-			return name.errorf("%q stands already at line %s", env.Title(), first)
+		if first, ok := lines[env.Title()]; ok {
+			return at(line, "name", fmt.Errorf("%q stands already at line %d", env.Title(), first))
 		}
-		titles[env.Title()] = strings.Split(strings.TrimPrefix(name.Name, f.path+":"), ":")[0]
-		f.environments = append(f.environments, env)
-	}
-	return nil
-}
-
-// settings are the fields that defaults may have too.
-func settings() []string {
-	return []string{
-		"api_url", "tokens.period", "tokens.expected_wait", "tokens.require_tag", "tokens.ignore_tag", "tokens.waiting_within_period", "tokens.near_timeout", "tokens.stuck_after",
-		"tags.include", "tags.exclude", "tags.rewrite", "tags.limit",
-		"refresh.interval", "refresh.timeout", "refresh.max_staleness", "refresh.verify_interval",
-		"api.concurrency", "api.reserve", "api.share",
-		"proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "tls_config",
-	}
-}
-
-func isList(field string) bool {
-	return slices.Contains([]string{"tokens.near_timeout", "tokens.stuck_after", "tokens.expected_wait", "tags.rewrite"}, field)
-}
-
-func isSection(name string) bool {
-	return slices.Contains([]string{"tokens", "tags", "refresh", "api"}, name)
-}
-
-// block takes in the fields of a mapping, and of the sections in it.
-func (f *file) block(b *block, node *yaml.Node, name string, known []string) error {
-	var proxy []*yaml.Node
-	var visit func(prefix string) func(string, int, *yaml.Node) error
-	visit = func(prefix string) func(string, int, *yaml.Node) error {
-		return func(key string, line int, value *yaml.Node) error {
-			field := prefix + key
-			switch {
-			case prefix == "" && isSection(key):
-				if value == nil {
-					return nil
-				}
-				return f.pairs(value, key, visit(key+"."))
-			case !slices.Contains(known, field):
-				return f.at(line, field).errorf("unknown field")
-			case value == nil:
-				return nil
-			case field == "tls_config":
-				b.tls, b.tlsAt = &config.TLSConfig{}, f.at(line, field)
-				return b.tlsAt.decode(value, b.tls)
-			case strings.Contains(field, "proxy"):
-				b.proxyAt = f.at(line, field)
-				proxy = append(proxy, &yaml.Node{Kind: yaml.ScalarNode, Value: key, Line: line}, value)
-				b.proxy = &config.ProxyConfig{}
-				return b.proxyAt.decode(&yaml.Node{Kind: yaml.MappingNode, Content: proxy}, b.proxy)
-			}
-			return f.values(b, field, value)
-		}
-	}
-	return f.pairs(node, name, visit(""))
-}
-
-// values takes in a field that is a single value or a list of them.
-func (f *file) values(b *block, field string, node *yaml.Node) error {
-	nodes := []*yaml.Node{node}
-	if isList(field) {
-		if node.Kind != yaml.SequenceNode {
-			return f.at(node.Line, field).errorf("must be a list")
-		}
-		nodes = node.Content
-	}
-	b.fields[field] = nil
-	for _, n := range nodes {
-		s := f.at(n.Line, field)
-		if n.Kind != yaml.ScalarNode {
-			return s.errorf("must be a single value")
-		}
-		s.Value = n.Value
-		b.fields[field] = append(b.fields[field], s)
-	}
-	return nil
-}
-
-// notProxy says no more, since there may be a password in what is wrong.
-const notProxy = "not a URL: want http://, https:// or socks5:// with a host"
-
-var yamlUnknown = regexp.MustCompile(`field (\S+) not found`)
-
-// decode reads one of the library's own structures, strictly. What it says of
-// values may quote them, so that is left out.
-func (s Setting) decode(node *yaml.Node, into any) error {
-	text, err := yaml.Marshal(node)
-	if err != nil {
-		return s.errorf("cannot be read")
-	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	err = decoder.Decode(into)
-	if err == nil {
+		lines[env.Title()] = line
+		environments = append(environments, env)
 		return nil
-	}
-	if m := yamlUnknown.FindStringSubmatch(err.Error()); m != nil {
-		return s.errorf("unknown field %q", m[1])
-	}
-	if _, ok := errors.AsType[*yaml.TypeError](err); ok {
-		return s.errorf("has a value of the wrong type")
-	}
-	if strings.Contains(err.Error(), "parse ") {
-		return s.errorf(notProxy)
-	}
-	return s.errorf("%w", err)
+	})
+	return environments, at(list.Line, "environments", err)
 }
 
-// environment makes one of a block that has everything.
-func (f *file) environment(b block) (Environment, error) {
-	if b.fields.one("name").Value == "" {
-		return Environment{}, f.at(b.line, "name").errorf("missing")
-	}
-	env, err := b.fields.read()
+// environment returns that of a node, and the line of its name.
+func (f file) environment(defaults, node *yaml.Node) (Environment, int, error) {
+	d := newDraft(filepath.Dir(f.path))
+	lines, err := readBlock(d, defaults, "", true)
 	if err != nil {
-		return Environment{}, err
+		return Environment{}, 0, err
 	}
-	if env.Key, err = f.key(b); err != nil {
-		return Environment{}, err
-	}
-	key, err := env.Key.Get()
+	own, err := readBlock(d, node, "", false)
 	if err != nil {
-		return Environment{}, err
+		return Environment{}, 0, err
 	}
-	if client.KeyEnvironment(key) == "preview" && env.PreviewBranch == "" {
-		return Environment{}, f.at(b.line, "preview_branch").errorf("missing; a key of a preview environment needs the name of a branch")
+	for field, line := range own {
+		lines[field] = line
 	}
-	if b.proxy != nil || b.tls != nil {
-		env.HTTP = &config.HTTPClientConfig{EnableHTTP2: true}
-		if b.proxy != nil {
-			if err := b.proxy.Validate(); err != nil {
-				return Environment{}, b.proxyAt.errorf("%w", err)
-			}
-			// user:password@host parses too, with the user for a scheme.
-			if u := b.proxy.ProxyURL.URL; u != nil && *u != (url.URL{}) && (u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)) {
-				return Environment{}, b.proxyAt.errorf(notProxy)
-			}
-			env.HTTP.ProxyConfig = *b.proxy
-		}
-		if b.tls != nil {
-			env.HTTP.TLSConfig = *b.tls
-			env.HTTP.TLSConfig.SetDirectory(filepath.Dir(f.path))
-		}
-		if _, err := env.Transport(); err != nil {
-			at := b.tlsAt
-			if b.tls == nil {
-				at = b.proxyAt
-			}
-			return Environment{}, at.errorf("%w", err)
-		}
+	place := func(field string) string {
+		return fmt.Sprintf("%s:%d: %s", f.path, cmp.Or(lines[field], node.Line), field)
 	}
-	return env, nil
-}
-
-func (f *file) key(b block) (Key, error) {
-	var set []Setting
-	for _, field := range []string{"secret_key_file", "secret_key_env", "secret_key"} {
-		if s := b.fields.one(field); s.Value != "" {
-			set = append(set, s)
+	if d.Name == "" {
+		return Environment{}, 0, at(node.Line, "name", errors.New("missing"))
+	}
+	var set []string
+	for _, s := range []struct{ field, value string }{
+		{"secret_key_file", d.Key.File}, {"secret_key_env", d.keyVariable}, {"secret_key", d.Key.Value},
+	} {
+		if s.value != "" {
+			set = append(set, s.field)
 		}
 	}
 	switch {
 	case len(set) == 0:
-		return Key{}, f.at(b.line, "secret_key_file").errorf("missing; want the name of a file, or secret_key_env or secret_key instead")
+		return Environment{}, 0, at(node.Line, "secret_key_file",
+			errors.New("missing; want the name of a file, or secret_key_env or secret_key instead"))
 	case len(set) > 1:
-		return Key{}, set[1].errorf("want one of secret_key_file, secret_key_env and secret_key")
+		return Environment{}, 0, at(lines[set[1]], set[1], errors.New("want one of secret_key_file, secret_key_env and secret_key"))
 	}
-	s := set[0]
-	switch {
-	case strings.HasSuffix(s.Name, "_file"):
-		return Key{File: config.JoinDir(filepath.Dir(f.path), s.Value), From: s.Name}, nil
-	case strings.HasSuffix(s.Name, "_env"):
-		value := f.getenv(s.Value)
-		if value == "" && client.LooksLikeKey(s.Value) {
-			return Key{}, s.errorf("this looks like a key itself; want the name of an environment variable")
+	d.Key.From = place(set[0])
+	if d.keyVariable != "" {
+		d.Key.Value = f.getenv(d.keyVariable)
+		if d.Key.Value == "" && client.LooksLikeKey(d.keyVariable) {
+			return Environment{}, 0, at(lines[set[0]], set[0],
+				errors.New("this looks like a key itself; want the name of an environment variable"))
 		}
-		return Key{Value: value, From: s.Name + " " + s.Value}, nil
+		d.Key.From += " " + d.keyVariable
 	}
-	return Key{Value: s.Value, From: s.Name}, nil
+	env, err := d.complete(place)
+	return env, lines["name"], at(-1, "", err)
+}
+
+// readBlock reads the fields of a mapping, and of the sections in it, whose names
+// begin with the prefix. It returns the lines of those that it has set. Defaults
+// have no fields of an environment's own.
+func readBlock(d *draft, node *yaml.Node, prefix string, defaults bool) (map[string]int, error) {
+	lines := map[string]int{}
+	err := eachField(node, func(name string, line int, value *yaml.Node) error {
+		field := prefix + name
+		lines[field] = line
+		for _, s := range d.settings {
+			switch {
+			case s.field == field && defaults && s.own:
+				return at(line, field, errors.New("is for a single environment: want it in environments"))
+			case s.field == field && value == nil:
+				delete(lines, field)
+				return nil
+			case s.field == field && s.refused():
+				return at(line, field, errors.New(s.help))
+			case s.field == field:
+				return at(value.Line, field, s.UnmarshalYAML(value))
+			case prefix == "" && strings.HasPrefix(s.field, name+"."):
+				more, err := readBlock(d, value, name+".", defaults)
+				for field, line := range more {
+					lines[field] = line
+				}
+				return at(line, field, err)
+			}
+		}
+		if isExtension(name) {
+			return nil
+		}
+		return at(line, field, unknown("field", field, d.fields(defaults)))
+	})
+	if prefix == "" {
+		// What is said of the one takes the place of what was said of the other.
+		proxy := &d.HTTP.ProxyConfig
+		url, environment := lines["proxy_url"] > 0, lines["proxy_from_environment"] > 0
+		switch {
+		case url && !environment:
+			proxy.ProxyFromEnvironment = proxy.ProxyURL.URL == nil
+		case environment && !url && proxy.ProxyFromEnvironment:
+			proxy.ProxyURL, proxy.NoProxy = config.URL{}, ""
+		}
+	}
+	return lines, err
 }

@@ -1,23 +1,45 @@
 package config
 
 import (
+	"crypto/tls"
 	"net/http"
-	"time"
 
 	"waitpoint_exporter/client"
 
 	"github.com/prometheus/common/config"
 )
 
-// The service closes idle connections at 65 s; whoever closes first avoids the race.
-const idleTimeout = 55 * time.Second
-
-// Transport returns a new transport by the environment's HTTP settings, nil if
-// it has none. Certificates are read again when their files change.
+// Transport returns a new transport by the environment's HTTP settings: the
+// client's own, but for what is set. Certificates are read again when their files
+// change.
 func (e Environment) Transport() (http.RoundTripper, error) {
-	if e.HTTP == nil {
-		return nil, nil
+	cfg := e.HTTP
+	settings, err := config.NewTLSConfig(&cfg.TLSConfig)
+	if err != nil {
+		return nil, err
 	}
-	return config.NewRoundTripperFromConfig(*e.HTTP, "trigger",
-		config.WithIdleConnTimeout(idleTimeout), config.WithDialContextFunc(client.NewTransport().DialContext))
+	return config.NewTLSRoundTripper(settings, config.TLSRoundTripperSettings{
+		CA:   source(cfg.TLSConfig.CA, cfg.TLSConfig.CAFile),
+		Cert: source(cfg.TLSConfig.Cert, cfg.TLSConfig.CertFile),
+		Key:  source(string(cfg.TLSConfig.Key), cfg.TLSConfig.KeyFile),
+	}, func(settings *tls.Config) (http.RoundTripper, error) {
+		transport := client.NewTransport()
+		transport.Proxy, transport.ProxyConnectHeader = cfg.Proxy(), cfg.GetProxyConnectHeader()
+		transport.TLSClientConfig, transport.ForceAttemptHTTP2 = settings, cfg.EnableHTTP2
+		if cfg.HTTPHeaders == nil {
+			return transport, nil
+		}
+		return config.NewHeadersRoundTripper(cfg.HTTPHeaders, transport), nil
+	})
+}
+
+// source is where a certificate or a key comes from, nil if there is none.
+func source(text, file string) config.SecretReader {
+	switch {
+	case file != "":
+		return config.NewFileSecret(file)
+	case text != "":
+		return config.NewInlineSecret(text)
+	}
+	return nil
 }

@@ -1,9 +1,13 @@
 package manager_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,15 +23,20 @@ import (
 // BenchmarkScrape scrapes fifty environments of 2,000 tokens, with ten tags each.
 func BenchmarkScrape(b *testing.B) {
 	service := simulator.New(simulator.Options{Seed: 1})
-	var environments []config.Environment
+	var file strings.Builder
+	file.WriteString("environments:\n")
 	for i := range 50 {
 		name := strconv.Itoa(i)
 		service.Environment(simulator.EnvironmentOptions{Key: key(name)}).Populate(simulator.Population{Seed: uint64(i), Tokens: 2000, Waiting: 100})
-		env, err := config.Flags{"trigger.api-url": {"http://api.test"}, "trigger.project": {name}, "tags.limit": {"10"}}.Read(key(name))
-		if err != nil {
-			b.Fatal(err)
-		}
-		environments = append(environments, env)
+		file.WriteString(fmt.Sprintf("  - {name: prod, project: %q, secret_key: %s, api_url: http://api.test, tags: {limit: 10}}\n", name, key(name)))
+	}
+	path := filepath.Join(b.TempDir(), "config.yml")
+	if err := os.WriteFile(path, []byte(file.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	environments, err := config.ReadFile(path, os.Getenv)
+	if err != nil {
+		b.Fatal(err)
 	}
 	m := manager.New(b.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: simulator.Transport(service)})
 	if err := m.Apply(environments); err != nil {

@@ -25,6 +25,8 @@ type Flags struct {
 	MetricsPath string
 	// EnableLifecycle is whether the configuration may be reloaded by a request.
 	EnableLifecycle bool
+	// HealthCheck is whether to ask a program that runs already for its health.
+	HealthCheck bool
 	// ExternalURL is where users reach the pages, without a slash at its end.
 	ExternalURL *url.URL
 	// RoutePrefix begins the path of each page, with a slash at its start and none
@@ -40,6 +42,8 @@ func AddFlags(app *kingpin.Application) *Flags {
 	f := &Flags{}
 	app.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.MetricsPath)
 	app.Flag("web.enable-lifecycle", "Reload the configuration on POST /-/reload.").BoolVar(&f.EnableLifecycle)
+	app.Flag("web.health-check", "Ask the exporter that runs with the same flags whether it serves, and exit: 0 if it does, 1 if not.").
+		BoolVar(&f.HealthCheck)
 	app.Flag("web.external-url", "URL under which users reach the exporter, for example behind a reverse proxy. "+
 		"By default it is made of the host's name and the first port.").PlaceHolder("<URL>").StringVar(&f.externalURL)
 	app.Flag("web.route-prefix", "Prefix of the paths that are served. By default the path of --web.external-url.").

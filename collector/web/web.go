@@ -40,6 +40,8 @@ type Options struct {
 	MetricsPath  string
 	Metrics      http.Handler
 	Version      string
+	// Demo is whether the environments are simulated, which every page then says.
+	Demo bool
 	// Reload reads the configuration again; nil if that may not be asked for.
 	Reload func() error
 	// Runbook is what to do about alerts, as Markdown; nil for none.
@@ -50,6 +52,10 @@ type Options struct {
 
 //go:embed landing.html
 var landingHTML string
+
+// bannerHTML begins each page of a demo.
+const bannerHTML = `{{if demo}}<p class="notice" role="note"><strong class="bad">This is a demo.</strong> ` +
+	"All tokens are simulated; nothing of Trigger.dev is shown.</p>\n{{end}}"
 
 //go:embed style.css
 var styleCSS string
@@ -71,7 +77,10 @@ func New(opts Options) http.Handler {
 		csp: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 			"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 	}
-	pages := template.New("").Funcs(template.FuncMap{"style": func() template.CSS { return template.CSS(styleCSS) }})
+	pages := template.New("").Funcs(template.FuncMap{
+		"style": func() template.CSS { return template.CSS(styleCSS) }, "demo": func() bool { return opts.Demo },
+	})
+	template.Must(pages.New("banner").Parse(bannerHTML))
 	template.Must(pages.New("landing").Parse(landingHTML))
 	template.Must(pages.New("tokens").Parse(tokensHTML))
 	template.Must(pages.New("runbook").Parse(runbookHTML))

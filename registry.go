@@ -6,7 +6,24 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
+
+// newRegistry returns the registry of what every exporter has, and of what links
+// in alerts begin with.
+func newRegistry(externalURL string) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	promauto.With(registry).NewGauge(prometheus.GaugeOpts{
+		Name: "waitpoint_exporter_web_info", Help: "Constant 1; external_url is where users reach the exporter's pages.",
+		ConstLabels: prometheus.Labels{"external_url": externalURL},
+	}).Set(1)
+	registry.MustRegister(
+		newGoRuntime(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector(program),
+	)
+	return registry
+}
 
 // goRuntime collects the usual go_* metrics but for the counter
 // go_memstats_alloc_bytes_total: in OpenMetrics it belongs to a family of the name

@@ -1,0 +1,158 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+// demoInterval is shorter than the default, so that one sees the numbers move.
+const demoInterval = "5s"
+
+// Flags say what is watched: the environments of a file, or the one that the flags
+// describe.
+type Flags struct {
+	// File is the configuration file, empty if there is none.
+	File string
+	// Check is whether the configuration is only to be checked.
+	Check bool
+
+	draft   *draft
+	flags   []*flag
+	demoKey string
+}
+
+// AddFlags declares the flags of the configuration.
+func AddFlags(app *kingpin.Application) *Flags {
+	f := &Flags{draft: newDraft("")}
+	app.Flag("config.file", "File that describes the environments, in place of the flags of a single one.").
+		PlaceHolder("<path>").StringVar(&f.File)
+	app.Flag("config.check", "Check the configuration and exit.").BoolVar(&f.Check)
+	for _, s := range f.draft.settings {
+		if s.flag == "" {
+			continue
+		}
+		if s.clear != nil {
+			s.clear() // The parser sets the default.
+		}
+		help := s.help
+		if s.variable != "" {
+			help += " ($" + s.variable + ")"
+		}
+		set := &flag{setting: s}
+		app.Flag(s.flag, help).Default(s.initial...).PlaceHolder(s.shown).IsSetByUser(&set.given).SetValue(set)
+		f.flags = append(f.flags, set)
+	}
+	return f
+}
+
+// A flag is a setting as a kingpin.Value.
+type flag struct {
+	*setting
+
+	given bool
+}
+
+// Set implements kingpin.Value.
+func (f *flag) Set(text string) error {
+	if err := f.set(text); err != nil {
+		return fmt.Errorf("--%s: %w", f.flag, err)
+	}
+	return nil
+}
+
+// String implements kingpin.Value.
+func (f *flag) String() string { return "" }
+
+// IsCumulative tells kingpin whether the flag may be repeated.
+func (f *flag) IsCumulative() bool { return f.clear != nil }
+
+// IsBoolFlag tells kingpin whether the flag is one without a value.
+func (f *flag) IsBoolFlag() bool { return f.toggle }
+
+// Demo makes the flags describe the environment of a simulated service, opened by
+// this key, as far as nothing else is said.
+func (f *Flags) Demo(key string) error {
+	if f.File != "" {
+		return errors.New("--demo: not together with --config.file; the demo has an environment of its own")
+	}
+	for _, s := range f.flags {
+		switch {
+		case s.given && s.field == "secret_key_file":
+			return fmt.Errorf("--%s: not together with --demo; the demo has a key of its own", s.flag)
+		case !s.given && s.field == "refresh.interval":
+			_ = s.Set(demoInterval)
+		case !s.given && s.field == "name":
+			_ = s.Set("demo")
+		case !s.given && s.field == "api_url":
+			_ = s.Set("http://simulator")
+		}
+	}
+	f.demoKey = key
+	return nil
+}
+
+// Load returns the environments that are watched, or the first thing that is wrong.
+// Getenv gives environment variables; white space at their ends does not count.
+func (f *Flags) Load(getenv func(string) string) ([]Environment, error) {
+	for _, s := range f.flags {
+		if f.File != "" && s.given {
+			return nil, fmt.Errorf("--%s: not together with --config.file; set it there, for an environment or in defaults", s.flag)
+		}
+	}
+	if f.File != "" {
+		environments, err := ReadFile(f.File, getenv)
+		if err != nil {
+			return nil, fmt.Errorf("--config.file: %w", err)
+		}
+		return environments, nil
+	}
+	names := map[string]string{}
+	for _, s := range f.flags {
+		names[s.field] = "--" + s.flag
+		text := strings.TrimSpace(getenv(s.variable))
+		if s.variable == "" || s.given || text == "" || f.demoKey != "" {
+			continue
+		}
+		names[s.field] = s.variable
+		if err := s.set(text); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.variable, err)
+		}
+	}
+	d := f.draft
+	switch d.Key.From, d.Key.Value = "TRIGGER_SECRET_KEY", getenv("TRIGGER_SECRET_KEY"); {
+	case d.Key.File != "":
+		d.Key.From, d.Key.Value = "--trigger.secret-key-file", ""
+	case f.demoKey != "":
+		d.Key.Value = f.demoKey
+	case strings.TrimSpace(d.Key.Value) == "":
+		return nil, errors.New("no secret key: set TRIGGER_SECRET_KEY, or name a file with --trigger.secret-key-file (--demo needs none)")
+	}
+	name := d.Name
+	env, err := d.complete(func(field string) string { return names[field] })
+	d.Name = name // It may follow from a key that is replaced.
+	return []Environment{env}, err
+}
+
+// Parse parses the arguments of an application. A flag that there is not is refused
+// with the one that may be meant.
+func Parse(app *kingpin.Application, args []string) error {
+	_, err := app.Parse(args)
+	if err == nil {
+		return nil
+	}
+	context, again := app.ParseContext(args)
+	if again == nil || context == nil {
+		return err
+	}
+	token, known := context.Peek(), []string{}
+	for _, f := range app.Model().Flags {
+		known = append(known, f.Name)
+	}
+	if name := token.Value; token.Type == kingpin.TokenLong && app.GetFlag(name) == nil && app.GetFlag(strings.TrimPrefix(name, "no-")) == nil {
+		return fmt.Errorf("--%s: %w", name, unknown("flag", name, known))
+	}
+	return err
+}

@@ -1,0 +1,224 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
+
+	"github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+)
+
+// Duration reads a duration in Prometheus notation that is not zero.
+func Duration(text string) (time.Duration, error) {
+	d, err := model.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration such as 30s, 5m, 1h or 1d", text)
+	}
+	if d == 0 {
+		return 0, fmt.Errorf("%q must be more than 0", text)
+	}
+	return time.Duration(d), nil
+}
+
+// interval is a duration that no slip of the finger makes use up the rate limit.
+func interval(text string) (time.Duration, error) {
+	d, err := Duration(text)
+	if err == nil && d < time.Second {
+		return 0, fmt.Errorf("%q must be at least 1s", text)
+	}
+	return d, err
+}
+
+// addThreshold adds a duration to a list in ascending order that must not hold it.
+func addThreshold(list []Threshold, text string) ([]Threshold, error) {
+	d, err := Duration(text)
+	if err != nil {
+		return nil, err
+	}
+	i, found := slices.BinarySearchFunc(list, d, func(t Threshold, d time.Duration) int { return cmp.Compare(t.Duration, d) })
+	if found {
+		return nil, fmt.Errorf("%q is the same time as %q: want one of them", text, list[i].Text)
+	}
+	return slices.Insert(list, i, Threshold{text, d}), nil
+}
+
+func plain(text string) (string, error) { return text, nil }
+
+// label reads what becomes the value of a label, which can only be UTF-8.
+func label(text string) (string, error) {
+	if !utf8.ValidString(text) {
+		return "", fmt.Errorf("%q is not valid UTF-8", text)
+	}
+	return text, nil
+}
+
+func boolean(text string) (bool, error) {
+	if text != "true" && text != "false" {
+		return false, fmt.Errorf("%q must be true or false", text)
+	}
+	return text == "true", nil
+}
+
+func integer(least, most int) func(string) (int, error) {
+	return func(text string) (int, error) {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < least || n > most {
+			return 0, fmt.Errorf("%q must be a whole number from %d to %d", text, least, most)
+		}
+		return n, nil
+	}
+}
+
+func reserve(text string) (float64, error) {
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) || f < 0 || f >= 1 {
+		return 0, fmt.Errorf("%q must be a number from 0 to less than 1, such as 0.5", text)
+	}
+	return f, nil
+}
+
+func share(text string) (float64, error) {
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(f) || f <= 0 || f > 1 {
+		return 0, fmt.Errorf("%q must be a number over 0 and up to 1, such as 0.25", text)
+	}
+	return f, nil
+}
+
+// Regexp reads an expression that has to match whole tags; empty is none.
+func Regexp(text string) (*regexp.Regexp, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return anchored(text)
+}
+
+func anchored(expr string) (*regexp.Regexp, error) {
+	// Compiled by itself first, so that an error speaks of what the user wrote.
+	_, err := regexp.Compile(expr)
+	if err == nil {
+		var re *regexp.Regexp
+		if re, err = regexp.Compile("^(?s:" + expr + ")$"); err == nil {
+			return re, nil
+		}
+	}
+	return nil, fmt.Errorf("%q is not a regular expression: %s", expr, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+}
+
+// Rewrite reads REGEX=REPLACEMENT, split at the last =.
+func Rewrite(text string) (index.Rewrite, error) {
+	if _, err := label(text); err != nil {
+		return index.Rewrite{}, err
+	}
+	i := strings.LastIndexByte(text, '=')
+	if i <= 0 {
+		return index.Rewrite{}, fmt.Errorf("%q must be REGEX=REPLACEMENT, such as user:.*=user:*", text)
+	}
+	rule := index.Rewrite{Replacement: text[i+1:]}
+	var err error
+	if rule.Match, err = anchored(text[:i]); err == nil {
+		err = checkReplacement(rule.Replacement, rule.Match)
+	}
+	return rule, err
+}
+
+// ExpectedWait reads [REGEX=]DURATION, split at the last =.
+func ExpectedWait(text string) (rule index.ExpectedWait, err error) {
+	wait := text
+	if i := strings.LastIndexByte(text, '='); i >= 0 {
+		wait = text[i+1:]
+		if rule.Match, err = anchored(text[:i]); err != nil {
+			return rule, err
+		}
+	}
+	rule.Wait, err = Duration(wait)
+	return rule, err
+}
+
+func noKey() (string, error) { return "", errors.New("no key") }
+
+func apiURL(text string) (string, error) {
+	_, err := client.New(client.Options{APIURL: text, Key: noKey})
+	return text, err
+}
+
+func previewBranch(text string) (string, error) {
+	_, err := client.New(client.Options{APIURL: "http://localhost", Key: noKey, PreviewBranch: text})
+	return text, err
+}
+
+// path reads the name of a file, relative to a folder.
+func path(folder string) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if folder == "" || text == "" || filepath.IsAbs(text) {
+			return text, nil
+		}
+		return filepath.Join(folder, text), nil
+	}
+}
+
+var (
+	environmentPath = regexp.MustCompile(`/env/[^/]+/?$`)
+	belowIt         = regexp.MustCompile(`/env/[^/]+/.`)
+)
+
+// dashboardURL reads the URL of an environment's page. No error quotes a URL that
+// may have a password in it.
+func dashboardURL(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return "", errors.New("not a URL: want http:// or https:// with a host")
+	case u.User != nil:
+		return "", errors.New("has user information: want none")
+	}
+	u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = "", false, "", ""
+	switch {
+	case environmentPath.MatchString(u.EscapedPath()):
+		return strings.TrimSuffix(u.String(), "/"), nil
+	case belowIt.MatchString(u.EscapedPath()):
+		return "", errors.New("is not the environment's own page: leave out what follows /env/NAME")
+	}
+	return "", errors.New("is not an environment's page, whose path ends in /env/NAME: " +
+		"https://cloud.trigger.dev/orgs/ORG/projects/PROJECT/env/ENV")
+}
+
+// proxyURL says no more than this of what is wrong, since there may be a password
+// in it.
+func proxyURL(text string) (config.URL, error) {
+	if text == "" {
+		return config.URL{}, nil
+	}
+	u, err := url.Parse(text)
+	// The text user:password@host is a URL too, with the user for a scheme.
+	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		return config.URL{}, errors.New("not a URL: want http://, https:// or socks5:// with a host")
+	}
+	return config.URL{URL: u}, nil
+}
+
+func secret(text string) (config.Secret, error) { return config.Secret(text), nil }
+
+func tlsVersion(text string) (config.TLSVersion, error) {
+	v, ok := config.TLSVersions[text]
+	if !ok {
+		return 0, fmt.Errorf("%q must be TLS10, TLS11, TLS12 or TLS13", text)
+	}
+	return v, nil
+}

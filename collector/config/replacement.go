@@ -1,0 +1,56 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// What stands in a replacement for a group, as regexp.Expand reads it: ${name} or
+// $name, whose name is as long as can be; a brace that is not closed; \1, which
+// other tools take for a group. $$ stands for a dollar sign.
+var reference = regexp.MustCompile(`\$\$|\$\{([\pL\p{Nd}_]+)\}|\$([\pL\p{Nd}_]+)|\$\{|\\(\d)`)
+
+// checkReplacement refuses a replacement that names a group which the expression
+// does not have: Expand puts nothing in its place.
+func checkReplacement(replacement string, expr *regexp.Regexp) error {
+	for _, m := range reference.FindAllStringSubmatch(replacement, -1) {
+		found, name, digit := m[0], m[1]+m[2], m[3]
+		switch {
+		case found == "$$", name != "" && hasGroup(expr, name):
+			continue
+		case digit != "":
+			return fmt.Errorf("%q: a group is written with a dollar sign: want ${%s} in place of %s", replacement, digit, found)
+		case name == "":
+			return fmt.Errorf("%q: the name of a group is not closed: want ${1}, or $$ for the sign itself", replacement)
+		}
+		for i := range m[2] {
+			if group := m[2][:i]; hasGroup(expr, group) {
+				return fmt.Errorf("%q: %s is the group %q, which the expression does not have: want ${%s}%s", replacement, found, name, group, m[2][i:])
+			}
+		}
+		return fmt.Errorf("%q: %s is a group that the expression does not have: it has %s", replacement, found, groups(expr))
+	}
+	return nil
+}
+
+func hasGroup(expr *regexp.Regexp, name string) bool {
+	if n, err := strconv.Atoi(name); err == nil && strconv.Itoa(n) == name {
+		return n <= expr.NumSubexp()
+	}
+	return name != "" && slices.Contains(expr.SubexpNames(), name)
+}
+
+// groups names those of an expression.
+func groups(expr *regexp.Regexp) string {
+	names := []string{"$0, the whole tag"}
+	for i, name := range expr.SubexpNames()[1:] {
+		if name == "" {
+			name = strconv.Itoa(i + 1)
+		}
+		names = append(names, "${"+name+"}")
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// healthTimeout is how long the answer may take.
+const healthTimeout = 5 * time.Second
+
+// AskHealth asks the program that runs with the same flags for the page at path. It
+// returns nil if that program serves: it answers 200, or refuses a request without
+// a user or a client certificate.
+func (f *Flags) AskHealth(ctx context.Context, path string) error {
+	addresses := *f.toolkit.WebListenAddresses
+	if *f.toolkit.WebSystemdSocket || len(addresses) == 0 {
+		return errors.New("--web.health-check: needs an address, not a socket from systemd")
+	}
+	host, port, err := net.SplitHostPort(addresses[0])
+	if err != nil || port == "0" {
+		return fmt.Errorf("--web.health-check: %q cannot be asked: want HOST:PORT", addresses[0])
+	}
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	page := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: path}
+	err = ask(ctx, page)
+	if err != nil && *f.toolkit.WebConfigFile != "" {
+		page.Scheme = "https"
+		err = ask(ctx, page)
+	}
+	return err
+}
+
+func ask(ctx context.Context, page url.URL) error {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, page.String(), http.NoBody)
+	if err != nil {
+		return err
+	}
+	// The certificate is for the name by which others know this host.
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
+	answer, err := transport.RoundTrip(r)
+	var refused *net.OpError
+	switch {
+	case errors.As(err, &refused) && refused.Op == "remote error": // An alert of TLS: it wants a certificate.
+		return nil
+	case err != nil:
+		return fmt.Errorf("get %s: %w", &page, err)
+	}
+	_ = answer.Body.Close() // The status is all there is to know.
+	if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusUnauthorized {
+		return fmt.Errorf("get %s: %s", &page, answer.Status)
+	}
+	return nil
+}
