@@ -31,9 +31,11 @@ const (
 // number of its tokens.
 func odd() map[string]int {
 	tags := []string{
-		"", " ", "  a  ", "a,b", `\`, `\\`, `a\nb`, `\"`, `"} 1`, "}\n# HELP x\n# EOF\n", "# {", `{}`, "__other__", "__name__", "$1", "${1}", "%s%n",
-		"\u0080", "\u009b31m", "\u00a0", "\u00e9", "e\u0301", "\u2028", "\u2029", "\u202egnp.exe", "\u2066\u2069\u200f", "\ufeff", "\ufffd", "\uffff",
-		"\U0001F469\u200d\U0001F680", strings.Repeat("\U0001F469", 128), strings.Repeat(`"`, 128), "+Inf", "NaN", "1e3", "null", "<b>&amp;</b>",
+		"", " ", "  a  ", "a,b", `\`, `\\`, `a\nb`, `\"`, `"} 1`, "}\n# HELP x\n# EOF\n", "# {", `{}`,
+		"__other__", "__name__", "$1", "${1}", "%s%n", "+Inf", "NaN", "1e3", "null", "<b>&amp;</b>",
+		"\u0080", "\u009b31m", "\u00a0", "\u00e9", "e\u0301", "\u2028", "\u2029", "\u202egnp.exe",
+		"\u2066\u2069\u200f", "\ufeff", "\ufffd", "\uffff",
+		"\U0001F469\u200d\U0001F680", strings.Repeat("\U0001F469", 128), strings.Repeat(`"`, 128),
 	}
 	for c := range rune(0x80) {
 		tags = append(tags, "a"+string(c)+"b")
@@ -46,12 +48,14 @@ func odd() map[string]int {
 	return out
 }
 
-// A scraper is a program that scrapes; read returns the tags that it has, with the
-// number of tokens that wait.
+// A scraper is a program that scrapes; what start returns reads the tags that it
+// has, with the number of tokens that wait.
 type scraper struct {
 	variable string
-	start    func(ctx context.Context, t *testing.T, dir, binary, scrape string) (read func() (map[string]int, error))
+	start    func(ctx context.Context, t *testing.T, dir, binary, scrape string) read
 }
+
+type read func() (map[string]int, error)
 
 var scrapers = []scraper{
 	{"PROMETHEUS", scrapePrometheus},
@@ -78,7 +82,8 @@ func TestScrapers(t *testing.T) {
 	t.Cleanup(api.Close)
 	dir := t.TempDir()
 	address := freeAddress(ctx, t)
-	start(ctx, t, dir, buildExporter(ctx, t, dir), "--trigger.api-url="+api.URL, "--trigger.secret-key-file="+write(t, dir, "key", secretKey),
+	key := write(t, dir, "key", secretKey)
+	start(ctx, t, dir, buildExporter(ctx, t, dir), "--trigger.api-url="+api.URL, "--trigger.secret-key-file="+key,
 		"--tags.limit=0", "--web.listen-address="+address)
 	for _, s := range scrapers {
 		t.Run(s.variable, func(t *testing.T) {
@@ -95,7 +100,7 @@ func TestScrapers(t *testing.T) {
 	}
 }
 
-func scrapePrometheus(ctx context.Context, t *testing.T, dir, binary, scrape string) func() (map[string]int, error) {
+func scrapePrometheus(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
 	address := freeAddress(ctx, t)
 	start(ctx, t, dir, binary, "--config.file="+write(t, dir, "prometheus.yml", "scrape_configs: "+scrape),
@@ -103,16 +108,17 @@ func scrapePrometheus(ctx context.Context, t *testing.T, dir, binary, scrape str
 	return query(ctx, "http://"+address)
 }
 
-func scrapeVictoriaMetrics(ctx context.Context, t *testing.T, dir, binary, scrape string) func() (map[string]int, error) {
+func scrapeVictoriaMetrics(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
 	address := freeAddress(ctx, t)
 	start(ctx, t, dir, binary, "-promscrape.config="+write(t, dir, "scrape.yml", "scrape_configs: "+scrape),
-		"-storageDataPath="+filepath.Join(dir, "data"), "-httpListenAddr="+address, "-search.latencyOffset=0s", "-loggerLevel=WARN")
+		"-storageDataPath="+filepath.Join(dir, "data"), "-httpListenAddr="+address,
+		"-search.latencyOffset=0s", "-loggerLevel=WARN")
 	return query(ctx, "http://"+address)
 }
 
 // query reads by the API that Prometheus has.
-func query(ctx context.Context, base string) func() (map[string]int, error) {
+func query(ctx context.Context, base string) read {
 	return func() (map[string]int, error) {
 		found, err := (&api{ctx, base}).query(tagged + `{status="WAITING"}`)
 		tags := map[string]int{}
@@ -128,7 +134,7 @@ func query(ctx context.Context, base string) func() (map[string]int, error) {
 	}
 }
 
-func scrapeCollector(ctx context.Context, t *testing.T, dir, binary, scrape string) func() (map[string]int, error) {
+func scrapeCollector(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
 	out := filepath.Join(dir, "metrics.json")
 	config := write(t, dir, "collector.yml", `

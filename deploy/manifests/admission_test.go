@@ -30,9 +30,15 @@ func testWorse(t *testing.T, c *cluster) {
 		{"Pod", "spec.containers.0.securityContext", "{allowPrivilegeEscalation: true}", "allowPrivilegeEscalation"},
 		{"Pod", "spec.containers.0.securityContext.capabilities", "{drop: []}", "unrestricted capabilities"},
 		{"Pod", "spec.containers.0.securityContext.capabilities", "{add: [SYS_ADMIN]}", "unrestricted capabilities"},
-		{"Deployment", "spec.template.spec.containers.0.securityContext", "{readOnlyRootFilesystemX: true}", `unknown field "spec.template.spec.containers[0].securityContext.readOnlyRootFilesystemX"`},
+		{
+			"Deployment", "spec.template.spec.containers.0.securityContext", "{readOnlyRootFilesystemX: true}",
+			`unknown field "spec.template.spec.containers[0].securityContext.readOnlyRootFilesystemX"`,
+		},
 		{"Deployment", "spec.template.metadata.labels", "{app.kubernetes.io/name: another}", "does not match template"},
-		{"Deployment", "spec.template.spec.containers.0.livenessProbe.httpGet", "{port: nowhere to be found}", "livenessProbe.httpGet.port"},
+		{
+			"Deployment", "spec.template.spec.containers.0.livenessProbe.httpGet", "{port: nowhere to be found}",
+			"livenessProbe.httpGet.port",
+		},
 		{"Service", "spec.ports.0", "{port: 0}", "spec.ports[0].port"},
 		{"NetworkPolicy", "spec", "{podSelectorX: {}}", "podSelectorX"},
 		{"NetworkPolicy", "spec.egress.0.ports.0", "{protocol: ICMP}", "protocol"},

@@ -77,11 +77,12 @@ func startCluster(ctx context.Context, t *testing.T) *cluster {
 	}
 	accounts := write(t, dir, "accounts.key", string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})))
 	tokens := write(t, dir, "tokens.csv", fmt.Sprintf("%q,admin,admin,system:masters\n", token))
-	start(ctx, t, dir, program(t, "ETCD"), "--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
-		"--listen-client-urls="+store, "--advertise-client-urls="+store, "--listen-peer-urls="+peer)
-	start(ctx, t, dir, program(t, "KUBE_APISERVER"), "--etcd-servers="+store, "--bind-address="+host, "--secure-port="+port,
-		"--cert-dir="+dir, "--token-auth-file="+tokens, "--authorization-mode=AlwaysAllow", "--service-cluster-ip-range=10.0.0.0/24",
-		"--service-account-issuer=https://localhost", "--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts,
+	start(ctx, t, dir, program(t, "ETCD"), "--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync",
+		"--log-level=warn", "--listen-client-urls="+store, "--advertise-client-urls="+store, "--listen-peer-urls="+peer)
+	start(ctx, t, dir, program(t, "KUBE_APISERVER"), "--etcd-servers="+store, "--cert-dir="+dir,
+		"--bind-address="+host, "--secure-port="+port, "--service-cluster-ip-range=10.0.0.0/24",
+		"--token-auth-file="+tokens, "--authorization-mode=AlwaysAllow", "--service-account-issuer=https://localhost",
+		"--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts,
 		// The controller that makes the account "default" does not run.
 		"--disable-admission-plugins=ServiceAccount")
 	c := &cluster{url: "https://" + address, client: &http.Client{Transport: &http.Transport{
@@ -103,7 +104,8 @@ users: [{name: test, user: {token: %s}}]
 			t.Fatalf("$CRDS: %s", err)
 		}
 		for _, crd := range parse(t, string(text)) {
-			if err := c.do(ctx, http.MethodPost, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd, nil); err != nil {
+			const path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+			if err := c.do(ctx, http.MethodPost, path, crd, nil); err != nil {
 				t.Fatalf("%s: %s", file, err)
 			}
 		}
@@ -127,7 +129,7 @@ users: [{name: test, user: {token: %s}}]
 func (c *cluster) discover(ctx context.Context) error {
 	c.resources = map[string]resource{}
 	for _, version := range []string{
-		"v1", "apps/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1", "monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1",
+		"v1", "apps/v1", "networking.k8s.io/v1", "monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1",
 	} {
 		path := "/apis/" + version
 		if version == "v1" {

@@ -24,12 +24,12 @@ var values = []struct {
 	{name: "defaults", expect: []string{
 		"Deployment metadata.name: waitpoint-exporter",
 		"Deployment spec: {replicas: 1, strategy: {type: Recreate}}",
-		"Deployment spec.template.spec.containers.0.image: ghcr.io/acme/waitpoint_exporter:0.1.0",
-		"Deployment spec.template.spec.containers.0.args: [--config.file=/etc/waitpoint_exporter/waitpoint_exporter.yml]",
-		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=http://waitpoint-exporter.monitoring.svc:10210']",
-		"Deployment spec.template.spec.containers.0.livenessProbe.httpGet: {path: /-/healthy, port: metrics, scheme: HTTP}",
-		"Deployment spec.template.spec.containers.0.readinessProbe.httpGet: {path: /-/healthy, port: metrics, scheme: HTTP}",
-		"Deployment spec.template.spec.containers.0.startupProbe: null",
+		"Container image: ghcr.io/acme/waitpoint_exporter:0.1.0",
+		"Container args: [--config.file=/etc/waitpoint_exporter/waitpoint_exporter.yml]",
+		"Container args: ['--web.external-url=http://waitpoint-exporter.monitoring.svc:10210']",
+		"Container livenessProbe.httpGet: {path: /-/healthy, port: metrics, scheme: HTTP}",
+		"Container readinessProbe.httpGet: {path: /-/healthy, port: metrics, scheme: HTTP}",
+		"Container startupProbe: null",
 		"NetworkPolicy spec.egress.*.ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 443}]",
 		"Secret metadata.name: waitpoint-exporter",
 		"ServiceMonitor: null", "PrometheusRule: null", "Ingress: null", "HTTPRoute: null",
@@ -37,19 +37,22 @@ var values = []struct {
 
 	// What people have.
 	{name: "OpenShift", args: []string{"--api-versions=security.openshift.io/v1"}, expect: []string{
-		"Deployment spec.template.spec.securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}",
-		"Deployment spec.template.spec.securityContext.runAsUser: null",
-		"Deployment spec.template.spec.securityContext.runAsGroup: null",
-		"Deployment spec.template.spec.securityContext.fsGroup: null",
+		"PodSpec securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}",
+		"PodSpec securityContext.runAsUser: null",
+		"PodSpec securityContext.runAsGroup: null",
+		"PodSpec securityContext.fsGroup: null",
 		"Pod spec.securityContext.runAsUser: null",
 		"NetworkPolicy spec.egress.*.ports: [{protocol: UDP, port: 5353}, {protocol: UDP, port: 53}]",
 	}},
 	{name: "OpenShift, said so", values: "openshift: always", expect: []string{
-		"Deployment spec.template.spec.securityContext.runAsUser: null",
+		"PodSpec securityContext.runAsUser: null",
 	}},
-	{name: "OpenShift, ids of one's own", values: "openshift: never", args: []string{"--api-versions=security.openshift.io/v1"}, expect: []string{
-		"Deployment spec.template.spec.securityContext.runAsUser: 65534",
-	}},
+	{
+		name: "OpenShift, ids of one's own", values: "openshift: never",
+		args: []string{"--api-versions=security.openshift.io/v1"}, expect: []string{
+			"PodSpec securityContext.runAsUser: 65534",
+		},
+	},
 	{name: "self-hosted", values: `
 config:
   defaults: {api_url: "http://trigger.internal:3030"}
@@ -57,60 +60,77 @@ config:
 		"NetworkPolicy spec.egress.1.ports: [{protocol: TCP, port: 3030}]",
 		"NetworkPolicy spec.egress.1.ports.1: null",
 	}},
-	{name: "self-hosted and Cloud", values: `
+	{
+		name: "self-hosted and Cloud", values: `
 config:
   environments:
     - {name: prod, secret_key_file: /var/run/secrets/waitpoint_exporter/prod}
     - {name: own, api_url: "http://[fd00::1]:3030", secret_key_file: /var/run/secrets/waitpoint_exporter/own}
-    - {name: plain, api_url: "http://trigger.internal", secret_key_file: /var/run/secrets/waitpoint_exporter/own}`, expect: []string{
-		"NetworkPolicy spec.egress.1.ports.*.port: [443, 3030, 80]",
-	}},
+    - {name: plain, api_url: "http://trigger.internal", secret_key_file: /var/run/secrets/waitpoint_exporter/own}`,
+		expect: []string{
+			"NetworkPolicy spec.egress.1.ports.*.port: [443, 3030, 80]",
+		},
+	},
 	{name: "proxy", values: `
 config:
   defaults: {proxy_url: "http://proxy.example.com:3128"}
   environments: [{name: prod, secret_key_file: /var/run/secrets/waitpoint_exporter/prod}]`, expect: []string{
 		"NetworkPolicy spec.egress.1.ports.*.port: [443, 3128]",
 	}},
-	{name: "proxy by variable", values: "extraEnv: [{name: HTTPS_PROXY, value: 'http://proxy.example.com:8080'}]", expect: []string{
-		"Deployment spec.template.spec.containers.0.env: [{name: HTTPS_PROXY, value: 'http://proxy.example.com:8080'}]",
-		"NetworkPolicy spec.egress.1.ports.*.port: [443, 8080]",
-	}},
+	{
+		name: "proxy by variable", values: "extraEnv: [{name: HTTPS_PROXY, value: 'http://proxy.example.com:8080'}]",
+		expect: []string{
+			"Container env: [{name: HTTPS_PROXY, value: 'http://proxy.example.com:8080'}]",
+			"NetworkPolicy spec.egress.1.ports.*.port: [443, 8080]",
+		},
+	},
 	{name: "TLS", values: "{web: {tlsSecret: exporter-tls}, serviceMonitor: {enabled: true}}", expect: []string{
-		"Secret[waitpoint-exporter-web] stringData: {web.yml: \"tls_server_config:\\n  cert_file: /etc/waitpoint_exporter_tls/tls.crt\\n  key_file: /etc/waitpoint_exporter_tls/tls.key\\n\"}",
-		"Deployment spec.template.spec.containers.0.args: [--web.config.file=/etc/waitpoint_exporter_web/web.yml, '--web.external-url=https://waitpoint-exporter.monitoring.svc:10210']",
-		"Deployment spec.template.spec.containers.0.livenessProbe.httpGet: {path: /-/healthy, port: metrics, scheme: HTTPS}",
-		"Deployment spec.template.spec.containers.0.readinessProbe.httpGet.scheme: HTTPS",
-		"Deployment spec.template.spec.volumes: [{name: tls, secret: {secretName: exporter-tls, defaultMode: 288}}]",
-		"Deployment spec.template.spec.containers.0.volumeMounts: [{name: tls, mountPath: /etc/waitpoint_exporter_tls, readOnly: true}]",
-		"ServiceMonitor spec.endpoints.0: {scheme: https, tlsConfig: {serverName: waitpoint-exporter.monitoring.svc, ca: {secret: {name: exporter-tls, key: ca.crt}}}}",
+		"Secret[waitpoint-exporter-web] stringData: {web.yml: \"tls_server_config:\\n  cert_file: " +
+			"/etc/waitpoint_exporter_tls/tls.crt\\n  key_file: /etc/waitpoint_exporter_tls/tls.key\\n\"}",
+		"Container args: [--web.config.file=/etc/waitpoint_exporter_web/web.yml, " +
+			"'--web.external-url=https://waitpoint-exporter.monitoring.svc:10210']",
+		"Container livenessProbe.httpGet: {path: /-/healthy, port: metrics, scheme: HTTPS}",
+		"Container readinessProbe.httpGet.scheme: HTTPS",
+		"PodSpec volumes: [{name: tls, secret: {secretName: exporter-tls, defaultMode: 288}}]",
+		"Container volumeMounts: [{name: tls, mountPath: /etc/waitpoint_exporter_tls, readOnly: true}]",
+		"Endpoint: {scheme: https, tlsConfig: {serverName: waitpoint-exporter.monitoring.svc, " +
+			"ca: {secret: {name: exporter-tls, key: ca.crt}}}}",
 		"Pod spec.containers.0.args: [nc -w 10 waitpoint-exporter 10210 </dev/null]",
 	}},
-	{name: "TLS, its CA elsewhere", values: `
+	{
+		name: "TLS, its CA elsewhere", values: `
 web: {tlsSecret: exporter-tls}
-serviceMonitor: {enabled: true, tlsConfig: {serverName: other, ca: {configMap: {name: ca, key: ca.pem}}}}`, expect: []string{
-		"ServiceMonitor spec.endpoints.0.tlsConfig: {serverName: other, ca: {configMap: {name: ca, key: ca.pem}}}",
-		"ServiceMonitor spec.endpoints.0.tlsConfig.ca.secret: null",
-	}},
-	{name: "users", values: `
+serviceMonitor: {enabled: true, tlsConfig: {serverName: other, ca: {configMap: {name: ca, key: ca.pem}}}}`,
+		expect: []string{
+			"Endpoint tlsConfig: {serverName: other, ca: {configMap: {name: ca, key: ca.pem}}}",
+			"Endpoint tlsConfig.ca.secret: null",
+		},
+	},
+	{
+		name: "users", values: `
 web: {config: {basic_auth_users: {prometheus: $2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG}}}
-serviceMonitor: {enabled: true, basicAuth: {username: {name: login, key: user}, password: {name: login, key: password}}}`, expect: []string{
-		"Deployment spec.template.spec.containers.0.livenessProbe: {tcpSocket: {port: metrics}}",
-		"Deployment spec.template.spec.containers.0.livenessProbe.httpGet: null",
-		"Deployment spec.template.spec.containers.0.readinessProbe.tcpSocket: {port: metrics}",
-		"ServiceMonitor spec.endpoints.0: {scheme: http, basicAuth: {username: {name: login, key: user}, password: {name: login, key: password}}}",
-		"Pod spec.containers.0.args: [nc -w 10 waitpoint-exporter 10210 </dev/null]",
-	}},
+serviceMonitor:
+  {enabled: true, basicAuth: {username: {name: login, key: user}, password: {name: login, key: password}}}`,
+		expect: []string{
+			"Container livenessProbe: {tcpSocket: {port: metrics}}",
+			"Container livenessProbe.httpGet: null",
+			"Container readinessProbe.tcpSocket: {port: metrics}",
+			"Endpoint: {scheme: http, basicAuth: {username: {name: login, key: user}, password: {name: login, " +
+				"key: password}}}",
+			"Pod spec.containers.0.args: [nc -w 10 waitpoint-exporter 10210 </dev/null]",
+		},
+	},
 	{name: "a token in place of a user", values: `
 web: {existingSecret: exporter-web, scheme: https}
 serviceMonitor: {enabled: true, authorization: {credentials: {name: login, key: token}}}`, expect: []string{
-		"Deployment spec.template.spec.volumes: [{name: web, secret: {secretName: exporter-web, defaultMode: 288}}]",
-		"Deployment spec.template.spec.containers.0.livenessProbe.tcpSocket: {port: metrics}",
+		"PodSpec volumes: [{name: web, secret: {secretName: exporter-web, defaultMode: 288}}]",
+		"Container livenessProbe.tcpSocket: {port: metrics}",
 		"Secret[waitpoint-exporter-web]: null",
-		"ServiceMonitor spec.endpoints.0: {scheme: https, authorization: {credentials: {name: login, key: token}}}",
+		"Endpoint: {scheme: https, authorization: {credentials: {name: login, key: token}}}",
 	}},
 	{name: "demo", values: "demo: true", expect: []string{
-		"Deployment spec.template.spec.containers.0.args: [--demo]", "ConfigMap: null", "Secret: null",
-		"Deployment spec.template.spec.volumes: null", "NetworkPolicy spec.egress.1: null",
+		"Container args: [--demo]", "ConfigMap: null", "Secret: null",
+		"PodSpec volumes: null", "NetworkPolicy spec.egress.1: null",
 	}},
 
 	// Names.
@@ -121,58 +141,76 @@ serviceMonitor: {enabled: true, authorization: {credentials: {name: login, key: 
 	}},
 	{name: "fullnameOverride", values: "fullnameOverride: tokens", expect: []string{
 		"Deployment metadata.name: tokens", "Service metadata.name: tokens",
-		"Deployment spec.template.spec.volumes: [{name: keys, secret: {secretName: tokens, defaultMode: 288}}]",
+		"PodSpec volumes: [{name: keys, secret: {secretName: tokens, defaultMode: 288}}]",
 	}},
-	{name: "namespaceOverride", values: "{namespaceOverride: elsewhere, serviceMonitor: {enabled: true}}", expect: []string{
-		"Deployment metadata.namespace: elsewhere", "ServiceMonitor metadata.namespace: elsewhere",
-		"ServiceMonitor spec.namespaceSelector.matchNames: [elsewhere]",
-	}},
-	{name: "labels of all", values: "{commonLabels: {team: a, app.kubernetes.io/name: x}, commonAnnotations: {note: b}}", expect: []string{
-		"Deployment metadata.labels: {team: a, app.kubernetes.io/name: waitpoint-exporter}", "Service metadata.annotations: {note: b}",
-		"Deployment spec.template.metadata: {labels: {team: a, app.kubernetes.io/name: waitpoint-exporter}, annotations: {note: b}}",
-	}},
+	{
+		name: "namespaceOverride", values: "{namespaceOverride: elsewhere, serviceMonitor: {enabled: true}}",
+		expect: []string{
+			"Deployment metadata.namespace: elsewhere", "ServiceMonitor metadata.namespace: elsewhere",
+			"ServiceMonitor spec.namespaceSelector.matchNames: [elsewhere]",
+		},
+	},
+	{
+		name: "labels of all", values: "{commonLabels: {team: a, app.kubernetes.io/name: x}, commonAnnotations: {note: b}}",
+		expect: []string{
+			"Deployment metadata.labels: {team: a, app.kubernetes.io/name: waitpoint-exporter}",
+			"Service metadata.annotations: {note: b}",
+			"Deployment spec.template.metadata: {labels: {team: a, app.kubernetes.io/name: waitpoint-exporter}, " +
+				"annotations: {note: b}}",
+		},
+	},
 
 	// Image.
 	{name: "image", values: `
-image: {registry: registry.example.com, repository: a/b, tag: 1.2.3, pullPolicy: Always, digest: "sha256:` + digest + `"}
+image:
+  {registry: registry.example.com, repository: a/b, tag: 1.2.3, pullPolicy: Always, digest: "sha256:` + digest + `"}
 imagePullSecrets: [{name: one}]
 global: {imagePullSecrets: [{name: two}]}`, expect: []string{
-		"Deployment spec.template.spec.containers.0: {image: 'registry.example.com/a/b:1.2.3@sha256:" + digest + "', imagePullPolicy: Always}",
-		"Deployment spec.template.spec.imagePullSecrets: [{name: one}, {name: two}]",
+		"Container: {image: 'registry.example.com/a/b:1.2.3@sha256:" + digest + "', imagePullPolicy: Always}",
+		"PodSpec imagePullSecrets: [{name: one}, {name: two}]",
 		"Deployment metadata.labels: {app.kubernetes.io/version: 1.2.3}",
 	}},
 	{name: "registry of all charts", values: "global: {imageRegistry: mirror.example.com}", expect: []string{
-		"Deployment spec.template.spec.containers.0.image: mirror.example.com/acme/waitpoint_exporter:0.1.0",
+		"Container image: mirror.example.com/acme/waitpoint_exporter:0.1.0",
 	}},
 
 	// Configuration.
 	{name: "existing objects", values: "{existingConfigMap: settings, existingSecret: keys}", expect: []string{
 		"ConfigMap: null", "Secret: null",
-		"Deployment spec.template.spec.volumes: [{name: config, configMap: {name: settings}}, {name: keys, secret: {secretName: keys, defaultMode: 288}}]",
+		"PodSpec volumes: [{name: config, configMap: {name: settings}}, {name: keys, secret: {secretName: keys, " +
+			"defaultMode: 288}}]",
 		"Deployment spec.template.metadata.annotations: null",
 		"NetworkPolicy spec.egress.1.ports: [{protocol: TCP, port: 443}]",
 	}},
 	{name: "keys", values: "secretKeys: {prod: tr_prod_x}", expect: []string{"Secret stringData: {prod: tr_prod_x}"}},
-	{name: "environments", values: `
+	{
+		name: "environments", values: `
 config:
   environments:
-    - {name: staging, project: shop, secret_key_file: /var/run/secrets/waitpoint_exporter/staging, tokens: {period: 30d}}`, expect: []string{
-		"ConfigMap data: {waitpoint_exporter.yml: \"environments:\\n- name: staging\\n  project: shop\\n  secret_key_file: /var/run/secrets/waitpoint_exporter/staging\\n  tokens:\\n    period: 30d\\n\"}",
-	}},
+    - name: staging
+      project: shop
+      secret_key_file: /var/run/secrets/waitpoint_exporter/staging
+      tokens: {period: 30d}`,
+		expect: []string{
+			"ConfigMap data: {waitpoint_exporter.yml: \"environments:\\n- name: staging\\n  project: shop\\n  " +
+				"secret_key_file: /var/run/secrets/waitpoint_exporter/staging\\n  tokens:\\n    period: 30d\\n\"}",
+		},
+	},
 
 	// Serving.
 	{name: "port and path", values: `
 web: {port: 9000, telemetryPath: /numbers, externalURL: "https://example.com/waitpoints", routePrefix: /waitpoints}
 serviceMonitor: {enabled: true}`, expect: []string{
-		"Deployment spec.template.spec.containers.0.args: ['--web.listen-address=:9000', --web.telemetry-path=/numbers]",
-		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=https://example.com/waitpoints', --web.route-prefix=/waitpoints]",
-		"Deployment spec.template.spec.containers.0.ports: [{name: metrics, containerPort: 9000}]",
-		"ServiceMonitor spec.endpoints.0: {path: /numbers}",
+		"Container args: ['--web.listen-address=:9000', --web.telemetry-path=/numbers]",
+		"Container args: ['--web.external-url=https://example.com/waitpoints', --web.route-prefix=/waitpoints]",
+		"Container ports: [{name: metrics, containerPort: 9000}]",
+		"Endpoint: {path: /numbers}",
 		"Service spec.ports: [{port: 10210, targetPort: metrics}]",
-		"Pod spec.containers.0.args: ['wget -qO- http://waitpoint-exporter:10210/numbers | grep ''^triggerdev_waitpoint_up{''']",
+		"Pod spec.containers.0.args: ['wget -qO- http://waitpoint-exporter:10210/numbers | grep " +
+			"''^triggerdev_waitpoint_up{''']",
 	}},
 	{name: "scheme", values: "web: {existingSecret: exporter-web, scheme: http}", expect: []string{
-		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=http://waitpoint-exporter.monitoring.svc:10210']",
+		"Container args: ['--web.external-url=http://waitpoint-exporter.monitoring.svc:10210']",
 	}},
 
 	// The pod.
@@ -191,59 +229,87 @@ podAnnotations: {note: b}
 deploymentAnnotations: {reloader: "true"}
 nodeSelector: {kubernetes.io/arch: arm64}
 tolerations: [{key: arm, operator: Exists}]
-affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {matchExpressions: [{key: zone, operator: In, values: [a]}]}}]}}
+affinity:
+  nodeAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - {weight: 1, preference: {matchExpressions: [{key: zone, operator: In, values: [a]}]}}
 topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]
 dnsPolicy: None
 dnsConfig: {nameservers: [10.0.0.10]}
 hostAliases: [{ip: 10.0.0.9, hostnames: [trigger.internal]}]`, expect: []string{
 		"Deployment spec: {replicas: 0, revisionHistoryLimit: 3}",
 		"Deployment metadata.annotations: {reloader: 'true'}",
-		"Deployment spec.template.metadata: {labels: {team: a, app.kubernetes.io/name: waitpoint-exporter}, annotations: {note: b}}",
-		"Deployment spec.template.spec: {terminationGracePeriodSeconds: 60, nodeSelector: {kubernetes.io/arch: arm64}, tolerations: [{key: arm, operator: Exists}], dnsPolicy: None}",
-		"Deployment spec.template.spec: {dnsConfig: {nameservers: [10.0.0.10]}, hostAliases: [{ip: 10.0.0.9, hostnames: [trigger.internal]}]}",
-		"Deployment spec.template.spec.topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]",
-		"Deployment spec.template.spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1}]",
-		"Deployment spec.template.spec.volumes: [{name: ca, configMap: {name: ca}}]",
-		"Deployment spec.template.spec.containers.0: {args: [--log.level=debug, --web.enable-lifecycle], env: [{name: A, value: b}], envFrom: [{secretRef: {name: more}}]}",
-		"Deployment spec.template.spec.containers.0.volumeMounts: [{name: ca, mountPath: /etc/ca, readOnly: true}]",
-		"Deployment spec.template.spec.containers.0.resources: {requests: {cpu: 100m, memory: 100Mi}, limits: {memory: 1Gi}}",
+		"Deployment spec.template.metadata: {labels: {team: a, app.kubernetes.io/name: waitpoint-exporter}, " +
+			"annotations: {note: b}}",
+		"PodSpec: {terminationGracePeriodSeconds: 60, nodeSelector: {kubernetes.io/arch: arm64}, " +
+			"tolerations: [{key: arm, operator: Exists}], dnsPolicy: None}",
+		"PodSpec: {dnsConfig: {nameservers: [10.0.0.10]}, hostAliases: [{ip: 10.0.0.9, " +
+			"hostnames: [trigger.internal]}]}",
+		"PodSpec topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]",
+		"PodSpec affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1}]",
+		"PodSpec volumes: [{name: ca, configMap: {name: ca}}]",
+		"Container: {args: [--log.level=debug, --web.enable-lifecycle], env: [{name: A, value: b}], " +
+			"envFrom: [{secretRef: {name: more}}]}",
+		"Container volumeMounts: [{name: ca, mountPath: /etc/ca, readOnly: true}]",
+		"Container resources: {requests: {cpu: 100m, memory: 100Mi}, limits: {memory: 1Gi}}",
 	}},
 	{name: "classes", values: "{priorityClassName: system-cluster-critical, runtimeClassName: gvisor}", expect: []string{
-		"Deployment spec.template.spec: {priorityClassName: system-cluster-critical, runtimeClassName: gvisor}",
+		"PodSpec: {priorityClassName: system-cluster-critical, runtimeClassName: gvisor}",
 	}},
 	{name: "containers", values: `
-extraContainers: [{name: beside, image: "x:{{ .Chart.AppVersion }}", securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]
-initContainers: [{name: before, image: y, securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]`, expect: []string{
-		"Deployment spec.template.spec.containers: [{name: beside, image: 'x:0.1.0'}, {name: waitpoint-exporter}]",
-		"Deployment spec.template.spec.initContainers: [{name: before, image: y}]",
+extraContainers:
+  - name: beside
+    image: "x:{{ .Chart.AppVersion }}"
+    securityContext: &restricted {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+initContainers: [{name: before, image: y, securityContext: *restricted}]`, expect: []string{
+		"PodSpec containers: [{name: beside, image: 'x:0.1.0'}, {name: waitpoint-exporter}]",
+		"PodSpec initContainers: [{name: before, image: y}]",
 	}},
 	{name: "security contexts", values: `
-podSecurityContext: {runAsUser: 1000, runAsGroup: null, fsGroup: 2000, runAsNonRoot: true, seccompProfile: {type: Localhost, localhostProfile: a.json}}
-securityContext: {runAsUser: 1001, readOnlyRootFilesystem: false, allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}`, expect: []string{
-		"Deployment spec.template.spec.securityContext: {runAsUser: 1000, runAsNonRoot: true, fsGroup: 2000, seccompProfile: {type: Localhost, localhostProfile: a.json}}",
-		"Deployment spec.template.spec.securityContext.runAsGroup: null",
-		"Deployment spec.template.spec.containers.0.securityContext: {runAsUser: 1001, readOnlyRootFilesystem: false, allowPrivilegeEscalation: false, capabilities: {add: [NET_BIND_SERVICE], drop: [ALL]}}",
+podSecurityContext:
+  runAsUser: 1000
+  runAsGroup: null
+  fsGroup: 2000
+  runAsNonRoot: true
+  seccompProfile: {type: Localhost, localhostProfile: a.json}
+securityContext:
+  runAsUser: 1001
+  readOnlyRootFilesystem: false
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}`, expect: []string{
+		"PodSpec securityContext: {runAsUser: 1000, runAsNonRoot: true, fsGroup: 2000, " +
+			"seccompProfile: {type: Localhost, localhostProfile: a.json}}",
+		"PodSpec securityContext.runAsGroup: null",
+		"Container securityContext: {runAsUser: 1001, readOnlyRootFilesystem: false, " +
+			"allowPrivilegeEscalation: false, capabilities: {add: [NET_BIND_SERVICE], drop: [ALL]}}",
 		"Pod spec.securityContext: {runAsUser: 1000}",
 	}},
 	{name: "probes", values: `
 livenessProbe: {periodSeconds: 30, httpGet: {httpHeaders: [{name: A, value: b}]}}
 readinessProbe: {exec: {command: [/waitpoint_exporter, --version]}}
 startupProbe: {failureThreshold: 60}`, expect: []string{
-		"Deployment spec.template.spec.containers.0.livenessProbe: {periodSeconds: 30, httpGet: {path: /-/healthy, port: metrics, httpHeaders: [{name: A, value: b}]}}",
-		"Deployment spec.template.spec.containers.0.readinessProbe: {exec: {command: [/waitpoint_exporter, --version]}}",
-		"Deployment spec.template.spec.containers.0.readinessProbe.httpGet: null",
-		"Deployment spec.template.spec.containers.0.startupProbe: {failureThreshold: 60, httpGet: {path: /-/healthy}}",
+		"Container livenessProbe: {periodSeconds: 30, httpGet: {path: /-/healthy, port: metrics, " +
+			"httpHeaders: [{name: A, value: b}]}}",
+		"Container readinessProbe: {exec: {command: [/waitpoint_exporter, --version]}}",
+		"Container readinessProbe.httpGet: null",
+		"Container startupProbe: {failureThreshold: 60, httpGet: {path: /-/healthy}}",
 	}},
-	{name: "no probe", values: "livenessProbe: null", expect: []string{"Deployment spec.template.spec.containers.0.livenessProbe: null"}},
-	{name: "host network", values: "{hostNetwork: true, dnsPolicy: ClusterFirstWithHostNet}", privileged: true, expect: []string{
-		"Deployment spec.template.spec: {hostNetwork: true, dnsPolicy: ClusterFirstWithHostNet}",
-	}},
-	{name: "service account", values: "serviceAccount: {name: own, labels: {a: b}, annotations: {c: d}, automount: true}", expect: []string{
-		"ServiceAccount metadata: {name: own, labels: {a: b}, annotations: {c: d}}",
-		"Deployment spec.template.spec: {serviceAccountName: own, automountServiceAccountToken: true}",
-	}},
+	{name: "no probe", values: "livenessProbe: null", expect: []string{"Container livenessProbe: null"}},
+	{
+		name: "host network", values: "{hostNetwork: true, dnsPolicy: ClusterFirstWithHostNet}", privileged: true,
+		expect: []string{
+			"PodSpec: {hostNetwork: true, dnsPolicy: ClusterFirstWithHostNet}",
+		},
+	},
+	{
+		name: "service account", values: "serviceAccount: {name: own, labels: {a: b}, annotations: {c: d}, automount: true}",
+		expect: []string{
+			"ServiceAccount metadata: {name: own, labels: {a: b}, annotations: {c: d}}",
+			"PodSpec: {serviceAccountName: own, automountServiceAccountToken: true}",
+		},
+	},
 	{name: "no service account", values: "serviceAccount: {create: false}", expect: []string{
-		"ServiceAccount: null", "Deployment spec.template.spec: {serviceAccountName: default, automountServiceAccountToken: false}",
+		"ServiceAccount: null", "PodSpec: {serviceAccountName: default, automountServiceAccountToken: false}",
 	}},
 
 	// Ways to it.
@@ -260,10 +326,12 @@ service:
   extraSpec: {externalTrafficPolicy: Local}
 serviceMonitor: {enabled: true}`, expect: []string{
 		"Service metadata: {labels: {a: b}, annotations: {prometheus.io/scrape: 'true'}}",
-		"Service spec: {type: NodePort, clusterIP: 10.0.0.77, ipFamilyPolicy: SingleStack, ipFamilies: [IPv4], externalTrafficPolicy: Local}",
+		"Service spec: {type: NodePort, clusterIP: 10.0.0.77, ipFamilyPolicy: SingleStack, ipFamilies: [IPv4], " +
+			"externalTrafficPolicy: Local}",
 		"Service spec.ports: [{port: 80, nodePort: 30080, targetPort: metrics}]",
-		"ServiceMonitor spec.endpoints.0.relabelings: [{targetLabel: instance, replacement: 'waitpoint-exporter.monitoring.svc:80'}]",
-		"Pod spec.containers.0.args: ['wget -qO- http://waitpoint-exporter:80/metrics | grep ''^triggerdev_waitpoint_up{''']",
+		"Endpoint relabelings: [{targetLabel: instance, replacement: 'waitpoint-exporter.monitoring.svc:80'}]",
+		"Pod spec.containers.0.args: ['wget -qO- http://waitpoint-exporter:80/metrics | grep " +
+			"''^triggerdev_waitpoint_up{''']",
 	}},
 	{name: "ingress", values: `
 ingress:
@@ -276,16 +344,17 @@ ingress:
 web: {externalURL: "https://waitpoint-exporter.example.com"}`, expect: []string{
 		"Ingress metadata: {labels: {a: b}, annotations: {c: d}}",
 		"Ingress spec: {ingressClassName: nginx, tls: [{secretName: cert, hosts: [two.example.com]}]}",
-		"Ingress spec.rules: [{host: waitpoint-exporter.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: waitpoint-exporter, port: {name: metrics}}}}]}}]",
+		"Ingress spec.rules: [{host: waitpoint-exporter.example.com, http: {paths: [{path: /, pathType: Prefix, " +
+			"backend: {service: {name: waitpoint-exporter, port: {name: metrics}}}}]}}]",
 		"Ingress spec.rules: [{host: two.example.com, http: {paths: [{path: /x, pathType: Exact}]}}]",
 	}},
 	{name: "links lead to the ingress", values: `
 ingress: {enabled: true, hosts: [{host: one.example.com}], tls: [{hosts: [one.example.com]}]}`, expect: []string{
-		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=https://one.example.com']",
+		"Container args: ['--web.external-url=https://one.example.com']",
 	}},
 	{name: "links lead to the ingress, without TLS", values: `
 ingress: {enabled: true, hosts: [{host: one.example.com}], tls: [{hosts: [two.example.com]}]}`, expect: []string{
-		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=http://one.example.com']",
+		"Container args: ['--web.external-url=http://one.example.com']",
 	}},
 	{name: "HTTPRoute", values: `
 httpRoute:
@@ -298,19 +367,27 @@ httpRoute:
   filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [x]}}]`, expect: []string{
 		"HTTPRoute metadata: {labels: {a: b}, annotations: {c: d}}",
 		"HTTPRoute spec: {parentRefs: [{name: gateway, namespace: edge}], hostnames: [one.example.com]}",
-		"HTTPRoute spec.rules.0: {matches: [{path: {type: Exact, value: /tokens}}], filters: [{type: RequestHeaderModifier}], backendRefs: [{name: waitpoint-exporter, port: 10210}]}",
-		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=https://one.example.com']",
+		"HTTPRoute spec.rules.0: {matches: [{path: {type: Exact, value: /tokens}}], " +
+			"filters: [{type: RequestHeaderModifier}], backendRefs: [{name: waitpoint-exporter, port: 10210}]}",
+		"Container args: ['--web.external-url=https://one.example.com']",
 	}},
 	{name: "network policy", values: `
 networkPolicy:
   labels: {a: b}
   annotations: {c: d}
   ingress: {namespaces: [prometheus, edge], from: [{ipBlock: {cidr: 10.0.0.0/8}}]}
-  egress: {ports: [8443], to: [{ipBlock: {cidr: 192.0.2.1/32}}], dnsPorts: [1053], extra: [{ports: [{protocol: TCP, port: 9999}]}]}`, expect: []string{
+  egress:
+    ports: [8443]
+    to: [{ipBlock: {cidr: 192.0.2.1/32}}]
+    dnsPorts: [1053]
+    extra: [{ports: [{protocol: TCP, port: 9999}]}]`, expect: []string{
 		"NetworkPolicy metadata: {labels: {a: b}, annotations: {c: d}}",
-		"NetworkPolicy spec.ingress.0.from: [{namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: [prometheus, edge]}]}}, {ipBlock: {cidr: 10.0.0.0/8}}]",
+		"NetworkPolicy spec.ingress.0.from: [{namespaceSelector: {matchExpressions: [{key: " +
+			"kubernetes.io/metadata.name, operator: In, values: [prometheus, edge]}]}}, " +
+			"{ipBlock: {cidr: 10.0.0.0/8}}]",
 		"NetworkPolicy spec.egress.0.ports.*.port: [1053]",
-		"NetworkPolicy spec.egress.1: {ports: [{protocol: TCP, port: 443}, {protocol: TCP, port: 8443}], to: [{ipBlock: {cidr: 192.0.2.1/32}}]}",
+		"NetworkPolicy spec.egress.1: {ports: [{protocol: TCP, port: 443}, {protocol: TCP, port: 8443}], " +
+			"to: [{ipBlock: {cidr: 192.0.2.1/32}}]}",
 		"NetworkPolicy spec.egress.2: {ports: [{protocol: TCP, port: 9999}]}",
 	}},
 	{name: "no network policy", values: "networkPolicy: {enabled: false}", expect: []string{"NetworkPolicy: null"}},
@@ -340,12 +417,16 @@ serviceMonitor:
   scrapeClassicHistograms: false
   extraEndpoint: {followRedirects: false}
   extraSpec: {scrapeClass: own}`, expect: []string{
-		"ServiceMonitor metadata: {namespace: prometheus, labels: {release: kube-prometheus-stack}, annotations: {c: d}}",
+		"ServiceMonitor metadata: {namespace: prometheus, labels: {release: kube-prometheus-stack}, " +
+			"annotations: {c: d}}",
 		"ServiceMonitor spec.namespaceSelector.matchNames: [monitoring]",
-		"ServiceMonitor spec.endpoints.0: {interval: 1m, scrapeTimeout: 20s, path: /metrics, scheme: http, honorLabels: true, proxyUrl: 'http://proxy.example.com:3128', followRedirects: false}",
-		"ServiceMonitor spec.endpoints.0.relabelings: [{targetLabel: job, replacement: waitpoint_exporter}, {targetLabel: instance, replacement: waitpoints.example.com}, {targetLabel: cluster, replacement: eu}]",
-		"ServiceMonitor spec.endpoints.0.metricRelabelings: [{action: drop, sourceLabels: [__name__], regex: go_.*}]",
-		"ServiceMonitor spec: {targetLabels: [a], podTargetLabels: [b], sampleLimit: 1000, targetLimit: 2, labelLimit: 20, labelNameLengthLimit: 50, labelValueLengthLimit: 200}",
+		"Endpoint: {interval: 1m, scrapeTimeout: 20s, path: /metrics, scheme: http, honorLabels: true, " +
+			"proxyUrl: 'http://proxy.example.com:3128', followRedirects: false}",
+		"Endpoint relabelings: [{targetLabel: job, replacement: waitpoint_exporter}, {targetLabel: instance, " +
+			"replacement: waitpoints.example.com}, {targetLabel: cluster, replacement: eu}]",
+		"Endpoint metricRelabelings: [{action: drop, sourceLabels: [__name__], regex: go_.*}]",
+		"ServiceMonitor spec: {targetLabels: [a], podTargetLabels: [b], sampleLimit: 1000, targetLimit: 2, " +
+			"labelLimit: 20, labelNameLengthLimit: 50, labelValueLengthLimit: 200}",
 		"ServiceMonitor spec: {scrapeNativeHistograms: true, scrapeClassicHistograms: false, scrapeClass: own}",
 	}},
 	{name: "rules", values: `
@@ -355,7 +436,8 @@ prometheusRule:
   labels: {release: kube-prometheus-stack}
   annotations: {c: d}
   extraGroups: [{name: own, rules: [{alert: Own, expr: vector(1)}]}]`, expect: []string{
-		"PrometheusRule metadata: {namespace: prometheus, labels: {release: kube-prometheus-stack}, annotations: {c: d}}",
+		"PrometheusRule metadata: {namespace: prometheus, labels: {release: kube-prometheus-stack}, " +
+			"annotations: {c: d}}",
 		"PrometheusRule spec.groups: [{name: own, rules: [{alert: Own, expr: vector(1)}]}]",
 		"PrometheusRule spec.groups.*.rules.*.alert: [WaitpointTokensStuck, WaitpointExporterDown]",
 	}},
@@ -363,16 +445,27 @@ prometheusRule:
 prometheusRule:
   enabled: true
   alerts:
-    WaitpointTokensStuck: {threshold: 2.5, for: 30m, keep_firing_for: 5m, labels: {severity: info, team: a}, annotations: {note: b}}
+    WaitpointTokensStuck:
+      {threshold: 2.5, for: 30m, keep_firing_for: 5m, labels: {severity: info, team: a}, annotations: {note: b}}
     WaitpointTokensOverdue: {expr: vector(7)}
     WaitpointTokensWithoutTimeout: {enabled: false}`, expect: []string{
-		"PrometheusRule spec.groups.*.rules: [{alert: WaitpointTokensStuck, expr: \"triggerdev_waitpoint_tokens_stuck{after=\\\"1h\\\"} >= 2.5\\n\", for: 30m, keep_firing_for: 5m, labels: {severity: info, team: a}, annotations: {note: b}}]",
-		"PrometheusRule spec.groups.*.rules: [{alert: WaitpointTokensOverdue, expr: vector(7), labels: {severity: warning}}]",
+		"PrometheusRule spec.groups.*.rules: [{alert: WaitpointTokensStuck, " +
+			"expr: \"triggerdev_waitpoint_tokens_stuck{after=\\\"1h\\\"} >= 2.5\\n\", for: 30m, " +
+			"keep_firing_for: 5m, labels: {severity: info, team: a}, annotations: {note: b}}]",
+		"PrometheusRule spec.groups.*.rules: [{alert: WaitpointTokensOverdue, expr: vector(7), " +
+			"labels: {severity: warning}}]",
 	}},
-	{name: "dashboards", values: "dashboards: {enabled: true, namespace: grafana, labels: {grafana_dashboard: own}, annotations: {grafana_folder: x}}", expect: []string{
-		"ConfigMap[waitpoint-exporter-dashboard-waitpoints] metadata: {namespace: grafana, labels: {grafana_dashboard: own}, annotations: {grafana_folder: x}}",
-		"ConfigMap[waitpoint-exporter-dashboard-waitpoint-exporter] metadata: {labels: {grafana_dashboard: own}}",
-	}},
+	{
+		name: "dashboards",
+		values: `
+dashboards:
+  {enabled: true, namespace: grafana, labels: {grafana_dashboard: own}, annotations: {grafana_folder: x}}`,
+		expect: []string{
+			"ConfigMap[waitpoint-exporter-dashboard-waitpoints] metadata: {namespace: grafana, " +
+				"labels: {grafana_dashboard: own}, annotations: {grafana_folder: x}}",
+			"ConfigMap[waitpoint-exporter-dashboard-waitpoint-exporter] metadata: {labels: {grafana_dashboard: own}}",
+		},
+	},
 
 	// The rest.
 	{name: "objects of one's own", values: `
@@ -427,27 +520,52 @@ func TestRefused(t *testing.T) {
 		{"an environment without a name", "config: {environments: [{secret_key_file: a}]}", "missing property 'name'"},
 		{"a key for all to read", "config: {environments: [{name: prod, secret_key: tr_prod_x}]}", "'not' failed"},
 		{"another field of the configuration", "config: {environment: []}", "'environment' not allowed"},
-		{"an environment's flag", "extraArgs: [--tokens.period=30d]", "extraArgs: --tokens.period describes a single environment"},
-		{"an environment's switch", "extraArgs: [--no-tokens.waiting-within-period]", "extraArgs: --no-tokens.waiting-within-period describes"},
-		{"another port", "extraArgs: ['--web.listen-address=:80']", "extraArgs: --web.listen-address leaves probes, service and scrape as they were: set web.port"},
+		{
+			"an environment's flag", "extraArgs: [--tokens.period=30d]",
+			"extraArgs: --tokens.period describes a single environment",
+		},
+		{
+			"an environment's switch", "extraArgs: [--no-tokens.waiting-within-period]",
+			"extraArgs: --no-tokens.waiting-within-period describes",
+		},
+		{
+			"another port", "extraArgs: ['--web.listen-address=:80']",
+			"extraArgs: --web.listen-address leaves probes, service and scrape as they were: set web.port",
+		},
 		{"another path", "extraArgs: [--web.telemetry-path=/a]", "set web.telemetryPath"},
-		{"another web configuration", "extraArgs: [--web.config.file=/a]", "set web.config, web.tlsSecret or web.existingSecret"},
+		{
+			"another web configuration", "extraArgs: [--web.config.file=/a]",
+			"set web.config, web.tlsSecret or web.existingSecret",
+		},
 		{"another URL", "extraArgs: ['--web.external-url=http://a']", "set web.externalURL"},
 		{"another configuration", "extraArgs: [--config.file=/a]", "set config or existingConfigMap"},
 		{"a check alone", "extraArgs: [--config.check]", "does not suit a pod"},
 		{"no flag", "extraArgs: [debug]", "does not match pattern"},
-		{"users that Prometheus does not know", "{web: {config: {basic_auth_users: {a: b}}}, serviceMonitor: {enabled: true}}", "set serviceMonitor.basicAuth"},
+		{
+			"users that Prometheus does not know",
+			"{web: {config: {basic_auth_users: {a: b}}}, serviceMonitor: {enabled: true}}",
+			"set serviceMonitor.basicAuth",
+		},
 		{"certificates that Prometheus has not", `
 web: {tlsSecret: a, config: {tls_server_config: {client_auth_type: RequireAndVerifyClientCert, client_ca_file: a}}}
 serviceMonitor: {enabled: true}`, "set serviceMonitor.tlsConfig"},
-		{"two web configurations", "web: {existingSecret: a, scheme: http, config: {basic_auth_users: {a: b}}}", "web.config and web.existingSecret"},
+		{
+			"two web configurations", "web: {existingSecret: a, scheme: http, config: {basic_auth_users: {a: b}}}",
+			"web.config and web.existingSecret",
+		},
 		{"a web configuration of no scheme", "web: {existingSecret: a}", "web.scheme is not set"},
 		{"another field of the web configuration", "web: {config: {tls_config: {}}}", "'tls_config' not allowed"},
 		{"two places for keys", "{existingSecret: a, secretKeys: {b: c}}", "secretKeys and existingSecret"},
 		{"an ingress to nowhere", "ingress: {enabled: true}", "ingress.hosts is empty"},
 		{"a route from nowhere", "httpRoute: {enabled: true}", "httpRoute.parentRefs is empty"},
-		{"an alert that is none", "prometheusRule: {enabled: true, alerts: {Waitpoint: {enabled: false}}}", "prometheusRule.alerts.Waitpoint: there is no such alert"},
-		{"a threshold of no number", "prometheusRule: {enabled: true, alerts: {WaitpointRefreshFailing: {threshold: much}}}", "want number"},
+		{
+			"an alert that is none", "prometheusRule: {enabled: true, alerts: {Waitpoint: {enabled: false}}}",
+			"prometheusRule.alerts.Waitpoint: there is no such alert",
+		},
+		{
+			"a threshold of no number", "prometheusRule: {enabled: true, alerts: {WaitpointRefreshFailing: {threshold: much}}}",
+			"want number",
+		},
 		{"a duration of no unit", "serviceMonitor: {interval: '30'}", "does not match pattern"},
 		{"two exporters", "replicas: 2", "maximum"},
 		{"a port of no number", "service: {port: many}", "want integer"},
@@ -478,7 +596,11 @@ func TestThresholds(t *testing.T) {
 	tuned := 0
 	for _, a := range alerts {
 		name, _ := a.(string)
-		out, err := helm(t.Context(), t, chart, nil, image, "prometheusRule: {enabled: true, alerts: {"+name+": {threshold: 987}}}")
+		with := func(change string) (string, error) {
+			alert := "prometheusRule: {enabled: true, alerts: {" + name + ": {" + change + "}}}"
+			return helm(t.Context(), t, chart, nil, image, alert)
+		}
+		out, err := with("threshold: 987")
 		switch {
 		case err == nil:
 			rules, _ := at(map[string]any(only(t, parse(t, out), "PrometheusRule")), "spec.groups.*.rules").([]any)
@@ -493,7 +615,7 @@ func TestThresholds(t *testing.T) {
 		case !strings.Contains(err.Error(), name+".threshold: its expression does not compare with one number"):
 			t.Errorf("%s: %s", name, err)
 		}
-		rest, err := helm(t.Context(), t, chart, nil, image, "prometheusRule: {enabled: true, alerts: {"+name+": {enabled: false}}}")
+		rest, err := with("enabled: false")
 		if err != nil {
 			t.Fatal(err)
 		}

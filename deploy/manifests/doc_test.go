@@ -126,6 +126,13 @@ func has(got, want any) bool {
 	}
 }
 
+// places are short for what expectations are often about.
+var places = map[string]string{
+	"PodSpec":   "Deployment spec.template.spec",
+	"Container": "Deployment spec.template.spec.containers.0",
+	"Endpoint":  "ServiceMonitor spec.endpoints.0",
+}
+
 // An expectation is "KIND PATH: VALUE", where VALUE is YAML and what is there may
 // have more; "KIND: null" that there is none, "KIND PATH: null" that nothing is
 // there. Objects are told apart by a name in brackets: "Secret[waitpoint-web] data".
@@ -136,6 +143,9 @@ func expect(t *testing.T, objects []object, text string) {
 		t.Fatalf("%q is no expectation", text)
 	}
 	kind, path, _ := strings.Cut(subject, " ")
+	if place := places[kind]; place != "" {
+		kind, path, _ = strings.Cut(strings.TrimSuffix(place+"."+path, "."), " ")
+	}
 	kind, name, _ := strings.Cut(strings.TrimSuffix(kind, "]"), "[")
 	var want any
 	if err := yaml.Unmarshal([]byte(value), &want); err != nil {

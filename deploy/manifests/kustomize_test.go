@@ -20,8 +20,8 @@ var folders = []struct {
 	expect     []string
 }{
 	{name: "base", expect: []string{
-		"Deployment spec.template.spec.containers.0.image: waitpoint_exporter",
-		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=http://waitpoint-exporter.$(NAMESPACE).svc:10210']",
+		"Container image: waitpoint_exporter",
+		"Container args: ['--web.external-url=http://waitpoint-exporter.$(NAMESPACE).svc:10210']",
 		"NetworkPolicy spec.podSelector.matchLabels: {app.kubernetes.io/name: waitpoint-exporter}",
 		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443]",
 		"ServiceMonitor spec.selector.matchLabels: {app.kubernetes.io/name: waitpoint-exporter}",
@@ -29,31 +29,31 @@ var folders = []struct {
 	}},
 	{name: "overlays/production", expect: []string{
 		"Deployment metadata.namespace: monitoring",
-		"Deployment spec.template.spec.containers.0.image: registry.example.com/waitpoint_exporter:0.1.0",
+		"Container image: registry.example.com/waitpoint_exporter:0.1.0",
 	}},
 	{name: "base", components: []string{"self-hosted"}, expect: []string{
 		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443, 3030]",
 	}},
 	{name: "base", components: []string{"proxy"}, expect: []string{
 		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443, 3128]",
-		"Deployment spec.template.spec.containers.0.env: [{name: HTTPS_PROXY, value: 'http://proxy.example.com:3128'}, {name: NAMESPACE}]",
+		"Container env: [{name: HTTPS_PROXY, value: 'http://proxy.example.com:3128'}, {name: NAMESPACE}]",
 	}},
 	{name: "base", components: []string{"tls"}, expect: []string{
-		"Deployment spec.template.spec.containers.0: {livenessProbe: {httpGet: {scheme: HTTPS}}, readinessProbe: {httpGet: {scheme: HTTPS}}}",
-		"Deployment spec.template.spec.containers.0.args: ['--web.external-url=https://waitpoint-exporter.$(NAMESPACE).svc:10210']",
-		"ServiceMonitor spec.endpoints.0: {scheme: https, tlsConfig: {serverName: waitpoint-exporter.monitoring.svc}}",
+		"Container: {livenessProbe: {httpGet: {scheme: HTTPS}}, readinessProbe: {httpGet: {scheme: HTTPS}}}",
+		"Container args: ['--web.external-url=https://waitpoint-exporter.$(NAMESPACE).svc:10210']",
+		"Endpoint: {scheme: https, tlsConfig: {serverName: waitpoint-exporter.monitoring.svc}}",
 	}},
 	{name: "base", components: []string{"users"}, expect: []string{
-		"Deployment spec.template.spec.containers.0: {livenessProbe: {tcpSocket: {port: metrics}}, readinessProbe: {tcpSocket: {port: metrics}}}",
-		"Deployment spec.template.spec.volumes: [{name: web, secret: {secretName: waitpoint-exporter-web, defaultMode: 288}}]",
-		"ServiceMonitor spec.endpoints.0: {scheme: https, basicAuth: {username: {name: waitpoint-exporter-login, key: username}}}",
+		"Container: {livenessProbe: {tcpSocket: {port: metrics}}, readinessProbe: {tcpSocket: {port: metrics}}}",
+		"PodSpec volumes: [{name: web, secret: {secretName: waitpoint-exporter-web, defaultMode: 288}}]",
+		"Endpoint: {scheme: https, basicAuth: {username: {name: waitpoint-exporter-login, key: username}}}",
 	}},
 	{name: "base", components: []string{"dashboards"}, expect: []string{
 		"ConfigMap[waitpoint-exporter-dashboards] metadata.labels: {grafana_dashboard: '1'}",
 	}},
 	{name: "base", components: []string{"openshift"}, expect: []string{
-		"Deployment spec.template.spec.securityContext: {runAsNonRoot: true}",
-		"Deployment spec.template.spec.securityContext.runAsUser: null", "Deployment spec.template.spec.securityContext.fsGroup: null",
+		"PodSpec securityContext: {runAsNonRoot: true}",
+		"PodSpec securityContext.runAsUser: null", "PodSpec securityContext.fsGroup: null",
 		"NetworkPolicy spec.egress.*.ports: [{protocol: UDP, port: 53}, {protocol: UDP, port: 5353}]",
 	}},
 	{name: "base", components: []string{"no-operator"}, expect: []string{

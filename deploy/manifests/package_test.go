@@ -42,12 +42,15 @@ func TestFlux(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, lost := range []func() error{func() error { return os.WriteFile(file, nil, 0o600) }, func() error { return os.Remove(file) }} {
+		empty := func() error { return os.WriteFile(file, nil, 0o600) }
+		remove := func() error { return os.Remove(file) }
+		for _, lost := range []func() error{empty, remove} {
 			if err := lost(); err != nil {
 				t.Fatal(err)
 			}
 			want := filepath.Base(file) + " is missing or empty"
-			if _, err := helm(t.Context(), t, copied, nil, image, everything); err == nil || !strings.Contains(err.Error(), want) {
+			_, err := helm(t.Context(), t, copied, nil, image, everything)
+			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want an error that says %q", err, want)
 			}
 		}
@@ -83,8 +86,9 @@ func testPackage(t *testing.T, c *cluster) {
 	facts := parse(t, shown)[0]
 	annotations, _ := facts["annotations"].(map[string]any)
 	for name, want := range map[string]string{
-		"artifacthub.io/images": "- name: waitpoint_exporter\n  image: ghcr.io/acme/waitpoints:1.2.3-rc.1\n", "artifacthub.io/prerelease": "true",
-		"artifacthub.io/license": "Apache-2.0", "artifacthub.io/category": "monitoring-logging",
+		"artifacthub.io/images":     "- name: waitpoint_exporter\n  image: ghcr.io/acme/waitpoints:1.2.3-rc.1\n",
+		"artifacthub.io/prerelease": "true",
+		"artifacthub.io/license":    "Apache-2.0", "artifacthub.io/category": "monitoring-logging",
 	} {
 		if annotations[name] != want {
 			t.Errorf("annotation %s is %q, want %q", name, annotations[name], want)

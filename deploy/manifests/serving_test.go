@@ -34,9 +34,15 @@ type secrets map[string]map[string]string
 // serving are ways to serve. The port is put in; {{hash}} stands for a hash of the
 // password in the Secret login.
 var serving = []struct{ name, values string }{
-	{"as it is", "config: {environments: [{name: prod, api_url: 'http://127.0.0.1:1', secret_key_file: /var/run/secrets/waitpoint_exporter/prod}]}\nsecretKeys: {prod: tr_prod_x}"},
+	{"as it is", `
+config:
+  environments:
+    - {name: prod, api_url: "http://127.0.0.1:1", secret_key_file: /var/run/secrets/waitpoint_exporter/prod}
+secretKeys: {prod: tr_prod_x}`},
 	{"demo", "demo: true"},
-	{"another path and prefix", "{demo: true, web: {telemetryPath: /numbers, externalURL: 'https://example.com/waitpoints'}}"},
+	{"another path and prefix", `
+demo: true
+web: {telemetryPath: /numbers, externalURL: "https://example.com/waitpoints"}`},
 	{"TLS", "{demo: true, web: {tlsSecret: exporter-tls}}"},
 	{"users", `
 demo: true
@@ -50,8 +56,12 @@ serviceMonitor: {basicAuth: {username: {name: login, key: username}, password: {
 demo: true
 web:
   tlsSecret: exporter-tls
-  config: {tls_server_config: {client_auth_type: RequireAndVerifyClientCert, client_ca_file: /etc/waitpoint_exporter_tls/ca.crt}}
-serviceMonitor: {tlsConfig: {cert: {secret: {name: exporter-tls, key: tls.crt}}, keySecret: {name: exporter-tls, key: tls.key}}}`},
+  config:
+    tls_server_config:
+      client_auth_type: RequireAndVerifyClientCert
+      client_ca_file: /etc/waitpoint_exporter_tls/ca.crt
+serviceMonitor:
+  tlsConfig: {cert: {secret: {name: exporter-tls, key: tls.crt}}, keySecret: {name: exporter-tls, key: tls.key}}`},
 	{"a web configuration that exists", `
 demo: true
 web: {existingSecret: exporter-web, scheme: http}
@@ -106,7 +116,8 @@ func (s *server) try(t *testing.T, objects []object, port string) (address strin
 			return probe(t.Context(), at(map[string]any(p), "spec.containers.0."+name), address)
 		})
 	}
-	if err := scrape(t.Context(), at(map[string]any(only(t, objects, "ServiceMonitor")), "spec.endpoints.0"), address, s.given); err != nil {
+	endpoint := at(map[string]any(only(t, objects, "ServiceMonitor")), "spec.endpoints.0")
+	if err := scrape(t.Context(), endpoint, address, s.given); err != nil {
 		t.Error(err)
 	}
 	return address
@@ -124,7 +135,8 @@ func (s *server) helmTest(t *testing.T, objects []object, address string) error 
 	}
 	text, _ := at(map[string]any(only(t, objects, "Pod")), "spec.containers.0.args.0").(string)
 	host, port, _ := strings.Cut(address, ":")
-	text = strings.NewReplacer(" waitpoint-exporter 10210", " "+host+" "+port, "//waitpoint-exporter:10210", "//"+address).Replace(text)
+	text = strings.ReplaceAll(text, " waitpoint-exporter 10210", " "+host+" "+port)
+	text = strings.ReplaceAll(text, "//waitpoint-exporter:10210", "//"+address)
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "sh"), "-c", text)
 	cmd.Env = []string{"PATH=" + dir}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -139,7 +151,8 @@ func TestServing(t *testing.T) {
 	s := newServing(t)
 	for _, test := range serving {
 		t.Run(test.name, func(t *testing.T) {
-			objects := render(t.Context(), t, strings.ReplaceAll(test.values, "{{hash}}", s.hash), "{web: {port: 9000}, serviceMonitor: {enabled: true}}")
+			with := strings.ReplaceAll(test.values, "{{hash}}", s.hash)
+			objects := render(t.Context(), t, with, "{web: {port: 9000}, serviceMonitor: {enabled: true}}")
 			if err := s.helmTest(t, objects, freeAddress(t.Context(), t)); err == nil {
 				t.Error("helm test succeeds where nothing serves")
 			}
@@ -280,7 +293,8 @@ func scrape(ctx context.Context, endpoint any, address string, given secrets) er
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	url := fmt.Sprintf("%v://%s%v", cmp.Or(at(endpoint, "scheme"), any("http")), address, cmp.Or(at(endpoint, "path"), any("/metrics")))
+	scheme, path := cmp.Or(at(endpoint, "scheme"), any("http")), cmp.Or(at(endpoint, "path"), any("/metrics"))
+	url := fmt.Sprintf("%v://%s%v", scheme, address, path)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
