@@ -1,16 +1,19 @@
 // Package manager runs the environments of a configuration, each with its own
-// loop, client, rate limit and metrics, and changes over to another
-// configuration without touching those that stay as they are.
+// loop, client and metrics, and changes over to another configuration without
+// touching those that stay as they are. Environments with the same key and server
+// share a rate limit.
 package manager
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,10 +61,33 @@ type running struct {
 	config   config.Environment
 	subject  *refresh.Environment
 	registry *prometheus.Registry
+	bucket   bucket
+	limit    *refresh.RateLimit
+	limiter  *refresh.Limiter
 	close    func()          // Closes idle connections.
 	ctx      context.Context // Its life, which cancel ends.
 	cancel   context.CancelFunc
-	done     chan struct{}
+	done     chan struct{} // Nil until it has started.
+}
+
+// discard gives up an environment that has not started.
+func (r *running) discard() {
+	r.cancel()
+	r.limiter.Close()
+}
+
+// A bucket tells rate limits apart. The service has one for each environment,
+// which the branches of a preview or dev key share.
+type bucket [sha256.Size]byte
+
+// bucketOf goes by the server and the key that the environment has now. One that
+// has none yet is told apart by where its key should come from.
+func bucketOf(env config.Environment, key func() (string, error)) bucket {
+	id, err := key()
+	if err != nil {
+		id = env.Key.File
+	}
+	return sha256.Sum256([]byte(strings.TrimRight(env.APIURL, "/") + " " + id))
 }
 
 // New returns a Manager without environments. Those that it will run end when ctx
@@ -87,10 +113,10 @@ func (m *Manager) Apply(environments []config.Environment) error {
 		r := find(old, env)
 		if r == nil {
 			var err error
-			if r, err = m.build(env); err != nil {
+			if r, err = m.build(env, slices.Concat(old, next)); err != nil {
 				for _, r := range next {
 					if !slices.Contains(old, r) {
-						r.cancel()
+						r.discard()
 					}
 				}
 				return fmt.Errorf("environment %s: %w", env.Title(), err)
@@ -130,8 +156,9 @@ func find(list []*running, env config.Environment) *running {
 }
 
 // build wires what one environment needs. Its metrics have a registry of their
-// own, since only some environments have the label project.
-func (m *Manager) build(env config.Environment) (*running, error) {
+// own, since only some environments have the label project. It shares the rate
+// limit of those among others that draw on the same.
+func (m *Manager) build(env config.Environment, others []*running) (*running, error) {
 	transport := m.opts.Transport
 	if transport == nil {
 		var err error
@@ -140,22 +167,25 @@ func (m *Manager) build(env config.Environment) (*running, error) {
 		}
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
-	registry := prometheus.NewRegistry()
+	key := env.Key.Source(ctx, env.Refresh.Timeout)
+	r := &running{config: env, registry: prometheus.NewRegistry(), ctx: ctx, cancel: cancel}
+	limiter := m.limiter(r, key, others)
+	registry := r.registry
 	metrics := refresh.NewMetrics(registry, collector.Labels(env.Name, env.Project))
 	api, err := client.New(client.Options{
-		APIURL: env.APIURL, Key: env.Key.Source(ctx, env.Refresh.Timeout), PreviewBranch: env.PreviewBranch, Transport: transport,
-		Timeout: env.Refresh.Timeout, Limiter: refresh.NewLimiter(env.API.Reserve, m.opts.Now), Observe: metrics.Attempt,
+		APIURL: env.APIURL, Key: key, PreviewBranch: env.PreviewBranch, Transport: transport,
+		Timeout: env.Refresh.Timeout, Limiter: limiter, Observe: metrics.Attempt,
 		UserAgent: m.opts.UserAgent, Now: m.opts.Now,
 	})
 	if err != nil {
-		cancel()
+		r.discard()
 		return nil, err
 	}
 	logger := log.With(m.opts.Logger, "environment", env.Name)
 	if env.Project != "" {
 		logger = log.With(logger, "project", env.Project)
 	}
-	r := &running{config: env, registry: registry, close: api.CloseIdleConnections, ctx: ctx, cancel: cancel}
+	r.close = api.CloseIdleConnections
 	if t, ok := transport.(interface{ CloseIdleConnections() }); ok {
 		r.close = t.CloseIdleConnections
 	}
@@ -171,6 +201,21 @@ func (m *Manager) build(env config.Environment) (*running, error) {
 	return r, nil
 }
 
+// limiter gives the environment its part of the rate limit that its key draws on.
+func (m *Manager) limiter(r *running, key func() (string, error), others []*running) *refresh.Limiter {
+	r.bucket = bucketOf(r.config, key)
+	r.limit = refresh.NewRateLimit(m.opts.Now)
+	for _, other := range others {
+		if other.bucket == r.bucket {
+			r.limit = other.limit
+		}
+	}
+	r.limiter = r.limit.Limiter(refresh.LimiterOptions{
+		Reserve: r.config.API.Reserve, Share: r.config.API.Share, Interval: r.config.Refresh.Interval,
+	})
+	return r.limiter
+}
+
 func thresholds(list []config.Threshold) []collector.Threshold {
 	var out []collector.Threshold
 	for _, t := range list {
@@ -184,6 +229,7 @@ func (m *Manager) start(r *running, after time.Duration) {
 	go func() {
 		defer close(r.done)
 		defer r.close()
+		defer r.limiter.Close()
 		timer := time.NewTimer(after)
 		defer timer.Stop()
 		select {

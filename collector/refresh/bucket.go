@@ -49,6 +49,8 @@ type bucket struct {
 	offset time.Duration
 	told   time.Time // The reset as the service gave it.
 	reset  time.Time // The same on our clock.
+
+	refill refill
 }
 
 // spare returns how many requests may go at once with so many in flight.
@@ -129,6 +131,9 @@ func (b *bucket) tell(r client.RateLimit, now time.Time) {
 		}
 		b.known, b.remaining, b.told, b.reset = true, r.Remaining, time.Time{}, now.Add(defaultStep)
 		return
+	}
+	if r.Limit > 0 && r.Limit == b.limit {
+		b.refill.see(r.Limit, r.Remaining, r.Reset, now, wait)
 	}
 	same := r.Reset.Equal(b.told)
 	if b.known && (same || r.Reset.Before(b.told) && now.Before(b.reset)) {

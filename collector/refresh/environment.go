@@ -160,11 +160,14 @@ func (e *Environment) State() State {
 // Run refreshes until ctx ends, and returns ctx's error.
 func (e *Environment) Run(ctx context.Context) error {
 	for {
-		start := e.now()
-		ok := e.refresh(ctx, start)
+		start, requests := e.now(), ctx
+		if !e.index.IsLoaded() {
+			requests = BeyondShare(ctx)
+		}
+		ok := e.refresh(requests, start)
 		next := start.Add(e.opts.Interval)
 		if ok && !e.index.IsLoaded() {
-			e.load(ctx, next)
+			e.load(requests, next)
 		}
 		if err := sleep(ctx, next.Sub(e.now())); err != nil {
 			return err

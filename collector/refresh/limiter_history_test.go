@@ -19,7 +19,7 @@ import (
 	"waitpoint_exporter/collector/refresh"
 )
 
-var limiterSeeds = flag.Int("limiter.seeds", 20, "random histories of the limiter to try")
+var limiterSeeds = flag.Int("limiter.seeds", 15, "random histories of the limiter to try")
 
 // gateway is the service's limiter with production's calls, behind a gateway that
 // rewrites single headers. It holds what the exporter may do to the bucket.
@@ -54,13 +54,16 @@ func (g *gateway) refills() {
 	}
 }
 
-func (g *gateway) produce(n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.refills()
-	got := min(n, g.left)
-	g.left -= got
-	g.production += got
+// producing makes the calls of others, so many a second, until ctx ends.
+func (g *gateway) producing(ctx context.Context, rate float64) {
+	for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		g.mu.Lock()
+		g.refills()
+		got := min(int(rate/10+g.rng.Float64()), g.left)
+		g.left -= got
+		g.production += got
+		g.mu.Unlock()
+	}
 }
 
 func (g *gateway) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -72,6 +75,23 @@ func (g *gateway) RoundTrip(r *http.Request) (*http.Response, error) {
 		StatusCode: status, Header: header, Request: r, ContentLength: -1,
 		Body: io.NopCloser(strings.NewReader(`{"data":[],"pagination":{}}`)),
 	}, nil
+}
+
+// list asks for one page after another until ctx ends.
+func (g *gateway) list(t *testing.T, ctx context.Context, limiter *refresh.Limiter) {
+	api, err := client.New(client.Options{
+		APIURL: "http://api.test", Key: func() (string, error) { return key, nil }, Transport: g,
+		Limiter: knowing{limiter, g}, MaxAttempts: 1,
+	})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for ctx.Err() == nil {
+		if _, err := api.Pager(client.ListOptions{}).Next(context.WithValue(ctx, basisKey{}, new(basis))); err != nil {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
 }
 
 func (g *gateway) serve(known *basis) http.Header {
@@ -196,32 +216,14 @@ func limiterHistory(t *testing.T, rng *rand.Rand) {
 	what := fmt.Sprintf("reserve %g, clock %s, latency %d ms, %d workers, production %g, garble %g of %v, every %s",
 		reserve, offset, slow, workers, busy, g.garble, g.headers, g.every)
 
-	limiter := refresh.NewLimiter(reserve, time.Now)
-	api, err := client.New(client.Options{
-		APIURL: "http://api.test", Key: func() (string, error) { return key, nil }, Transport: g,
-		Limiter: knowing{limiter, g}, MaxAttempts: 1,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	limit := refresh.NewRateLimit(time.Now)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(minutes)*time.Minute)
 	defer cancel()
 	var group sync.WaitGroup
 	for range workers {
-		group.Go(func() {
-			for ctx.Err() == nil {
-				if _, err := api.Pager(client.ListOptions{}).Next(context.WithValue(ctx, basisKey{}, new(basis))); err != nil {
-					time.Sleep(100 * time.Millisecond)
-				}
-			}
-		})
+		group.Go(func() { g.list(t, ctx, limit.Limiter(refresh.LimiterOptions{Reserve: reserve})) })
 	}
-	group.Go(func() {
-		for ctx.Err() == nil {
-			g.produce(int(busy*float64(g.refill)*float64(100*time.Millisecond)/float64(g.every) + rng.Float64()))
-			time.Sleep(100 * time.Millisecond)
-		}
-	})
+	group.Go(func() { g.producing(ctx, busy*float64(g.refill)/g.every.Seconds()) })
 	starved := 0
 	for before := 0; ctx.Err() == nil; {
 		time.Sleep(2*g.every + time.Minute)

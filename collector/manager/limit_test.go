@@ -1,0 +1,96 @@
+package manager_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/manager"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// lowest notes the least that answers say remains.
+type lowest struct {
+	http.RoundTripper
+
+	mu       sync.Mutex
+	requests int
+	remains  int
+}
+
+func (l *lowest) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	remaining, err := strconv.Atoi(resp.Header.Get("X-Ratelimit-Remaining"))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.requests++
+	l.remains = min(l.remains, remaining)
+	return resp, err
+}
+
+// TestOneKey holds that environments with one key, as the branches of a preview
+// environment have, together leave the reserve of the limit that they share, and
+// together use one share of it. A reload in between forgets none of it.
+func TestOneKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := simulator.New(simulator.Options{Latency: 20 * time.Millisecond})
+		service.Environment(simulator.EnvironmentOptions{Key: key("a")}).
+			Populate(simulator.Population{Tokens: 10_000, Waiting: 5_000})
+		seen := &lowest{RoundTripper: plain{simulator.Transport(service)}, remains: 750}
+		m := manager.New(t.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: seen})
+		t.Cleanup(m.Stop)
+		path := t.TempDir() + "/config.yml"
+		apply := func(interval string) {
+			t.Helper()
+			var text strings.Builder
+			text.WriteString("environments:\n")
+			for i := range 12 {
+				fmt.Fprintf(&text, "  - {name: branch-%d, api_url: \"http://api.test%s\", secret_key: %s, refresh: {interval: %s, verify_interval: 1d}}\n", i, strings.Repeat("/", i%2), key("a"), interval)
+			}
+			if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			environments, err := config.ReadFile(path, os.Getenv)
+			if err == nil {
+				err = m.Apply(environments)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		apply("1m")
+		time.Sleep(5 * time.Minute)
+		for i := range 12 {
+			if got := samples(t, m, fmt.Sprintf("branch-%d", i)); got["waitpoint_history_loaded"] != 1 {
+				t.Errorf("branch-%d has not been loaded after 5 minutes", i)
+			}
+		}
+		if seen.requests < 12*100 || seen.remains < 375 {
+			t.Errorf("%d requests, bucket down to %d of a reserve of 375", seen.requests, seen.remains)
+		}
+		before := seen.requests
+		time.Sleep(10 * time.Minute)
+		// 50 requests for WAITING, 12 times a minute, would be 600; the share is 375.
+		if used := seen.requests - before; used > 375*11 || used < 375*8 {
+			t.Errorf("%d requests in ten minutes; a quarter of what is refilled is %d", used, 375*10)
+		}
+		apply("59s")
+		time.Sleep(2 * time.Minute)
+		if seen.remains < 375 {
+			t.Errorf("bucket down to %d of a reserve of 375 after a reload", seen.remains)
+		}
+	})
+}
