@@ -48,6 +48,7 @@ func familiesOf(text string) (map[string]bool, error) {
 		"summary": {"", "_sum", "_count", "_created"}, "histogram": {"_bucket", "_sum", "_count", "_created"},
 	}
 	families, name, allowed := map[string]bool{}, "", []string(nil)
+	sampled := false // The family has samples.
 	body, ended := strings.CutSuffix(text, "# EOF\n")
 	if !ended {
 		return nil, errors.New("the text does not end with # EOF")
@@ -59,17 +60,18 @@ func familiesOf(text string) (map[string]bool, error) {
 			if len(fields) < 3 {
 				return nil, fmt.Errorf("%q has less than three fields", line)
 			}
-			if fields[1] != name {
+			if fields[1] != name || sampled {
 				if name = fields[1]; families[name] {
 					return nil, fmt.Errorf("%s: metadata after samples", name)
 				}
-				families[name], allowed = true, nil
+				families[name], allowed, sampled = true, nil, false
 			}
 			if fields[0] == "TYPE" {
 				allowed = suffixes[fields[2]]
 			}
 			continue
 		}
+		sampled = true
 		sample, _, _ := strings.Cut(line, " ")
 		sample, _, _ = strings.Cut(sample, "{")
 		suffix, mine := strings.CutPrefix(sample, name)
