@@ -154,7 +154,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Metrics: server.Buffer(compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
 			EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
 		}))),
-		Version: version.Info(), Demo: *demo, Runbook: runbook.Markdown,
+		Version: version.Version, Build: "Revision " + version.GetRevision(), Demo: *demo, Runbook: runbook.Markdown,
 	}
 	if serving.EnableLifecycle {
 		options.Reload = reloader.Reload

@@ -188,7 +188,7 @@ func TestDemo(t *testing.T) {
 	if !strings.HasSuffix(openMetrics, "# EOF\n") {
 		t.Error("OpenMetrics is not served when asked for")
 	}
-	if page := get("/", ""); !strings.Contains(page, ">demo<") || !strings.Contains(page, "loaded, ") {
+	if page := get("/", ""); !strings.Contains(page, ">demo<") || !strings.Contains(page, "up to date") || !strings.Contains(page, "This is a demo") {
 		t.Errorf("the landing page does not show the environment's state: %s", page)
 	}
 	for _, path := range []string{"/-/healthy", "/-/ready", "/", "/tokens", "/tokens?format=json", "/nope"} {
@@ -422,7 +422,7 @@ func TestReload(t *testing.T) {
 	if code, body := ask(http.MethodGet, "/-/ready"); code != 503 || body != "WAITING tokens are not known yet: staging\n" {
 		t.Errorf("/-/ready: %d %q", code, body)
 	}
-	await("/", ">shop/prod<", ">staging<", ">failing<", ">up<")
+	await("/", ">shop/prod<", ">staging<", ">refresh failed<", ">up to date<")
 
 	put(dev + "  - {name: prod}\n")
 	want := path + ":4: secret_key_file: missing"

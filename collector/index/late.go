@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"math"
 	"regexp"
 	"slices"
 	"time"
@@ -37,6 +38,15 @@ func (t *Token) deadline() int64 {
 		return none
 	}
 	return t.created + t.ExpectedWait.Milliseconds()
+}
+
+// Milliseconds returns when the token was created and when it times out, in Unix
+// milliseconds; the latter is the greatest there is if it never does.
+func (t *Token) Milliseconds() (created, timeout int64) {
+	if t.timeout == none {
+		return t.created, math.MaxInt64
+	}
+	return t.created, t.timeout
 }
 
 // IsLate reports whether the token has waited for longer than is expected of it.

@@ -270,7 +270,13 @@ func (m *Manager) Environments() []refresh.View {
 	list := m.list()
 	out := make([]refresh.View, len(list))
 	for i, r := range list {
-		out[i] = refresh.View{Name: r.config.Name, Project: r.config.Project, Source: r.subject, MaxStaleness: r.config.Refresh.Staleness()}
+		out[i] = refresh.View{
+			Name: r.config.Name, Project: r.config.Project, Source: r.subject, MaxStaleness: r.config.Refresh.Staleness(),
+			DashboardURL: r.config.DashboardURL,
+		}
+		if n := len(r.config.Tokens.StuckAfter); n > 0 {
+			out[i].Stuck = r.config.Tokens.StuckAfter[n-1].Text
+		}
 	}
 	return out
 }

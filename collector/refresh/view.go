@@ -19,6 +19,12 @@ type View struct {
 	Source        Source
 	// MaxStaleness is the age past which the snapshot is not shown in metrics.
 	MaxStaleness time.Duration
+	// DashboardURL is the environment's page in Trigger.dev's dashboard, without a
+	// slash at its end; empty if that is not known.
+	DashboardURL string
+	// Stuck is the longest time after which tokens count as stuck, as its user wrote
+	// it; empty if there is none.
+	Stuck string
 }
 
 // Title names the environment to people: project/name, or the name alone.

@@ -5,6 +5,7 @@ package web_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,18 +13,21 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
+	"waitpoint_exporter/collector/refresh"
 	"waitpoint_exporter/collector/web"
 )
 
 // TestBrowser opens the pages in Chromium, light and dark, at widths from
-// a desk's to a phone's: tags do nothing, nothing is wider than the screen, and
-// all text stands out. It needs Node.js with npm, and CHROMIUM, the program;
+// a desk's to a phone's: tags do nothing, nothing is wider than the screen, all
+// text stands out, axe-core finds nothing, and a token takes one line on a desktop
+// and three at most on a phone. It needs Node.js with npm, and CHROMIUM, the program;
 // without them it fails. Pictures go to the folder SHOTS, if that is set.
 func TestBrowser(t *testing.T) {
 	hostile := []string{
@@ -41,16 +45,30 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	typical := population(2, 250)
+	for i := range typical {
+		typical[i].ID = fmt.Sprintf("waitpoint_cm3x8k2p9000108l4%08d", i) // As long as the service's own.
+	}
+	rules := index.Options{ExpectedWait: expectedWait}
 	environments := []web.Environment{
+		{
+			Name: "blog", MaxStaleness: time.Hour, DashboardURL: "https://cloud.trigger.dev/orgs/acme/projects/blog/env/prod", Stuck: "7d",
+			Source: source{list(rules, typical...), refresh.State{Up: true, Usage: refresh.Usage{Requests: 42, Limit: 750, Remaining: 612}}},
+		},
+		{
+			Name: "dev", MaxStaleness: time.Hour, Stuck: "7d",
+			Source: source{list(rules, typical[:3]...), refresh.State{Err: "list WAITING tokens: list tokens, page 1: 401 Unauthorized: Invalid API key", Reason: client.ReasonAuth}},
+		},
 		{Name: "prod", Project: "shop", MaxStaleness: time.Hour, Source: source{snapshot: list(index.Options{}, tokens...)}},
 		{Name: "staging", Project: "shop", MaxStaleness: time.Hour, Source: source{}},
 	}
 	server := httptest.NewServer(web.New(web.Options{
 		Environments: func() []web.Environment { return environments }, MetricsPath: "/metrics", Metrics: http.NotFoundHandler(),
-		Version: "1.2.3", Runbook: runbook, Now: func() time.Time { return noon.Add(time.Minute) },
+		Version: "1.2.3", Build: "(version=1.2.3, branch=main, revision=0123456789abcdef)", Demo: true, Runbook: runbook, Now: func() time.Time { return noon.Add(time.Minute) },
 	}))
 	defer server.Close()
-	pages := []string{"/", "/tokens", "/tokens?stuck=1h&environment=prod", "/tokens?stuck=soon", "/tokens?tag=nobody", "/runbook"}
+	const plain = "/tokens?environment=blog"
+	pages := []string{"/", "/tokens", plain, "/tokens/", "/tokens?sort=timeout&refresh=30&environment=prod", "/tokens?stuck=1h&environment=prod", "/tokens?id=waitpoint_old", "/tokens?stuck=soon", "/tokens?tag=nobody", "/runbook"}
 	for _, tag := range hostile {
 		pages = append(pages, "/tokens?tag="+url.QueryEscape(tag))
 	}
@@ -62,7 +80,8 @@ func TestBrowser(t *testing.T) {
 	var seen []struct {
 		Path, Size, Scheme, Title, Text string
 		Status, Sideways                int
-		Complaints, Tags                []string
+		Complaints, Tags, Findings      []string
+		Rows                            []float64 // Their heights.
 		Brightness, Contrast            float64
 	}
 	if err := json.Unmarshal(browse(t, "BASE="+server.URL, "PAGES="+string(asked)), &seen); err != nil {
@@ -73,10 +92,17 @@ func TestBrowser(t *testing.T) {
 	}
 	for _, s := range seen {
 		where := s.Path + " " + s.Size + " " + s.Scheme
-		// A browser's console says of an answer 400 that it is one.
-		s.Complaints = slices.DeleteFunc(s.Complaints, func(c string) bool { return s.Status == 400 && strings.Contains(c, "400") })
+		// A browser's console says of an answer 400 or 404 that it is one.
+		s.Complaints = slices.DeleteFunc(s.Complaints, func(c string) bool { return s.Status >= 400 && strings.Contains(c, strconv.Itoa(s.Status)) })
 		if len(s.Complaints) > 0 {
 			t.Errorf("%s: the browser complains: %q", where, s.Complaints)
+		}
+		for _, finding := range s.Findings {
+			t.Errorf("%s: axe-core finds %s", where, finding)
+		}
+		// Those with hostile tags, which are long, are on pages of their own.
+		if most := map[string]float64{"desktop": 30, "phone": 80}[s.Size]; most > 0 && s.Path == plain && (len(s.Rows) != 100 || slices.Max(s.Rows) > most) {
+			t.Errorf("%s: %d rows, the highest of %.0f pixels", where, len(s.Rows), slices.Max(s.Rows))
 		}
 		if !strings.Contains(s.Title, "waitpoint_exporter") {
 			t.Errorf("%s: its title is %q", where, s.Title)

@@ -1,6 +1,9 @@
 package web
 
 import (
+	"cmp"
+	"math"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -16,43 +19,72 @@ type entry struct {
 	*index.Token
 
 	environment *Environment
+	key         int64
 }
 
-func place(t *index.Token, e *Environment) position {
-	return position{t.CreatedAt.UnixMilli(), t.ID, e.Project, e.Name}
+// place is where the entry stands in the order of its listing.
+func (e *entry) place() position {
+	return position{e.key, e.ID, e.environment.Project, e.environment.Name}
+}
+
+// compare looks at no more than it has to: nearly always the key decides.
+func (e *entry) compare(o *position) int {
+	if e.key != o.key {
+		return cmp.Compare(e.key, o.key)
+	}
+	place := e.place()
+	return place.compare(o)
+}
+
+func compareEntries(a, b entry) int {
+	if a.key != b.key {
+		return cmp.Compare(a.key, b.key)
+	}
+	place, other := a.place(), b.place()
+	return place.compare(&other)
+}
+
+// dashboard returns a link to the token's page in Trigger.dev's dashboard, "" where
+// the settings do not say where that is.
+func (e entry) dashboard() string {
+	if e.environment.DashboardURL == "" {
+		return ""
+	}
+	return e.environment.DashboardURL + "/waitpoints/tokens/" + url.PathEscape(e.ID)
 }
 
 // A listing is one page of the tokens that a query asks for.
 type listing struct {
-	pictures []picture
+	snapshots []snapshot
 	// Total counts all that the query asks for; earlier those ahead of the page.
 	total, earlier int
 	entries        []entry
 }
 
-// A picture is what is known of one environment that a query asks for.
-type picture struct {
+// A snapshot is what is known of one environment that a query asks for.
+type snapshot struct {
+	*index.Snapshot
+
 	environment *Environment
-	snapshot    *index.Snapshot
 	// Known is set once the WAITING tokens have been listed whole; until then
-	// none is shown. Stale is set where the metrics hide the picture for its age.
+	// none is shown. Stale is set where the metrics hide the snapshot for its age.
 	known, stale bool
 }
 
 // find returns the page that the query asks for as of now, or an error if it
 // asks for an environment that there is not.
 func find(environments []Environment, q *query, now time.Time) (*listing, error) {
-	pictures, err := choose(environments, q, now)
+	snapshots, err := choose(environments, q, now)
 	if err != nil {
 		return nil, err
 	}
-	return list(pictures, q, now), nil
+	return list(snapshots, q, now), nil
 }
 
-// choose returns the pictures of the environments that the query asks for, or
+// choose returns the snapshots of the environments that the query asks for, or
 // an error if there is no such environment.
-func choose(environments []Environment, q *query, now time.Time) ([]picture, error) {
-	var out []picture
+func choose(environments []Environment, q *query, now time.Time) ([]snapshot, error) {
+	var out []snapshot
 	var known, names []string
 	for i := range environments {
 		e := &environments[i]
@@ -60,11 +92,11 @@ func choose(environments []Environment, q *query, now time.Time) ([]picture, err
 		if (q.environment != nil && *q.environment != e.Name) || (q.project != nil && *q.project != e.Project) {
 			continue
 		}
-		p := picture{environment: e, snapshot: e.Source.Snapshot()}
-		if p.snapshot != nil && p.snapshot.Waiting {
-			p.known, p.stale = true, !p.snapshot.Fresh(now, e.MaxStaleness)
+		s := snapshot{environment: e, Snapshot: e.Source.Snapshot()}
+		if s.Snapshot != nil && s.Waiting {
+			s.known, s.stale = true, !s.Fresh(now, e.MaxStaleness)
 		}
-		out = append(out, p)
+		out = append(out, s)
 	}
 	all := strings.Join(known, ", ")
 	switch {
@@ -80,61 +112,95 @@ func choose(environments []Environment, q *query, now time.Time) ([]picture, err
 }
 
 // list returns the page that the query asks for as of now. It walks each
-// picture's tokens once and holds on to a few pages of them at most, however
-// many there are.
-func list(pictures []picture, q *query, now time.Time) *listing {
-	l := &listing{pictures: pictures}
-	for _, p := range pictures {
-		if p.known {
-			l.add(p, q, now)
+// snapshot's tokens once and holds on to a few pages of them at most, however many
+// there are, unless it is to have them all.
+func list(snapshots []snapshot, q *query, now time.Time) *listing {
+	l := &listing{snapshots: snapshots}
+	c := chooser{most: pageSize, last: q.before != nil}
+	if q.format == formatCSV {
+		c.most = math.MaxInt / 2
+	}
+	for _, s := range snapshots {
+		if s.known {
+			l.add(s, q, now, &c)
 		}
 	}
-	slices.SortFunc(l.entries, func(a, b entry) int {
-		return place(a.Token, a.environment).compare(place(b.Token, b.environment))
-	})
+	l.entries = c.chosen()
 	if q.before == nil {
-		l.entries = l.entries[:min(len(l.entries), pageSize)]
 		return l
 	}
-	l.entries = l.entries[max(0, len(l.entries)-pageSize):]
 	if l.earlier -= len(l.entries); l.earlier == 0 && len(l.entries) < pageSize {
 		// Tokens have finished, so that the first page begins later now.
 		first := *q
 		first.before = nil
-		return list(pictures, &first, now)
+		return list(snapshots, &first, now)
 	}
 	return l
 }
 
-// add takes in one environment's share: the first page behind q.after, or the
-// last one ahead of q.before.
-func (l *listing) add(p picture, q *query, now time.Time) {
-	var own []entry
-	passed := q.after == nil && q.before == nil // The tokens lie behind the position asked for.
-	for t := range p.snapshot.Select(q.selection, now) {
+// add takes in one environment's share: what lies behind q.after, or ahead of
+// q.before.
+func (l *listing) add(s snapshot, q *query, now time.Time, c *chooser) {
+	for t := range s.Select(q.selection, now) {
+		if q.id != "" && t.ID != q.id {
+			continue
+		}
 		l.total++
-		if !passed {
-			at := place(t, p.environment)
-			if q.after != nil {
-				passed = at.compare(*q.after) > 0
-			} else {
-				passed = at.compare(*q.before) >= 0
-			}
-			if !passed {
-				l.earlier++
-			}
-		}
+		e := entry{t, s.environment, q.key(t)}
 		switch {
-		case q.before != nil && !passed:
-			if len(own) == 2*pageSize {
-				own = own[:copy(own, own[pageSize:])]
-			}
-			own = append(own, entry{t, p.environment})
-		case q.before == nil && passed && len(own) < pageSize:
-			own = append(own, entry{t, p.environment})
+		case q.after != nil && e.compare(q.after) <= 0:
+			l.earlier++
+			continue
+		case q.before != nil && e.compare(q.before) >= 0:
+			continue
+		case q.before != nil:
+			l.earlier++
 		}
+		c.offer(e)
 	}
-	l.entries = append(l.entries, own...)
+}
+
+// A chooser keeps the first most of the entries that it is offered, or the last.
+type chooser struct {
+	most int
+	last bool
+	kept []entry // Up to twice as many, of which the rest goes all at once.
+	// Bound is the place that all others have to come before, or after; it counts
+	// once full is set.
+	bound position
+	full  bool
+}
+
+func (c *chooser) offer(e entry) {
+	if c.full && (e.compare(&c.bound) > 0) != c.last {
+		return
+	}
+	if c.kept = append(c.kept, e); len(c.kept) >= 2*c.most {
+		c.cut()
+	}
+}
+
+// cut sorts what is kept and lets go of what is too much.
+func (c *chooser) cut() {
+	if !slices.IsSortedFunc(c.kept, compareEntries) {
+		slices.SortFunc(c.kept, compareEntries)
+	}
+	if len(c.kept) < c.most {
+		return
+	}
+	c.full = true
+	if c.last {
+		c.kept = c.kept[:copy(c.kept, c.kept[len(c.kept)-c.most:])]
+		c.bound = c.kept[0].place()
+	} else {
+		c.kept = c.kept[:c.most]
+		c.bound = c.kept[c.most-1].place()
+	}
+}
+
+func (c *chooser) chosen() []entry {
+	c.cut()
+	return c.kept
 }
 
 // last reports whether no token comes behind the page.
@@ -147,27 +213,44 @@ func (l *listing) next(q *query) string {
 		return ""
 	}
 	e := l.entries[len(l.entries)-1]
-	return q.link("after", place(e.Token, e.environment).String())
+	return q.link("after", e.place().String())
 }
 
 func (l *listing) previous(q *query) string {
 	if len(l.entries) == 0 || l.earlier == 0 {
 		return ""
 	}
-	return q.link("before", place(l.entries[0].Token, l.entries[0].environment).String())
+	return q.link("before", l.entries[0].place().String())
 }
 
-// complete reports whether every picture is known and recent.
+// complete reports whether every snapshot is known and recent.
 func (l *listing) complete() bool {
-	return !slices.ContainsFunc(l.pictures, func(p picture) bool { return !p.known || p.stale })
+	return !slices.ContainsFunc(l.snapshots, func(s snapshot) bool { return !s.known || s.stale })
 }
 
-// oldest returns the picture that was listed the longest ago of those that the
-// page shows, false if it shows none.
-func (l *listing) oldest() (picture, bool) {
-	shown := slices.DeleteFunc(slices.Clone(l.pictures), func(p picture) bool { return !p.known })
-	if len(shown) == 0 {
-		return picture{}, false
+// unknown returns the titles of the environments whose tokens are not known.
+func (l *listing) unknown() []string {
+	var out []string
+	for _, s := range l.snapshots {
+		if !s.known {
+			out = append(out, s.environment.Title())
+		}
 	}
-	return slices.MinFunc(shown, func(a, b picture) int { return a.snapshot.At.Compare(b.snapshot.At) }), true
+	return out
+}
+
+// expects reports whether any of the environments has rules for how long its
+// tokens may wait.
+func (l *listing) expects() bool {
+	return slices.ContainsFunc(l.snapshots, func(s snapshot) bool { return s.known && s.Expects() })
+}
+
+// oldest returns the snapshot with the greatest age of those that the page shows,
+// false if it shows none.
+func (l *listing) oldest() (snapshot, bool) {
+	shown := slices.DeleteFunc(slices.Clone(l.snapshots), func(s snapshot) bool { return !s.known })
+	if len(shown) == 0 {
+		return snapshot{}, false
+	}
+	return slices.MinFunc(shown, func(a, b snapshot) int { return a.At.Compare(b.At) }), true
 }

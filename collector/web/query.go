@@ -28,6 +28,10 @@ type query struct {
 	// Environment and project are nil where any will do.
 	environment, project *string
 	selection            index.Selection
+	id                   string // The only one to list; "" for all.
+	byTimeout            bool   // Soonest timeout first, in place of oldest first.
+	refresh              int    // Seconds after which a browser asks again; 0 for never.
+	format               string // "" where the Accept header decides.
 	// After is the last token ahead of the page, before the first one behind it;
 	// at most one is set.
 	after, before *position
@@ -53,19 +57,24 @@ func bad(parameter, format string, args ...any) *queryError {
 	return &queryError{http.StatusBadRequest, parameter, fmt.Sprintf(format, args...)}
 }
 
-// wantsJSON reports whether the answer is to be JSON. It reads no more of the
+// Formats of an answer.
+const (
+	formatHTML = "html"
+	formatJSON = "json"
+	formatCSV  = "csv"
+)
+
+// formatOf returns the format that a request asks for. It reads no more of the
 // query than that, so that errors have the right form too.
-func wantsJSON(r *http.Request) bool {
+func formatOf(r *http.Request) string {
 	if len(r.URL.RawQuery) <= maxQuery {
-		switch r.URL.Query().Get("format") {
-		case "json":
-			return true
-		case "html":
-			return false
+		if format := r.URL.Query().Get("format"); format == formatHTML || format == formatJSON || format == formatCSV {
+			return format
 		}
 	}
-	const html, json = "text/html", "application/json"
-	return goautoneg.Negotiate(strings.Join(r.Header.Values("Accept"), ","), []string{html, json}) == json
+	types := map[string]string{"text/html": formatHTML, "application/json": formatJSON, "text/csv": formatCSV}
+	accepted := goautoneg.Negotiate(strings.Join(r.Header.Values("Accept"), ","), []string{"text/html", "application/json", "text/csv"})
+	return cmp.Or(types[accepted], formatHTML)
 }
 
 // parseQuery returns what a query string asks for. With an error the values are
@@ -83,7 +92,7 @@ func parseQuery(raw string) (query, error) {
 	for _, name := range slices.Sorted(maps.Keys(q.values)) {
 		values := q.values[name]
 		if len(values) > 1 {
-			return q, bad(name, "stands %d times; once is what it can", len(values))
+			return q, bad(name, "given %d times; may be given once", len(values))
 		}
 		if q.form && values[0] == "" {
 			continue
@@ -92,8 +101,13 @@ func parseQuery(raw string) (query, error) {
 			return q, err
 		}
 	}
-	if q.after != nil && q.before != nil {
-		return q, bad("before", "cannot stand beside after")
+	switch {
+	case q.after != nil && q.before != nil:
+		return q, bad("before", "not together with after")
+	case q.format == formatCSV && q.after != nil:
+		return q, bad("after", "not together with format=csv, which has all tokens in one answer")
+	case q.format == formatCSV && q.before != nil:
+		return q, bad("before", "not together with format=csv, which has all tokens in one answer")
 	}
 	return q, nil
 }
@@ -122,15 +136,28 @@ func (q *query) set(name, value string) error {
 		q.after, err = parsePosition(name, value)
 	case "before":
 		q.before, err = parsePosition(name, value)
+	case "id":
+		q.id = strings.TrimSpace(value)
+		if q.id == "" {
+			err = bad(name, "is empty; want the id of a token")
+		}
+	case "sort":
+		q.byTimeout = value == "timeout"
+		if value != "timeout" && value != "created" {
+			err = bad(name, "%q is neither created nor timeout", value)
+		}
+	case "refresh":
+		q.refresh, err = parseRefresh(name, value)
 	case "format":
-		if value != "json" && value != "html" {
-			err = bad(name, "%q is neither json nor html", value)
+		q.format = value
+		if value != formatHTML && value != formatJSON && value != formatCSV {
+			err = bad(name, "%q is none of html, json and csv", value)
 		}
 	case "form":
 	case "untagged":
 		err = q.setUntagged(value)
 	default:
-		err = bad(name, "there is no such parameter; there are environment, project, tag, stuck, near_timeout, late, overdue, no_timeout, format, after and before")
+		err = bad(name, "there is no such parameter; there are environment, project, tag, id, stuck, near_timeout, late, overdue, no_timeout, sort, refresh, format, after and before")
 	}
 	return err
 }
@@ -155,7 +182,7 @@ func (q *query) setUntagged(value string) error {
 func (q *query) canonical() string {
 	values := url.Values{}
 	for name, v := range q.values {
-		if v[0] != "" && name != "form" && name != "untagged" {
+		if v[0] != "" && name != "form" && name != "untagged" && (name != "sort" || q.byTimeout) {
 			values[name] = v
 		}
 	}
@@ -178,10 +205,27 @@ func (q *query) link(name, value string) string {
 	return pageLink(values)
 }
 
-// json returns a link to the same page as JSON.
-func (q *query) json() string {
+// reload returns a link to the same page that a browser asks for again after so many
+// seconds; 0 for never.
+func (q *query) reload(seconds int) string {
 	values := maps.Clone(q.values)
-	values.Set("format", "json")
+	delete(values, "refresh")
+	if seconds > 0 {
+		values.Set("refresh", strconv.Itoa(seconds))
+	}
+	return pageLink(values)
+}
+
+// as returns a link to the same tokens in another format: JSON has the same page,
+// CSV all of them.
+func (q *query) as(format string) string {
+	values := maps.Clone(q.values)
+	values.Set("format", format)
+	delete(values, "refresh")
+	if format == formatCSV {
+		delete(values, "after")
+		delete(values, "before")
+	}
 	return pageLink(values)
 }
 
@@ -230,20 +274,52 @@ func parseBool(name, value string) (bool, error) {
 	return false, bad(name, "%q is none of 1, true, 0 and false", value)
 }
 
-// A position is a place in the order of all tokens: by createdAt, then by id,
-// as each snapshot has them, then by environment. New tokens and tokens that
-// finish do not move it.
+// Seconds between two refreshes of a page by a browser. The shortest keeps a slip of
+// the finger from asking all the time.
+const (
+	shortestRefresh = 5
+	defaultRefresh  = 30
+	longestRefresh  = 24 * 60 * 60
+)
+
+func parseRefresh(name, value string) (int, error) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < shortestRefresh || n > longestRefresh {
+		return 0, bad(name, "%q is not a number of seconds from %d to %d", value, shortestRefresh, longestRefresh)
+	}
+	return n, nil
+}
+
+// key returns what the order that the query asks for goes by first.
+func (q *query) key(t *index.Token) int64 {
+	created, timeout := t.Milliseconds()
+	if q.byTimeout {
+		return timeout
+	}
+	return created
+}
+
+// A position is a place in the order of all tokens: by createdAt or by timeoutAt,
+// then by id, then by environment. New tokens and tokens that finish do not move
+// it.
 type position struct {
-	created                  int64 // Milliseconds.
+	key                      int64 // Milliseconds; the greatest for no timeout.
 	id, project, environment string
 }
 
-func (p position) compare(o position) int {
-	return cmp.Or(cmp.Compare(p.created, o.created), cmp.Compare(p.id, o.id), cmp.Compare(p.project, o.project), cmp.Compare(p.environment, o.environment))
+// compare looks at no more than it has to: nearly always the key decides.
+func (p *position) compare(o *position) int {
+	if p.key != o.key {
+		return cmp.Compare(p.key, o.key)
+	}
+	if c := cmp.Compare(p.id, o.id); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(p.project, o.project), cmp.Compare(p.environment, o.environment))
 }
 
 func (p position) String() string {
-	return strings.Join([]string{strconv.FormatInt(p.created, 10), url.QueryEscape(p.id), url.QueryEscape(p.project), url.QueryEscape(p.environment)}, ",")
+	return strings.Join([]string{strconv.FormatInt(p.key, 10), url.QueryEscape(p.id), url.QueryEscape(p.project), url.QueryEscape(p.environment)}, ",")
 }
 
 func parsePosition(name, value string) (*position, error) {
@@ -251,12 +327,12 @@ func parsePosition(name, value string) (*position, error) {
 	if len(parts) != 4 {
 		return nil, bad(name, "%q is not from a link of this page", value)
 	}
-	created, err := strconv.ParseInt(parts[0], 10, 64)
+	key, err := strconv.ParseInt(parts[0], 10, 64)
 	for i := 1; i < len(parts) && err == nil; i++ {
 		parts[i], err = url.QueryUnescape(parts[i])
 	}
 	if err != nil {
 		return nil, bad(name, "%q is not from a link of this page", value)
 	}
-	return &position{created, parts[1], parts[2], parts[3]}, nil
+	return &position{key, parts[1], parts[2], parts[3]}, nil
 }

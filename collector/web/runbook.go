@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed" // For the page's template.
 	"html/template"
+	"net/http"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/extension"
@@ -16,6 +17,20 @@ const RunbookPath = "/runbook"
 
 //go:embed runbook.html
 var runbookHTML string
+
+// runbook serves what to do about alerts.
+func (s *server) runbook(w http.ResponseWriter, _ *http.Request) {
+	rendered, err := render(s.opts.Runbook)
+	if err != nil {
+		text(w, http.StatusInternalServerError, "The runbook cannot be rendered.\n")
+		return
+	}
+	s.pages.write(w, http.StatusOK, "runbook", struct {
+		page
+
+		Text template.HTML
+	}{page{Title: "Runbook"}, rendered})
+}
 
 // render makes HTML of the runbook. It comes from our own repository; raw HTML
 // in it would be left out all the same.

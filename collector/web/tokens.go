@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -21,7 +22,7 @@ const maxLists = 8
 //go:embed tokens.html
 var tokensHTML string
 
-// tokens serves the WAITING tokens, as a page and as JSON.
+// tokens serves the WAITING tokens, as a page, as JSON and as CSV.
 type tokens struct {
 	server *server
 	slots  chan struct{}
@@ -36,6 +37,9 @@ func (p *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Vary", "Accept")
 	now, environments := p.server.opts.Now(), p.server.opts.Environments()
 	q, err := parseQuery(r.URL.RawQuery)
+	if err == nil {
+		q.format = formatOf(r)
+	}
 	if err == nil && q.form {
 		h.Set("Location", q.canonical())
 		w.WriteHeader(http.StatusSeeOther)
@@ -47,7 +51,10 @@ func (p *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case p.slots <- struct{}{}:
 			func() {
 				defer func() { <-p.slots }()
-				l, err = find(environments, &q, now)
+				if l, err = find(environments, &q, now); err == nil && q.format == formatCSV && len(l.unknown()) > 0 {
+					// A file has no place to say what it lacks.
+					err = &queryError{http.StatusServiceUnavailable, "", "the WAITING tokens are not known yet of " + strings.Join(l.unknown(), ", ")}
+				}
 			}()
 		default:
 			h.Set("Retry-After", "1")
@@ -58,11 +65,15 @@ func (p *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if wrong, ok := errors.AsType[*queryError](err); ok {
 		code = wrong.code
 	}
-	switch {
-	case !wantsJSON(r):
-		p.server.html(w, code, "tokens", newTokensView(environments, l, &q, err, now))
+	switch format := formatOf(r); {
+	case format == formatHTML:
+		p.server.pages.write(w, code, "tokens", newTokensView(environments, l, &q, err, now))
+	case err != nil && format == formatCSV:
+		text(w, code, err.Error()+"\n")
 	case err != nil:
 		writeJSON(w, code, newErrorJSON(err))
+	case format == formatCSV:
+		writeCSV(w, l)
 	default:
 		writeJSON(w, code, newTokensJSON(l, &q, now))
 	}

@@ -406,7 +406,7 @@ func TestTokensBadQuery(t *testing.T) {
 		"stuck=":                             {400, "stuck", `"" is not a duration such as 30s, 5m, 1h or 1d`},
 		"stuck=1":                            {400, "stuck", `"1" is not a duration`},
 		"stuck=-1h":                          {400, "stuck", `"-1h" is not a duration`},
-		"stuck=1h&stuck=1d":                  {400, "stuck", "stands 2 times"},
+		"stuck=1h&stuck=1d":                  {400, "stuck", "given 2 times; may be given once"},
 		"near_timeout=%3Cb%3E":               {400, "near_timeout", `"<b>" is not a duration`},
 		"near_timeout=300y":                  {400, "near_timeout", `"300y" is not a duration`},
 		"overdue=yes":                        {400, "overdue", `"yes" is none of 1, true, 0 and false`},
@@ -417,11 +417,11 @@ func TestTokensBadQuery(t *testing.T) {
 		"project=shop&environment=dev":       {400, "project", `"shop" has no environment "dev"`},
 		"older_than=1h":                      {400, "older_than", "there is no such parameter; there are environment, project, tag,"},
 		"Stuck=1h":                           {400, "Stuck", "there is no such parameter"},
-		"format=xml":                         {400, "format", `"xml" is neither json nor html`},
+		"format=xml":                         {400, "format", `"xml" is none of html, json and csv`},
 		"after=1,a,b":                        {400, "after", `"1,a,b" is not from a link of this page`},
 		"after=x,a,b,c":                      {400, "after", "is not from a link"},
 		"before=1,%25zz,b,c":                 {400, "before", "is not from a link"},
-		"after=1,a,b,c&before=1,a,b,c":       {400, "before", "cannot stand beside after"},
+		"after=1,a,b,c&before=1,a,b,c":       {400, "before", "not together with after"},
 		"untagged=1":                         {400, "untagged", "tag= picks the tokens without tags"},
 		"form=1&untagged=1&tag=a":            {400, "untagged", `cannot have the tag "a"`},
 		"tag=%zz":                            {400, "", `the query cannot be read: invalid URL escape "%zz"`},
@@ -590,7 +590,7 @@ func TestTokensEscaping(t *testing.T) {
 		for range 2 {
 			w := get(t, h, link)
 			doc := check(t, w)
-			cells := doc.find("td", "data-name", "Tags")
+			cells := doc.find("td", "class", "tags")
 			if w.Code != http.StatusOK || len(cells) != 1 || strings.TrimSpace(cells[0].text()) != strings.TrimSpace(shown) {
 				t.Errorf("the link of %q shows %d tokens", tag, len(cells))
 				break
@@ -635,8 +635,11 @@ func check(t *testing.T, w *httptest.ResponseRecorder) node {
 		if n.Type != html.ElementNode {
 			continue
 		}
-		if slices.Contains([]string{"script", "img", "iframe", "object", "embed", "link", "base", "svg", "b"}, n.Data) {
+		if slices.Contains([]string{"script", "img", "iframe", "object", "embed", "base", "svg", "b"}, n.Data) {
 			t.Errorf("the page has a <%s>", n.Data)
+		}
+		if n.Data == "link" && (node{n}.attr("rel") != "icon" || !strings.HasSuffix(node{n}.attr("href"), "favicon.svg")) {
+			t.Errorf("the page loads %s", node{n}.attr("href"))
 		}
 		for _, a := range n.Attr {
 			if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key != "value" && strings.HasPrefix(strings.ToLower(a.Val), "javascript:") {
@@ -728,7 +731,7 @@ func TestTokensSetBack(t *testing.T) {
 		if a := getJSON(t, h, "/tokens"); a.Complete == stale || a.Environments[0].Stale != stale {
 			t.Errorf("period %s: %+v", period, a)
 		}
-		if page := get(t, h, "/").Body.String(); strings.Contains(page, "too old") != stale {
+		if page := get(t, h, "/").Body.String(); strings.Contains(page, "out of date") != stale {
 			t.Errorf("period %s: %s", period, page)
 		}
 	}
@@ -760,7 +763,7 @@ func TestTokensPage(t *testing.T) {
 		want   []string
 		lacks  []string
 	}{
-		"a token without timeout": {one(at(-3*time.Hour-12*time.Minute, 0)), 0, "", []string{"1 token.", "2026-11-23 08:48:00", "3 h 12 m", "no timeout", "no limit", "Listed 0 s ago"}, []string{"Next", "Previous", "overdue by"}},
+		"a token without timeout": {one(at(-3*time.Hour-12*time.Minute, 0)), 0, "", []string{"1 token.", "2026-11-23 08:48:00", "3 h 12 m", "no timeout", "Snapshot from 0 s ago"}, []string{"Next", "Previous", "overdue by"}},
 		"time is left":            {one(at(-49*time.Hour, 65*time.Second)), 0, "", []string{"2 d 1 h", "1 m 5 s"}, []string{"overdue by", "no timeout"}},
 		"overdue":                 {one(at(-time.Minute, -7*time.Second)), 0, "", []string{"overdue by 7 s"}, nil},
 		"due this instant":        {one(at(-time.Minute, time.Second)), time.Second, "", []string{"0 s"}, []string{"overdue by"}},
@@ -771,8 +774,8 @@ func TestTokensPage(t *testing.T) {
 		"behind the end":          {many, 0, "?after=99999999999999,,,", []string{"Nothing comes after this place", "First page"}, []string{"No waiting token", "Next"}},
 		"not known yet":           {source{}, 0, "", []string{"The WAITING tokens of shop/prod are not known yet"}, []string{"No token is waiting", "matches"}},
 		"not listed whole":        {source{snapshot: index.New(index.Options{}).Cut(noon, noon)}, 0, "", []string{"The WAITING tokens of shop/prod are not known yet"}, []string{"No token is waiting"}},
-		"stale":                   {one(at(0, 0)), 10*time.Minute + time.Second, "", []string{"The picture of shop/prod is 10 m 1 s old, from 2026-11-23 12:00:00 UTC: too old for the metrics", "1 token."}, nil},
-		"just not stale":          {one(at(0, 0)), 10 * time.Minute, "", []string{"Listed 10 m 0 s ago"}, []string{"too old"}},
+		"stale":                   {one(at(0, 0)), 10*time.Minute + time.Second, "", []string{"The snapshot of shop/prod is 10 m 1 s old, from 2026-11-23 12:00:00 UTC: too old for the metrics", "1 token."}, nil},
+		"just not stale":          {one(at(0, 0)), 10 * time.Minute, "", []string{"Snapshot from 10 m 0 s ago"}, []string{"too old"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := handler(noon.Add(tc.now), web.Environment{Name: "prod", Project: "shop", Source: tc.source})
@@ -812,7 +815,7 @@ func TestTokensLinks(t *testing.T) {
 	second := check(t, get(t, h, next))
 	for what, link := range map[string]string{
 		"next": next, "previous": second.find("a", "rel", "prev")[0].attr("href"),
-		"first": second.find("nav", "", "")[0].find("a", "", "")[0].attr("href"),
+		"first": second.find("nav", "aria-label", "Pages")[0].find("a", "", "")[0].attr("href"),
 	} {
 		if !strings.Contains(strings.Join(slices.Sorted(strings.SplitSeq(link, "&")), "&"), "stuck=1m&tag=team%3Apayments") || !strings.Contains(link, "environment=prod") {
 			t.Errorf("%s: %s", what, link)
@@ -911,10 +914,12 @@ func BenchmarkTokens(b *testing.B) {
 			tokens[i].TimeoutAt = created.Add(time.Duration(random.Int64N(int64(60 * 24 * time.Hour))))
 		}
 	}
-	src := source{snapshot: list(index.Options{Tags: index.TagRules{Limit: 100}}, tokens...)}
+	src := source{snapshot: list(index.Options{Tags: index.TagRules{Limit: 100}, ExpectedWait: []index.ExpectedWait{{Wait: 10 * 24 * time.Hour}}}, tokens...)}
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: src})
 	for _, query := range []string{
 		"", "stuck=1d", "tag=team:7", "tag=team:7&stuck=1d", "tag=user:7", "tag=__other__", "tag=", "near_timeout=1h", "overdue", "tag=team:7&overdue&stuck=1h&environment=prod",
+		"late", "tag=team:7&late", "id=waitpoint_0000000000000000000099999", "sort=timeout", "sort=timeout&stuck=1d", "sort=timeout&late",
+		"sort=timeout&before=9223372036854775807,x,,prod", "before=9223372036854775807,x,,prod",
 	} {
 		for _, format := range []string{"html", "json"} {
 			b.Run(format+"/"+query, func(b *testing.B) {

@@ -10,7 +10,7 @@ import (
 type tokensJSON struct {
 	Now stamp `json:"now"`
 	// Complete is false if the tokens of some environment are not known, or only
-	// from a stale picture.
+	// from a stale snapshot.
 	Complete     bool              `json:"complete"`
 	Environments []environmentJSON `json:"environments"`
 	// Total counts the tokens of all pages, Offset those of the pages before.
@@ -39,6 +39,10 @@ type tokenJSON struct {
 	TimeoutAt       *stamp   `json:"timeoutAt,omitempty"`
 	AgeSeconds      float64  `json:"ageSeconds"`
 	TimeLeftSeconds *float64 `json:"timeLeftSeconds,omitempty"` // Negative once overdue.
+	// ExpectedWaitSeconds and Late are there where a rule says how long it may wait.
+	ExpectedWaitSeconds *float64 `json:"expectedWaitSeconds,omitempty"`
+	Late                *bool    `json:"late,omitempty"`
+	DashboardURL        string   `json:"dashboardUrl,omitempty"`
 }
 
 type errorJSON struct {
@@ -68,23 +72,26 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 		Total: l.total, Offset: l.earlier, Tokens: make([]tokenJSON, 0, len(l.entries)),
 		Next: l.next(q), Previous: l.previous(q),
 	}
-	for _, p := range l.pictures {
+	for _, p := range l.snapshots {
 		e := environmentJSON{Environment: p.environment.Name, Project: p.environment.Project, Known: p.known, Stale: p.stale}
 		if p.known {
-			e.AsOf = new(stamp(p.snapshot.At))
+			e.AsOf = new(stamp(p.At))
 		}
 		out.Environments = append(out.Environments, e)
 	}
 	for _, e := range l.entries {
 		t := tokenJSON{
 			Environment: e.environment.Name, Project: e.environment.Project, ID: e.ID, Tags: e.Tags,
-			CreatedAt: stamp(e.CreatedAt), AgeSeconds: seconds(e.CreatedAt, now),
+			CreatedAt: stamp(e.CreatedAt), AgeSeconds: seconds(e.CreatedAt, now), DashboardURL: e.dashboard(),
 		}
 		if t.Tags == nil {
 			t.Tags = []string{}
 		}
 		if !e.TimeoutAt.IsZero() {
 			t.TimeoutAt, t.TimeLeftSeconds = new(stamp(e.TimeoutAt)), new(seconds(now, e.TimeoutAt))
+		}
+		if e.ExpectedWait > 0 {
+			t.ExpectedWaitSeconds, t.Late = new(e.ExpectedWait.Seconds()), new(e.IsLate(now))
 		}
 		out.Tokens = append(out.Tokens, t)
 	}

@@ -2,36 +2,57 @@ package web
 
 import (
 	"fmt"
-	"math"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
+
+	"github.com/prometheus/common/model"
 )
 
 // tokensView is what the page of tokens says. The template escapes all of it.
 type tokensView struct {
-	Now    moment
+	page
+
+	Now    time.Time
 	Error  string
 	Form   tokensForm
 	Active []activeFilter
 	// Warnings tell of environments whose tokens are not known or from a stale
-	// picture, Picture how old the others' are.
+	// snapshot, Age how old the others' are, at most.
 	Warnings []string
-	Picture  string
+	Age      time.Duration
 	// Known is set if the tokens of an environment are; Total, From and To say
 	// where in the list the page is.
-	Known                       bool
-	Total, From, To             int
-	Rows                        []tokenRow
-	First, Previous, Next, JSON string
+	Known           bool
+	Total, From, To int
+	Rows            []tokenRow
+	// Environments is set where rows are of several, Expects where a rule says how
+	// long tokens may wait.
+	Environments, Expects bool
+	ID                    string // The only one that is asked for.
+	ByTimeout             bool
+	Links                 tokensLinks
 }
 
+// tokensLinks lead to other pages and orders of the same tokens; "" for none.
+type tokensLinks struct{ First, Previous, Next, JSON, CSV, Sort, Reload string }
+
+// A pager leads to the neighbouring pages, above the list and below.
+type pager struct {
+	tokensLinks
+
+	Name string
+}
+
+func (v tokensView) Above() pager { return pager{v.Links, "Pages, above the list"} }
+func (v tokensView) Below() pager { return pager{v.Links, "Pages"} }
+
 type tokensForm struct {
-	Environments, Projects      []option
-	Tag, Stuck, NearTimeout     string
-	Untagged, Overdue, Lifelong bool
-	Open                        bool
+	Environments, Projects       []option
+	Tag, ID, Stuck, NearTimeout  string
+	Untagged, Late               bool
+	Overdue, Lifelong, ByTimeout bool
+	Refresh                      int
+	Open                         bool
 }
 
 type option struct {
@@ -42,67 +63,102 @@ type option struct {
 // An activeFilter is said in words, with a link to the list without it.
 type activeFilter struct{ Text, Without string }
 
+// tokenRow is a token with what the page says beside it.
 type tokenRow struct {
-	Environment, ID, Age, Left string
-	Tags                       []tagLink
-	Created, Timeout           moment
-	HasTimeout, Overdue        bool
+	entry
+
+	Now   time.Time
+	Links []tagLink
 }
 
 type tagLink struct{ Text, Link string }
 
-// A moment is a time for machines and for people.
-type moment struct{ Stamp, Text string }
+// Title, Text and Dashboard are the environment's, the id's and the link's.
+func (r tokenRow) Title() string     { return r.environment.Title() }
+func (r tokenRow) Text() string      { return visible(r.ID) }
+func (r tokenRow) Dashboard() string { return r.dashboard() }
 
-func newMoment(t time.Time) moment {
-	return moment{stamp(t).String(), t.UTC().Format("2006-01-02 15:04:05")}
+// Age is how long the token has waited, Left how long it has until its timeout,
+// both in seconds.
+func (r tokenRow) Age() float64  { return seconds(r.CreatedAt, r.Now) }
+func (r tokenRow) Left() float64 { return seconds(r.Now, r.TimeoutAt) }
+
+// Overdue reports whether the timeout is past, Overrun for how many seconds.
+func (r tokenRow) Overdue() bool    { return !r.TimeoutAt.IsZero() && r.TimeoutAt.Before(r.Now) }
+func (r tokenRow) Overrun() float64 { return -r.Left() }
+
+// Expected is how long the token may wait, "" if no rule says so; LateBy by how
+// many seconds it has waited for longer.
+func (r tokenRow) Expected() string {
+	if r.ExpectedWait == 0 {
+		return ""
+	}
+	return model.Duration(r.ExpectedWait).String()
 }
+func (r tokenRow) Late() bool      { return r.IsLate(r.Now) }
+func (r tokenRow) LateBy() float64 { return r.Age() - r.ExpectedWait.Seconds() }
 
 func newTokensView(environments []Environment, l *listing, q *query, err error, now time.Time) tokensView {
-	v := tokensView{Now: newMoment(now), Form: newTokensForm(environments, q)}
+	v := tokensView{page: page{Title: "WAITING tokens", Wide: true}, Now: now, Form: newTokensForm(environments, q)}
 	if err != nil {
 		v.Error, v.Form.Open = err.Error(), true
 		return v
 	}
+	v.Refresh = q.refresh
 	v.Active = activeFilters(q)
 	v.Form.Open = len(v.Active) == 0
 	v.describe(l, now)
 	v.Total, v.From, v.To = l.total, l.earlier+1, l.earlier+len(l.entries)
-	v.Previous, v.Next, v.JSON = l.previous(q), l.next(q), q.json()
-	if l.earlier > 0 {
-		v.First = q.link("", "")
-	}
+	v.Environments, v.Expects, v.ID, v.ByTimeout = len(l.snapshots) > 1, l.expects(), visible(q.id), q.byTimeout
+	v.Links = newTokensLinks(l, q)
 	for _, e := range l.entries {
-		v.Rows = append(v.Rows, newTokenRow(e, q, now))
+		r := tokenRow{entry: e, Now: now}
+		for _, tag := range e.Tags {
+			r.Links = append(r.Links, tagLink{visible(tag), q.link("tag", tag)})
+		}
+		v.Rows = append(v.Rows, r)
 	}
 	return v
 }
 
-// describe says how far the pictures can be trusted.
+func newTokensLinks(l *listing, q *query) tokensLinks {
+	links := tokensLinks{
+		Previous: l.previous(q), Next: l.next(q), JSON: q.as(formatJSON), CSV: q.as(formatCSV),
+		Sort: q.link("sort", "timeout"), Reload: q.reload(defaultRefresh),
+	}
+	if l.earlier > 0 {
+		links.First = q.link("", "")
+	}
+	if q.byTimeout {
+		links.Sort = q.without("sort")
+	}
+	if q.refresh > 0 {
+		links.Reload = q.reload(0)
+	}
+	return links
+}
+
+// describe says how far the snapshots can be trusted.
 func (v *tokensView) describe(l *listing, now time.Time) {
-	for _, p := range l.pictures {
+	for _, s := range l.snapshots {
 		switch {
-		case !p.known:
-			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet, so none of them is listed here.", p.environment.Title()))
-		case p.stale:
-			v.Warnings = append(v.Warnings, fmt.Sprintf("The picture of %s is %s old, from %s UTC: too old for the metrics. Its tokens may have finished since, and newer ones are missing.",
-				p.environment.Title(), human(p.snapshot.Age(now).Seconds()), newMoment(p.snapshot.At).Text))
+		case !s.known:
+			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet, so none of them is listed here.", s.environment.Title()))
+		case s.stale:
+			v.Warnings = append(v.Warnings, fmt.Sprintf("The snapshot of %s is %s old, from %s UTC: too old for the metrics. Its tokens may have finished since, and newer ones are missing.",
+				s.environment.Title(), human(s.Age(now).Seconds()), clock(s.At)))
 		}
 	}
 	if oldest, ok := l.oldest(); ok {
-		v.Known = true
-		v.Picture = fmt.Sprintf("Listed %s ago", human(oldest.snapshot.Age(now).Seconds()))
-		if len(l.pictures) > 1 {
-			v.Picture += " or later"
-		}
+		v.Known, v.Age = true, oldest.Age(now)
 	}
 }
 
 func newTokensForm(environments []Environment, q *query) tokensForm {
 	f := tokensForm{
-		Tag: q.values.Get("tag"), Stuck: q.values.Get("stuck"), NearTimeout: q.values.Get("near_timeout"),
+		Tag: q.values.Get("tag"), ID: q.values.Get("id"), Stuck: q.values.Get("stuck"), NearTimeout: q.values.Get("near_timeout"),
 		Untagged: q.checked("untagged") || !q.form && q.values.Has("tag") && q.values.Get("tag") == "",
-		Overdue:  q.checked("overdue"), Lifelong: q.checked("no_timeout"),
+		Late:     q.checked("late"), Overdue: q.checked("overdue"), Lifelong: q.checked("no_timeout"), ByTimeout: q.byTimeout, Refresh: q.refresh,
 	}
 	add := func(options []option, name, parameter string) []option {
 		if slices.ContainsFunc(options, func(o option) bool { return o.Name == name }) {
@@ -141,6 +197,9 @@ func activeFilters(q *query) []activeFilter {
 	default:
 		add("tag", "tag "+visible(*tag))
 	}
+	if q.id != "" {
+		add("id", "id "+visible(q.id))
+	}
 	if q.selection.Stuck != nil {
 		add("stuck", "older than "+q.values.Get("stuck"))
 	}
@@ -157,49 +216,4 @@ func activeFilters(q *query) []activeFilter {
 		add("no_timeout", "no timeout")
 	}
 	return out
-}
-
-func newTokenRow(e entry, q *query, now time.Time) tokenRow {
-	r := tokenRow{
-		Environment: e.environment.Title(), ID: visible(e.ID),
-		Created: newMoment(e.CreatedAt), Age: human(seconds(e.CreatedAt, now)), HasTimeout: !e.TimeoutAt.IsZero(),
-	}
-	for _, tag := range e.Tags {
-		r.Tags = append(r.Tags, tagLink{visible(tag), q.link("tag", tag)})
-	}
-	if r.HasTimeout {
-		r.Timeout, r.Left, r.Overdue = newMoment(e.TimeoutAt), human(math.Abs(seconds(now, e.TimeoutAt))), e.TimeoutAt.Before(now)
-	}
-	return r
-}
-
-// human returns seconds in the two largest units; 0 s if they are negative.
-func human(seconds float64) string {
-	s := max(0, int64(seconds))
-	switch m, h := s/60, s/3600; {
-	case m == 0:
-		return fmt.Sprintf("%d s", s)
-	case h == 0:
-		return fmt.Sprintf("%d m %d s", m, s%60)
-	case h < 24:
-		return fmt.Sprintf("%d h %d m", h, m%60)
-	default:
-		return fmt.Sprintf("%d d %d h", h/24, h%24)
-	}
-}
-
-// visible returns text with signs in place of what a browser would swallow or
-// take for something else. Line breaks stay.
-func visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		const pictures = '␀' // Those of the ASCII control characters begin here.
-		switch {
-		case r == '\n' || r == unicode.ReplacementChar || !unicode.IsControl(r):
-			return r
-		case r < ' ':
-			return pictures + r
-		default:
-			return unicode.ReplacementChar
-		}
-	}, text) // Map takes invalid UTF-8 for U+FFFD.
 }

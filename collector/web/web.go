@@ -4,19 +4,10 @@
 package web
 
 import (
-	"bytes"
-	"crypto/sha256"
-	_ "embed" // For the pages' templates.
-	"encoding/base64"
-	"fmt"
-	"html/template"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
-	"waitpoint_exporter/collector/index"
 	"waitpoint_exporter/collector/refresh"
 )
 
@@ -31,7 +22,12 @@ const (
 type Environment = refresh.View
 
 // Paths returns those of all endpoints beside the metrics and the landing page.
-func Paths() []string { return []string{HealthyPath, ReadyPath, ReloadPath, TokensPath, RunbookPath} }
+func Paths() []string {
+	return append(faviconPaths(), HealthyPath, ReadyPath, ReloadPath, TokensPath, RunbookPath)
+}
+
+// faviconPaths are that of the pages' links, and where browsers look by themselves.
+func faviconPaths() []string { return []string{"/favicon.svg", "/favicon.ico"} }
 
 // Options are what the pages show.
 type Options struct {
@@ -39,7 +35,8 @@ type Options struct {
 	Environments func() []Environment
 	MetricsPath  string
 	Metrics      http.Handler
-	Version      string
+	// Version is that of the program, Build all that is known of how it was built.
+	Version, Build string
 	// Demo is whether the environments are simulated, which every page then says.
 	Demo bool
 	// Reload reads the configuration again; nil if that may not be asked for.
@@ -50,20 +47,9 @@ type Options struct {
 	Now func() time.Time
 }
 
-//go:embed landing.html
-var landingHTML string
-
-// bannerHTML begins each page of a demo.
-const bannerHTML = `{{if demo}}<p class="notice" role="note"><strong class="bad">This is a demo.</strong> ` +
-	"All tokens are simulated; nothing of Trigger.dev is shown.</p>\n{{end}}"
-
-//go:embed style.css
-var styleCSS string
-
 type server struct {
 	opts  Options
-	pages *template.Template
-	csp   string
+	pages *pages
 }
 
 // New returns the handler of all endpoints.
@@ -71,20 +57,7 @@ func New(opts Options) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	sum := sha256.Sum256([]byte(styleCSS))
-	s := &server{
-		opts: opts,
-		csp: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-			"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-	}
-	pages := template.New("").Funcs(template.FuncMap{
-		"style": func() template.CSS { return template.CSS(styleCSS) }, "demo": func() bool { return opts.Demo },
-	})
-	template.Must(pages.New("banner").Parse(bannerHTML))
-	template.Must(pages.New("landing").Parse(landingHTML))
-	template.Must(pages.New("tokens").Parse(tokensHTML))
-	template.Must(pages.New("runbook").Parse(runbookHTML))
-	s.pages = pages
+	s := &server{opts, newPages(opts.Demo)}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+opts.MetricsPath, opts.Metrics)
 	mux.HandleFunc("GET "+HealthyPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -93,22 +66,32 @@ func New(opts Options) http.Handler {
 	mux.HandleFunc("GET "+ReadyPath, s.ready)
 	mux.Handle("GET "+TokensPath, newTokens(s))
 	if opts.Runbook != nil {
-		mux.HandleFunc("GET "+RunbookPath, func(w http.ResponseWriter, _ *http.Request) {
-			page, err := render(opts.Runbook)
-			if err != nil {
-				text(w, http.StatusInternalServerError, "The runbook cannot be rendered.\n")
-				return
-			}
-			s.html(w, http.StatusOK, "runbook", page)
-		})
+		mux.HandleFunc("GET "+RunbookPath, s.runbook)
 	}
 	// As Prometheus has it: PUT does as well.
 	mux.HandleFunc("POST "+ReloadPath, s.reload)
 	mux.HandleFunc("PUT "+ReloadPath, s.reload)
+	for _, path := range faviconPaths() {
+		mux.HandleFunc("GET "+path, icon)
+	}
 	if opts.MetricsPath != "/" {
 		mux.HandleFunc("GET /{$}", s.landing)
 	}
-	return mux
+	return s.orMissing(mux)
+}
+
+// orMissing answers a request for a page that there is not.
+func (s *server) orMissing(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, pattern := mux.Handler(r)
+		asks := (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.HasPrefix(r.URL.Path, "/")
+		// Reloading has no page, but a path: the mux says which methods it takes.
+		if pattern == "" && asks && r.URL.Path != ReloadPath {
+			s.pages.missing(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func text(w http.ResponseWriter, code int, body string) {
@@ -142,81 +125,4 @@ func (s *server) reload(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	text(w, http.StatusOK, "The configuration is loaded.\n")
-}
-
-// row is what the landing page says of one environment.
-type row struct {
-	Title, State, Class, Waiting, Age, History, Requests, Left, Link, Error string
-}
-
-func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
-	now := s.opts.Now()
-	data := struct {
-		MetricsPath, HealthyPath, ReadyPath, Version string
-		Rows                                         []row
-	}{s.opts.MetricsPath, HealthyPath, ReadyPath, s.opts.Version, nil}
-	for _, e := range s.opts.Environments() {
-		data.Rows = append(data.Rows, s.row(e, now))
-	}
-	s.html(w, http.StatusOK, "landing", data)
-}
-
-// html renders a page that runs no script and loads nothing.
-func (s *server) html(w http.ResponseWriter, code int, name string, data any) {
-	var page bytes.Buffer
-	if err := s.pages.ExecuteTemplate(&page, name, data); err != nil {
-		text(w, http.StatusInternalServerError, "The page cannot be rendered.\n")
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", s.csp)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	w.WriteHeader(code)
-	_, _ = page.WriteTo(w) // The client has gone; nothing to do about it.
-}
-
-func (s *server) row(e Environment, now time.Time) row {
-	state, snapshot := e.Source.State(), e.Source.Snapshot()
-	r := row{Title: e.Title(), State: "starting", Class: "wait", Waiting: "–", Age: "–", History: "not yet", Requests: strconv.FormatUint(state.Usage.Requests, 10), Left: "–", Error: state.Err}
-	link := url.Values{"environment": {e.Name}}
-	if e.Project != "" {
-		link.Set("project", e.Project)
-	}
-	r.Link = pageLink(link)
-	if state.Usage.Limit > 0 {
-		r.Left = fmt.Sprintf("%d of %d", state.Usage.Remaining, state.Usage.Limit)
-	}
-	switch {
-	case state.Up:
-		r.State, r.Class = "up", "ok"
-	case state.Err != "":
-		r.State, r.Class = "failing", "bad"
-	}
-	if snapshot != nil && snapshot.Waiting {
-		r.Age = snapshot.Age(now).Round(time.Second).String()
-		r.Waiting = strconv.Itoa(snapshot.Total.Count(0, now))
-		if !snapshot.Fresh(now, e.MaxStaleness) {
-			r.Age += ", too old to be shown in metrics"
-		}
-		switch {
-		case snapshot.Loaded:
-			r.History = fmt.Sprintf("loaded, %d tokens", s.total(snapshot, now))
-		case state.Listed > 0:
-			r.History = fmt.Sprintf("loading, %d tokens so far", state.Listed)
-			if !state.Oldest.IsZero() {
-				r.History += ", back to " + state.Oldest.Format(time.RFC3339)
-			}
-		}
-	}
-	return r
-}
-
-func (s *server) total(snapshot *index.Snapshot, now time.Time) int {
-	n := 0
-	for i := range snapshot.Statuses {
-		n += snapshot.Total.Count(i, now)
-	}
-	return n
 }

@@ -2,11 +2,16 @@ package web_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
@@ -64,27 +69,110 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// TestLanding holds what the landing page says of an environment, in words.
 func TestLanding(t *testing.T) {
+	token := func(created, timeout time.Duration) client.Token {
+		return client.Token{ID: fmt.Sprint(created), Status: client.StatusWaiting, CreatedAt: noon.Add(created), TimeoutAt: noon.Add(timeout)}
+	}
+	busy := index.New(index.Options{ExpectedWait: []index.ExpectedWait{{Wait: time.Hour}}})
+	l := busy.Begin(index.ScopeWaiting, noon, time.Time{})
+	l.Add([]client.Token{token(-200*time.Hour, -time.Hour), token(-2*time.Hour, time.Hour), token(-time.Minute, time.Hour)}, noon)
+	l.Close()
+	busy.Loaded(noon)
 	for name, tc := range map[string]struct {
 		source source
 		want   []string
+		lacks  []string
 	}{
-		"starting":           {source{}, []string{">starting<"}},
-		"loading":            {source{picture(false), refresh.State{Up: true, Listed: 12345, Oldest: noon, Usage: refresh.Usage{Requests: 42, Limit: 750, Remaining: 700}}}, []string{">up<", ">42<", ">700 of 750<", "loading, 12345 tokens so far, back to 2026-11-23T12:00:00Z"}},
-		"failing":            {source{picture(true), refresh.State{Err: "<script>alert(1)</script>"}}, []string{">failing<", "&lt;script&gt;", "loaded, 1 tokens", "15m0s, too old to be shown"}},
-		"version is escaped": {source{}, []string{"v1 &lt;b&gt;"}},
+		"starting": {source{}, []string{"State: starting", "WAITING: –", "History: not yet", "Rate limit: –"}, []string{"Late"}},
+		"loading": {
+			source{picture(false), refresh.State{Up: true, Listed: 12345, Oldest: noon, Usage: refresh.Usage{Limit: 750, Remaining: 700}}},
+			[]string{"State: loading history", "History: loading, 12,345 tokens so far, back to 2026-11-23 12:00:00", "Rate limit: 6 % used of 750", "Snapshot: 5 m 0 s old"}, nil,
+		},
+		"up to date": {
+			source{busy.Cut(noon, noon), refresh.State{Up: true}},
+			[]string{"State: up to date", "WAITING: 3", "Late: 2", "Stuck: 1 7d", "Overdue: 1", "Oldest: 8 d 8 h", "History: 3 tokens"}, []string{"not in metrics"},
+		},
+		"failing": {
+			source{picture(true), refresh.State{Err: "401 <script>alert(1)</script>", Reason: client.ReasonAuth}},
+			[]string{"State: refresh failed", "auth: 401 <script>alert(1)</script>", "Check the secret key", "WAITING: 1"}, nil,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := serve(t, http.MethodGet, "/", web.Environment{Name: "prod", Project: "shop", Source: tc.source, MaxStaleness: 10 * time.Minute})
-			for _, want := range append(tc.want, "shop/prod", `href="./metrics"`) {
-				if !strings.Contains(w.Body.String(), want) {
-					t.Errorf("the page lacks %q", want)
+			env := web.Environment{Name: "prod", Project: "shop", Source: tc.source, MaxStaleness: 10 * time.Minute, Stuck: "7d"}
+			h := handler(noon.Add(5*time.Minute), env)
+			doc := check(t, get(t, h, "/"))
+			var said strings.Builder
+			for _, td := range doc.find("td", "", "") {
+				fmt.Fprintf(&said, "%s: %s\n", td.attr("data-name"), strings.Join(strings.Fields(td.text()), " "))
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(said.String(), want) {
+					t.Errorf("the page lacks %q: %s", want, &said)
 				}
 			}
-			if csp := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
-				t.Errorf("Content-Security-Policy %q", csp)
+			for _, lacks := range tc.lacks {
+				if strings.Contains(said.String(), lacks) {
+					t.Errorf("the page has %q: %s", lacks, &said)
+				}
+			}
+			// Each number leads to as many tokens.
+			for _, td := range doc.find("td", "class", "number") {
+				for _, a := range td.find("a", "", "") {
+					if got := getJSON(t, h, "/"+a.attr("href")+"&format=json").Total; strconv.Itoa(got) != a.text() {
+						t.Errorf("%s: %d tokens behind %s", td.attr("data-name"), got, a.text())
+					}
+				}
+			}
+			if len(doc.find("main", "", "")) != 1 || len(doc.find("a", "href", "./metrics")) != 1 {
+				t.Error("the page has no main part, or no link to the metrics")
 			}
 		})
+	}
+	w := serve(t, http.MethodGet, "/", web.Environment{Name: "prod", Source: source{picture(true), refresh.State{}}, MaxStaleness: 10 * time.Minute})
+	for _, want := range []string{"version v1 &lt;b&gt;", "out of date", "15 m 0 s old, not in metrics"} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	for _, demo := range []bool{true, false} {
+		h := web.New(web.Options{Environments: func() []web.Environment { return nil }, MetricsPath: "/metrics", Metrics: http.NotFoundHandler(), Demo: demo})
+		for _, path := range []string{"/", "/tokens", "/tokens?stuck=soon", "/nope"} {
+			if got := strings.Contains(get(t, h, path).Body.String(), "This is a demo"); got != demo {
+				t.Errorf("demo %v: %s says so: %v", demo, path, got)
+			}
+		}
+	}
+}
+
+// TestNotFound holds that each link of a page that there is not leads back.
+func TestNotFound(t *testing.T) {
+	for _, path := range []string{"/nope", "/tokens/", "/runbook/", "/runbook/a/b", "/tokens%2Fx/"} {
+		w := serve(t, http.MethodGet, path)
+		if w.Code != http.StatusNotFound {
+			t.Fatalf("%s: %d", path, w.Code)
+		}
+		at, err := url.Parse(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var leads []string
+		doc := check(t, w)
+		for _, a := range append(doc.find("main", "", "")[0].find("a", "", ""), doc.find("link", "", "")...) {
+			to, err := at.Parse(a.attr("href"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			leads = append(leads, to.Path)
+		}
+		if d := cmp.Diff([]string{"/", "/tokens", "/runbook", "/favicon.svg"}, leads); d != "" {
+			t.Errorf("%s (-want +got):\n%s", path, d)
+		}
+	}
+	for _, path := range []string{"/favicon.svg", "/favicon.ico"} {
+		if w := serve(t, http.MethodGet, path); w.Code != http.StatusOK || w.Header().Get("Content-Type") != "image/svg+xml" {
+			t.Errorf("%s: %d %s", path, w.Code, w.Header().Get("Content-Type"))
+		}
 	}
 }
 

@@ -1,12 +1,16 @@
 // Opens pages in Chromium and tells, as JSON, what a person would have met.
 // BASE is the server, PAGES the paths, CHROMIUM the program; SHOTS is a folder
 // for pictures, or empty.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
 const { BASE, PAGES, CHROMIUM, SHOTS } = process.env;
 const sizes = {
-  desktop: { width: 1280, height: 900 }, half: { width: 960, height: 900 },
+  desktop: { width: 1440, height: 900 }, half: { width: 960, height: 900 },
   tablet: { width: 768, height: 1024 }, phone: { width: 390, height: 844 },
 };
 
@@ -42,6 +46,7 @@ function measure() {
   return {
     title: document.title,
     tags: [...document.querySelectorAll("a.tag")].map((e) => e.textContent),
+    rows: [...document.querySelectorAll("table.tokens tbody tr")].map((e) => e.getBoundingClientRect().height),
     sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     brightness: luminance(background(document.body)),
     ...worst,
@@ -63,8 +68,16 @@ for (const [size, viewport] of Object.entries(sizes)) {
       page.on("pageerror", (e) => complaints.push(`error: ${e.message}`));
       const response = await page.goto(BASE + path);
       // evaluate is not held back by the page's policy; eval in it would be.
-      seen.push({ path, size, scheme, status: response.status(), complaints, ...(await page.evaluate(measure)) });
+      const measured = await page.evaluate(measure);
       if (SHOTS) await page.screenshot({ path: join(SHOTS, `${path.replace(/\W+/g, "_").slice(0, 60)}-${size}-${scheme}.png`) });
+      let findings = [];
+      if (size === "desktop" || size === "phone") {
+        await page.evaluate(axe);
+        // Only who asks for it gets a page that reloads itself.
+        findings = await page.evaluate(async () => (await window.axe.run({ rules: { "meta-refresh": { enabled: false } } })).violations
+          .map((v) => `${v.impact}: ${v.id}: ${v.help}: ${v.nodes[0].html.slice(0, 200)}`));
+      }
+      seen.push({ path, size, scheme, status: response.status(), complaints, findings, ...measured });
       await page.close();
     }
   }

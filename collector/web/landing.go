@@ -1,0 +1,135 @@
+package web
+
+import (
+	_ "embed" // For the page's template.
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
+	"waitpoint_exporter/collector/refresh"
+)
+
+//go:embed landing.html
+var landingHTML string
+
+// landingView is what the landing page says.
+type landingView struct {
+	page
+
+	MetricsPath, HealthyPath, ReadyPath string
+	Version, Build                      string
+	Environments                        []environmentView
+	Expects                             bool // Some environment has rules for how long tokens may wait.
+}
+
+// Columns are the heads of the table.
+func (v landingView) Columns() []string {
+	heads := []string{"Environment", "State", "WAITING", "Late", "Stuck", "Overdue", "Oldest", "Snapshot", "History", "Rate limit"}
+	if !v.Expects {
+		heads = slices.Delete(heads, 3, 4)
+	}
+	return heads
+}
+
+func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
+	v := landingView{
+		page: page{Wide: true}, MetricsPath: s.opts.MetricsPath, HealthyPath: HealthyPath, ReadyPath: ReadyPath,
+		Version: s.opts.Version, Build: s.opts.Build,
+	}
+	now := s.opts.Now()
+	for _, e := range s.opts.Environments() {
+		view := environmentView{Environment: e, State: e.Source.State(), Snapshot: e.Source.Snapshot(), Now: now}
+		v.Environments = append(v.Environments, view)
+		v.Expects = v.Expects || view.Expects()
+	}
+	s.pages.write(w, http.StatusOK, "landing", v)
+}
+
+// environmentView is an environment as it is now; the template puts it in words.
+type environmentView struct {
+	Environment
+
+	State    refresh.State
+	Snapshot *index.Snapshot
+	Now      time.Time
+}
+
+// Known reports whether the WAITING tokens are known, Stale whether they are too old
+// to be shown in metrics.
+func (v environmentView) Known() bool { return v.Snapshot != nil && v.Snapshot.Waiting }
+func (v environmentView) Stale() bool { return v.Known() && !v.Snapshot.Fresh(v.Now, v.MaxStaleness) }
+
+// Expects reports whether a rule says how long tokens may wait.
+func (v environmentView) Expects() bool { return v.Known() && v.Snapshot.Expects() }
+
+// Numbers of the snapshot, which has to be known.
+func (v environmentView) Waiting() int       { return v.Snapshot.Total.Count(0, v.Now) }
+func (v environmentView) Late() int          { return v.Snapshot.Total.Late(v.Now) }
+func (v environmentView) Overdue() int       { return v.Snapshot.Total.Overdue(v.Now) }
+func (v environmentView) Age() time.Duration { return v.Snapshot.Age(v.Now) }
+
+// StuckCount is the number of tokens stuck for the longest threshold.
+func (v environmentView) StuckCount() int {
+	d, err := model.ParseDuration(v.Stuck)
+	if err != nil {
+		return 0 // The configuration was checked.
+	}
+	return v.Snapshot.Total.Stuck(time.Duration(d), v.Now)
+}
+
+// Oldest is for how many seconds the oldest token has waited, nil if none waits.
+func (v environmentView) Oldest() *float64 {
+	if t, ok := v.Snapshot.Total.Oldest(v.Now); ok {
+		return new(seconds(t, v.Now))
+	}
+	return nil
+}
+
+// Tokens is the number of all tokens that are known.
+func (v environmentView) Tokens() int {
+	n := 0
+	for i := range v.Snapshot.Statuses {
+		n += v.Snapshot.Total.Count(i, v.Now)
+	}
+	return n
+}
+
+// Used is the share of the rate limit that is used now, in percent, by everybody;
+// nil as long as no answer has told it.
+func (v environmentView) Used() *int {
+	if u := v.State.Usage; u.Limit > 0 {
+		return new(100 * max(0, u.Limit-u.Remaining) / u.Limit)
+	}
+	return nil
+}
+
+// Link leads to the environment's tokens, those that a parameter picks if one is
+// given.
+func (v environmentView) Link(parameter ...string) string {
+	values := url.Values{"environment": {v.Name}}
+	if v.Project != "" {
+		values.Set("project", v.Project)
+	}
+	if len(parameter) == 2 {
+		values.Set(parameter[0], parameter[1])
+	}
+	return pageLink(values)
+}
+
+// Advice is what to do about the error.
+func (v environmentView) Advice() string {
+	return map[client.Reason]string{
+		client.ReasonAuth:            "Check the secret key, and the preview branch if it is one: the key may be wrong, restricted or revoked.",
+		client.ReasonRateLimited:     "Wait: others use the environment's rate limit up, and refreshes go on once it is refilled.",
+		client.ReasonTimeout:         "Check the network and any proxy; raise --refresh.timeout if the service is slow.",
+		client.ReasonNetwork:         "Check the network and any proxy, and that --trigger.api-url is right.",
+		client.ReasonServer:          "Trigger.dev has a fault, or the project is on the old engine. Refreshes go on by themselves once it answers.",
+		client.ReasonInvalidResponse: "Something other than the API answers: check --trigger.api-url and any proxy. If there are too many tokens, set --tokens.period.",
+		client.ReasonBadRequest:      "Check --trigger.api-url, and look for a newer version of the exporter.",
+	}[v.State.Reason]
+}

@@ -1,0 +1,135 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed" // For the pages' templates.
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+//go:embed layout.html
+var layoutHTML string
+
+//go:embed missing.html
+var missingHTML string
+
+//go:embed style.css
+var styleCSS string
+
+//go:embed favicon.svg
+var favicon []byte
+
+// page is what the layout needs of each page. All links are relative, so that they
+// hold behind a proxy that adds a prefix.
+type page struct {
+	Title string
+	Wide  bool
+	// Refresh is the number of seconds after which the browser asks again; 0 for
+	// never.
+	Refresh int
+	// Up leads from the page to the landing page's folder: "" or "../" any number of
+	// times.
+	Up string
+}
+
+// pages renders the templates.
+type pages struct {
+	templates *template.Template
+	policy    string
+}
+
+func newPages(demo bool) *pages {
+	all := template.New("").Funcs(template.FuncMap{
+		"style": func() template.CSS { return template.CSS(styleCSS) }, //nolint:gosec // It is our own.
+		"human": human, "clock": clock, "stamp": func(t time.Time) string { return stamp(t).String() }, "count": count,
+		"seconds": time.Duration.Seconds, "visible": visible,
+		"demo": func() bool { return demo },
+	})
+	for name, text := range map[string]string{
+		"layout": layoutHTML, "landing": landingHTML, "tokens": tokensHTML, "runbook": runbookHTML, "missing": missingHTML,
+	} {
+		template.Must(all.New(name).Parse(text))
+	}
+	sum := sha256.Sum256([]byte(styleCSS))
+	return &pages{all, "default-src 'none'; img-src 'self'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"}
+}
+
+// write renders a page that runs no script and loads nothing but its icon.
+func (p *pages) write(w http.ResponseWriter, code int, name string, data any) {
+	var out bytes.Buffer
+	if err := p.templates.ExecuteTemplate(&out, name, data); err != nil {
+		text(w, http.StatusInternalServerError, "The page cannot be rendered.\n")
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", p.policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(code)
+	_, _ = out.WriteTo(w) // The client has gone; nothing to do about it.
+}
+
+// missing says that there is no such page, with a way back.
+func (p *pages) missing(w http.ResponseWriter, r *http.Request) {
+	p.write(w, http.StatusNotFound, "missing", page{
+		Title: "Not found", Up: strings.Repeat("../", max(0, strings.Count(r.URL.EscapedPath(), "/")-1)),
+	})
+}
+
+func icon(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("Cache-Control", "max-age=86400")
+	_, _ = w.Write(favicon) // The client has gone; nothing to do about it.
+}
+
+// human returns seconds in the two largest units; 0 s if they are negative.
+func human(seconds float64) string {
+	s := max(0, int64(seconds))
+	switch m, h := s/60, s/3600; {
+	case m == 0:
+		return fmt.Sprintf("%d s", s)
+	case h == 0:
+		return fmt.Sprintf("%d m %d s", m, s%60)
+	case h < 24:
+		return fmt.Sprintf("%d h %d m", h, m%60)
+	default:
+		return fmt.Sprintf("%d d %d h", h/24, h%24)
+	}
+}
+
+// clock returns a time in UTC as people read it.
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
+
+// count returns a number with its digits in groups of three.
+func count(n int) string {
+	digits := strconv.Itoa(n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// visible returns text with signs in place of what a browser would swallow or
+// take for something else. Line breaks stay.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		const signs = '␀' // Those of the ASCII control characters begin here.
+		switch {
+		case r == '\n' || r == unicode.ReplacementChar || !unicode.IsControl(r):
+			return r
+		case r < ' ':
+			return signs + r
+		default:
+			return unicode.ReplacementChar
+		}
+	}, text) // Map takes invalid UTF-8 for U+FFFD.
+}

@@ -1,0 +1,73 @@
+package web
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// columns of the CSV, in order. New ones are added at the end.
+func columns() []string {
+	return []string{"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at", "listed_at", "dashboard_url"}
+}
+
+// writeCSV writes all tokens of a listing as RFC 4180 has it. Tags are a JSON
+// array, since they may hold any character; times are those of the JSON.
+func writeCSV(w http.ResponseWriter, l *listing) {
+	h := w.Header()
+	h.Set("Content-Type", "text/csv; charset=utf-8; header=present")
+	h.Set("Content-Disposition", `attachment; filename="waiting-tokens.csv"`)
+	h.Set("X-Content-Type-Options", "nosniff")
+	out := csv.NewWriter(w)
+	out.UseCRLF = true
+	_ = out.Write(columns()) // As all errors, it comes back from Flush: the client has gone.
+	listed := map[*Environment]string{}
+	for _, s := range l.snapshots {
+		listed[s.environment] = stamp(s.At).String()
+	}
+	for _, e := range l.entries {
+		row := []string{
+			e.environment.Name, e.environment.Project, visible(e.ID), tagsCSV(e.Tags), stamp(e.CreatedAt).String(), stampCSV(e.TimeoutAt),
+			"", listed[e.environment], e.dashboard(),
+		}
+		if e.ExpectedWait > 0 {
+			row[6] = stamp(e.CreatedAt.Add(e.ExpectedWait)).String()
+		}
+		for i := range row {
+			row[i] = plain(row[i])
+		}
+		if out.Write(row) != nil {
+			return
+		}
+	}
+	out.Flush()
+}
+
+func stampCSV(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return stamp(t).String()
+}
+
+func tagsCSV(tags []string) string {
+	if tags == nil {
+		tags = []string{}
+	}
+	b, err := json.Marshal(tags)
+	if err != nil {
+		return "" // A list of strings has no error.
+	}
+	return string(quiet(b))
+}
+
+// plain returns a cell that no spreadsheet takes for a formula: what would begin
+// one begins with an apostrophe, as these programs themselves mark text.
+func plain(cell string) string {
+	if strings.IndexAny(cell, "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20") == 0 {
+		return "'" + cell
+	}
+	return cell
+}
