@@ -23,7 +23,8 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs
     -o /waitpoint_exporter .
 
 # Nothing but the binary and the certificates: no shell, nothing to write to.
-# So there is no HEALTHCHECK either; ask /-/healthy from outside.
+# There is no HEALTHCHECK, since flags may change the address: give the one that goes
+# with yours, ["/waitpoint_exporter", "--web.health-check", …].
 FROM scratch
 ARG VERSION=unknown
 ARG REVISION=unknown

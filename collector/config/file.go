@@ -222,7 +222,7 @@ func (f file) read(root *yaml.Node) (environments []Environment, err error) {
 		case name == "environments":
 			list = value
 		case !isExtension(name):
-			return at(line, name, unknown("field; known are defaults and environments", name, nil))
+			return at(line, name, errors.New("unknown field; known are defaults and environments"))
 		}
 		return nil
 	})
@@ -326,7 +326,7 @@ func readBlock(d *draft, node *yaml.Node, prefix string, defaults bool) (map[str
 		if isExtension(name) {
 			return nil
 		}
-		return at(line, field, unknown("field", field, d.fields(defaults)))
+		return at(line, field, unknown("field", "", field, d.fields(defaults)))
 	})
 	if prefix == "" {
 		// What is said of the one takes the place of what was said of the other.

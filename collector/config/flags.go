@@ -152,7 +152,7 @@ func Parse(app *kingpin.Application, args []string) error {
 		known = append(known, f.Name)
 	}
 	if name := token.Value; token.Type == kingpin.TokenLong && app.GetFlag(name) == nil && app.GetFlag(strings.TrimPrefix(name, "no-")) == nil {
-		return fmt.Errorf("--%s: %w", name, unknown("flag", name, known))
+		return fmt.Errorf("--%s: %w", name, unknown("flag", "--", name, known))
 	}
 	return err
 }

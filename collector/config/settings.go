@@ -186,7 +186,7 @@ func (d *draft) fields(defaults bool) []string {
 
 // unknown says that there is no such name, and which of those there are is near: one
 // that differs in few letters, goes on, or is the same in another section.
-func unknown(what, name string, known []string) error {
+func unknown(what, dashes, name string, known []string) error {
 	best, least := "", len(name)/4+2
 	for _, k := range known {
 		d := distance(name, k)
@@ -200,7 +200,7 @@ func unknown(what, name string, known []string) error {
 	if best == "" {
 		return errors.New("unknown " + what)
 	}
-	return fmt.Errorf("unknown %s; is it %s that is meant?", what, best)
+	return fmt.Errorf("unknown %s; is it %s%s that is meant?", what, dashes, best)
 }
 
 // distance is how many bytes are to be put in, taken out or changed to make b of a.

@@ -18,11 +18,7 @@ func (e Environment) Transport() (http.RoundTripper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return config.NewTLSRoundTripper(settings, config.TLSRoundTripperSettings{
-		CA:   source(cfg.TLSConfig.CA, cfg.TLSConfig.CAFile),
-		Cert: source(cfg.TLSConfig.Cert, cfg.TLSConfig.CertFile),
-		Key:  source(string(cfg.TLSConfig.Key), cfg.TLSConfig.KeyFile),
-	}, func(settings *tls.Config) (http.RoundTripper, error) {
+	build := func(settings *tls.Config) (http.RoundTripper, error) {
 		transport := client.NewTransport()
 		transport.Proxy, transport.ProxyConnectHeader = cfg.Proxy(), cfg.GetProxyConnectHeader()
 		transport.TLSClientConfig, transport.ForceAttemptHTTP2 = settings, cfg.EnableHTTP2
@@ -30,7 +26,14 @@ func (e Environment) Transport() (http.RoundTripper, error) {
 			return transport, nil
 		}
 		return config.NewHeadersRoundTripper(cfg.HTTPHeaders, transport), nil
-	})
+	}
+	ca, cert, key := cfg.TLSConfig.CAFile, cfg.TLSConfig.CertFile, cfg.TLSConfig.KeyFile
+	if ca == "" && cert == "" && key == "" {
+		return build(settings)
+	}
+	return config.NewTLSRoundTripper(settings, config.TLSRoundTripperSettings{
+		CA: source(cfg.TLSConfig.CA, ca), Cert: source(cfg.TLSConfig.Cert, cert), Key: source(string(cfg.TLSConfig.Key), key),
+	}, build)
 }
 
 // source is where a certificate or a key comes from, nil if there is none.

@@ -45,7 +45,7 @@ func (f *Flags) New(w io.Writer) (log.Logger, *slog.Logger, error) {
 		return nil, nil, fmt.Errorf("--log.level: %w", err)
 	}
 	out := log.With(f.encoder(w), "ts", log.DefaultTimestampUTC)
-	bridge := sloggokit.NewGoKitHandler(level.NewFilter(callerFirst(out), level.Allow(lowest)), slogLevel)
+	bridge := sloggokit.NewGoKitHandler(level.NewFilter(alike(out), level.Allow(lowest)), slogLevel)
 	return level.NewFilter(log.With(out, "caller", log.Caller(5)), level.Allow(lowest)), slog.New(timeless{bridge}), nil
 }
 
@@ -69,9 +69,15 @@ func (f *Flags) Fatal(w io.Writer, program string, args []string, err error) {
 	level.Error(log.With(f.encoder(w), "ts", log.DefaultTimestampUTC)).Log("msg", "the program ends", "err", text)
 }
 
-// callerFirst puts the caller that the bridge adds where other lines have it.
-func callerFirst(next log.Logger) log.Logger {
+// alike makes what the bridge writes like other lines: the caller comes first, and
+// a number is one in JSON too.
+func alike(next log.Logger) log.Logger {
 	return log.LoggerFunc(func(pairs ...any) error {
+		for i, v := range pairs {
+			if v, ok := v.(slog.Value); ok {
+				pairs[i] = v.Any()
+			}
+		}
 		if len(pairs) >= 4 && pairs[2] == any("caller") {
 			pairs[0], pairs[1], pairs[2], pairs[3] = pairs[2], pairs[3], pairs[0], pairs[1]
 		}

@@ -1,0 +1,234 @@
+package config_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"waitpoint_exporter/collector/config"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+// load returns the environments that flags and variables describe.
+func load(args []string, variables map[string]string) ([]config.Environment, error) {
+	app := kingpin.New("test", "").Terminate(nil)
+	app.Flag("demo", "").Bool()
+	flags := config.AddFlags(app)
+	if err := config.Parse(app, args); err != nil {
+		return nil, err
+	}
+	return flags.Load(func(name string) string { return variables[name] })
+}
+
+// TestFlagsAndFile holds that each flag means what its field in a file means: the
+// environment is the same, given by flags, by variables, or by a file.
+func TestFlagsAndFile(t *testing.T) {
+	const secret = "tr_preview_0123456789"
+	fromFile, err := config.ReadFile(write(t, "all.yml", `
+environments:
+  - name: here
+    project: shop
+    secret_key: `+secret+`
+    api_url: http://localhost:3030
+    preview_branch: feature/a
+    dashboard_url: https://cloud.trigger.dev/orgs/o/projects/p/env/prod
+    tokens: {period: 30d, waiting_within_period: true, near_timeout: [2m], stuck_after: [2h, 1d],
+      expected_wait: [a=5m, 4h], require_tag: .+, ignore_tag: chat}
+    tags: {include: a|b, exclude: c, rewrite: ["(user|org):.*=$1:*", b=c], limit: 7}
+    refresh: {interval: 20s, timeout: 5s, max_staleness: 1h, verify_interval: 2d}
+    api: {concurrency: 2, reserve: 0.25, share: 0.75}
+`), getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := strings.Fields("--trigger.environment=here --trigger.project=shop --tokens.period=30d --tokens.waiting-within-period " +
+		"--tokens.near-timeout=2m --tokens.stuck-after=1d --tokens.stuck-after=2h --tokens.expected-wait=a=5m --tokens.expected-wait=4h " +
+		"--tokens.require-tag=.+ --tokens.ignore-tag=chat --tags.include=a|b --tags.exclude=c --tags.rewrite=(user|org):.*=$1:* --tags.rewrite=b=c " +
+		"--tags.limit=7 --refresh.interval=20s --refresh.timeout=5s --refresh.max-staleness=1h --refresh.verify-interval=2d " +
+		"--api.concurrency=2 --api.reserve=0.25 --api.share=0.75")
+	services := map[string]string{
+		"trigger.api-url": "http://localhost:3030", "trigger.preview-branch": "feature/a",
+		"trigger.dashboard-url": "https://cloud.trigger.dev/orgs/o/projects/p/env/prod",
+	}
+	variables := map[string]string{"TRIGGER_SECRET_KEY": secret}
+	for name, value := range services {
+		variables[strings.NewReplacer("trigger", "TRIGGER", ".", "_", "-", "_").Replace(strings.ToUpper(name))] = " " + value + "\r\n"
+	}
+	fromVariables, err := load(args, variables)
+	if err != nil || !fromVariables[0].Equal(fromFile[0]) {
+		t.Errorf("with variables: %v\n%+v\n%+v", err, fromVariables, fromFile)
+	}
+	for name, value := range services {
+		args = append(args, "--"+name+"="+value)
+	}
+	// A flag counts, whatever its variable is.
+	for name := range variables {
+		if name != "TRIGGER_SECRET_KEY" {
+			variables[name] = "nonsense"
+		}
+	}
+	if fromFlags, err := load(args, variables); err != nil || !fromFlags[0].Equal(fromFile[0]) {
+		t.Errorf("with flags: %v\n%+v\n%+v", err, fromFlags, fromFile)
+	}
+	defaults, err := load(nil, map[string]string{"TRIGGER_SECRET_KEY": "tr_prod_0123456789\n", "TRIGGER_API_URL": "\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := config.ReadFile(write(t, "plain.yml", "environments: [{name: prod, secret_key: tr_prod_0123456789}]"), getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain[0].Key, defaults[0].Key = config.Key{}, config.Key{}
+	if !defaults[0].Equal(plain[0]) {
+		t.Errorf("by default:\n%+v\n%+v", defaults, plain)
+	}
+}
+
+// TestVariables holds that what is wrong with a variable is said of the variable.
+func TestVariables(t *testing.T) {
+	for name, want := range map[string]string{
+		"TRIGGER_API_URL":        `TRIGGER_API_URL: API URL "?": not a URL`,
+		"TRIGGER_PREVIEW_BRANCH": "TRIGGER_PREVIEW_BRANCH: preview branch",
+		"TRIGGER_DASHBOARD_URL":  "TRIGGER_DASHBOARD_URL: not a URL",
+	} {
+		value := map[string]string{"TRIGGER_PREVIEW_BRANCH": "a\nb"}[name]
+		if value == "" {
+			value = "example.com\n"
+		}
+		want = strings.Replace(want, `"?": not a URL`, `"example.com": want it to start with`, 1)
+		_, err := load(nil, map[string]string{"TRIGGER_SECRET_KEY": "tr_prod_0123456789", name: value})
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// TestUnknownFlag holds the exact message of a flag that there is not.
+func TestUnknownFlag(t *testing.T) {
+	for arg, want := range map[string]string{
+		"--nope":                        "--nope: unknown flag",
+		"--tokens.near_timeout=5m":      "--tokens.near_timeout: unknown flag; is it --tokens.near-timeout that is meant?",
+		"--token.period=1d":             "--token.period: unknown flag; is it --tokens.period that is meant?",
+		"--period=1d":                   "--period: unknown flag; is it --tokens.period that is meant?",
+		"--tokens.stuck=1d":             "--tokens.stuck: unknown flag; is it --tokens.stuck-after that is meant?",
+		"--no-tokens.period":            "unknown long flag '--no-tokens.period'",
+		"--no-tokens.waiting-in-period": "--no-tokens.waiting-in-period: unknown flag; is it --tokens.waiting-within-period that is meant?",
+		"--config-file=x":               "--config-file: unknown flag; is it --config.file that is meant?",
+		"-x":                            "unknown short flag '-x'",
+	} {
+		if _, err := load([]string{arg}, nil); err == nil || err.Error() != want {
+			t.Errorf("%s:\ngot  %v\nwant %s", arg, err, want)
+		}
+	}
+}
+
+// TestHelp holds that only what may be repeated is shown so, and that each flag is
+// shown with its default, or with what it wants.
+func TestHelp(t *testing.T) {
+	app := kingpin.New("test", "").Terminate(nil)
+	var help bytes.Buffer
+	app.UsageWriter(&help)
+	config.AddFlags(app)
+	app.Usage(nil)
+	var repeated []string
+	for _, m := range regexp.MustCompile(`--(\S+)=.* \.\.\.`).FindAllStringSubmatch(help.String(), -1) {
+		repeated = append(repeated, m[1])
+	}
+	if got := strings.Join(repeated, " "); got != "tokens.near-timeout tokens.stuck-after tokens.expected-wait tags.rewrite" {
+		t.Errorf("repeated are %s", got)
+	}
+	for _, want := range []string{
+		"--trigger.api-url=https://api.trigger.dev", "($TRIGGER_API_URL)", "--trigger.secret-key-file=<path>", "--[no-]tokens.waiting-within-period ",
+		"--tokens.period=<duration>", "--tags.limit=100 ",
+	} {
+		if !strings.Contains(help.String(), want) {
+			t.Errorf("no %q in\n%s", want, help.String())
+		}
+	}
+}
+
+// TestDemo holds what a demo has of its own, as far as nothing else is said.
+func TestDemo(t *testing.T) {
+	for _, tc := range []struct {
+		args, name string
+		interval   time.Duration
+	}{
+		{"", "demo", 5 * time.Second},
+		{"--refresh.interval=1m --trigger.environment=mine", "mine", time.Minute},
+	} {
+		app := kingpin.New("test", "").Terminate(nil)
+		flags := config.AddFlags(app)
+		if err := config.Parse(app, strings.Fields(tc.args)); err != nil {
+			t.Fatal(err)
+		}
+		if err := flags.Demo("tr_prod_demo"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := flags.Load(func(string) string { return "of another" })
+		if err != nil || got[0].Name != tc.name || got[0].Refresh.Interval != tc.interval || got[0].Key.Value != "tr_prod_demo" {
+			t.Errorf("%s: %v, %+v", tc.args, err, got)
+		}
+	}
+}
+
+// TestLoadAgain holds that a name which follows from a key follows from the next
+// one when the key's file is replaced.
+func TestLoadAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	app := kingpin.New("test", "").Terminate(nil)
+	flags := config.AddFlags(app)
+	if err := config.Parse(app, []string{"--trigger.secret-key-file=" + path}); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"tr_prod_0123456789": "prod", "tr_stg_0123456789": "staging"} {
+		if err := os.WriteFile(path, []byte(key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := flags.Load(os.Getenv); err != nil || got[0].Name != want {
+			t.Errorf("%s, %v", got[0].Name, err)
+		}
+	}
+}
+
+// FuzzFlags holds that any flags are refused in one line that names the flag and
+// holds no key, or come to an environment that can run.
+func FuzzFlags(f *testing.F) {
+	for _, seed := range []string{
+		"--tokens.period=30d\n--tokens.near-timeout=5m", "--tags.rewrite=(a)=$1\n--tags.limit=0", "--no-tokens.waiting-within-period",
+		"--tokens.expected-wait=a=5m\n--tokens.expected-wait=1d", "--trigger.api-url=http://[::1]:3030/x", "--refresh.interval=1s\n--refresh.interval=2s",
+		"--trigger.dashboard-url=https://c/orgs/o/projects/p/env/e", "--trigger.preview-branch=a b", "--api.reserve=NaN", "--api.share=1e-400", "-h", "--", "@x",
+		"--tokens.stuck-after=7d\n--tokens.stuck-after=1w", "--config.check", "--nope", "--tags.include=\xff", "--trigger.environment=\xff", "--tokens.stuck-afer=1d",
+	} {
+		f.Add(seed)
+	}
+	const key = "tr_prod_0123456789"
+	f.Fuzz(func(t *testing.T, joined string) {
+		var args []string
+		for _, arg := range strings.Split(joined, "\n") {
+			// Files are the machine's, and help ends the parse.
+			if strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") && !strings.Contains(arg, "file") && !strings.Contains(arg, "help") && !strings.HasPrefix(arg, "-h") {
+				args = append(args, arg)
+			}
+		}
+		got, err := load(args, map[string]string{"TRIGGER_SECRET_KEY": key})
+		if err != nil {
+			if strings.Contains(err.Error(), key) {
+				t.Errorf("%q: %v", args, err)
+			}
+			return
+		}
+		e := got[0]
+		if e.Name == "" || e.APIURL == "" || e.Refresh.Interval < time.Second || e.Refresh.Timeout <= 0 || e.Refresh.VerifyInterval <= 0 ||
+			e.API.Concurrency < 1 || !(e.API.Reserve >= 0 && e.API.Reserve < 1) || !(e.API.Share > 0 && e.API.Share <= 1) || e.Tags.Limit < 0 {
+			t.Errorf("%q: %+v", args, e)
+		}
+		if _, err := e.Transport(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,142 @@
+package config_test
+
+import (
+	"crypto/tls"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"waitpoint_exporter/collector/config"
+)
+
+// transport returns that of an environment with these settings.
+func transport(t *testing.T, settings string) http.RoundTripper {
+	t.Helper()
+	got, err := config.ReadFile(write(t, "config.yml", "environments:\n  - name: prod\n    secret_key: tr_prod_0123456789\n"+settings), getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, err := got[0].Transport()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rt
+}
+
+// TestTransportDefaults holds that an option of the transport changes no other's
+// default: whatever is set, connections and headers are bounded as they are without.
+func TestTransportDefaults(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://proxy.test:3128")
+	t.Setenv("NO_PROXY", "")
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://api.test/", http.NoBody)
+	const proxied, direct, other = "http://proxy.test:3128", "", "http://other.test:8080"
+	for settings, want := range map[string]string{
+		"": proxied,
+		"    tls_config: {insecure_skip_verify: true}\n":                                            proxied,
+		"    enable_http2: false\n":                                                                 proxied,
+		"    proxy_connect_header: {X-Team: [a]}\n":                                                 proxied,
+		"    proxy_url: \"\"\n":                                                                     proxied,
+		"    proxy_url:\n":                                                                          proxied,
+		"    proxy_from_environment: false\n":                                                       direct,
+		"    proxy_url: http://other.test:8080\n":                                                   other,
+		"    proxy_url: http://other.test:8080\n    tls_config: {min_version: TLS13}\n":             other,
+		"    proxy_url: http://other.test:8080\n    proxy_from_environment: false\n":                other,
+		"    proxy_url: http://other.test:8080\n    no_proxy: api.test\n":                           direct,
+		"defaults: {proxy_url: \"http://other.test:8080\"}\n":                                       other,
+		"    proxy_from_environment: true\ndefaults: {proxy_url: \"http://x.test\", no_proxy: a}\n": proxied,
+		"    proxy_url: http://other.test:8080\ndefaults: {proxy_from_environment: true}\n":         other,
+		"    proxy_from_environment: false\ndefaults: {tls_config: {insecure_skip_verify: true}}\n": direct,
+	} {
+		rt, ok := transport(t, settings).(*http.Transport)
+		if !ok {
+			t.Errorf("%q: no *http.Transport", settings)
+			continue
+		}
+		got := ""
+		if rt.Proxy != nil {
+			if u, err := rt.Proxy(request); err != nil {
+				t.Error(err)
+			} else if u != nil {
+				got = u.String()
+			}
+		}
+		if got != want {
+			t.Errorf("%q: proxy %q, want %q", settings, got, want)
+		}
+		if rt.MaxResponseHeaderBytes != 64<<10 || rt.IdleConnTimeout != 55*time.Second || rt.TLSHandshakeTimeout != 10*time.Second || rt.MaxIdleConns != 16 ||
+			rt.ForceAttemptHTTP2 != !strings.Contains(settings, "enable_http2") {
+			t.Errorf("%q: %+v", settings, rt)
+		}
+	}
+}
+
+// TestTransport holds that settings of TLS and headers reach the server, and that a
+// header's file is read for each request.
+func TestTransport(t *testing.T) {
+	api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Proto+" "+strings.Join(r.Header["X-Team"], ","))
+	}))
+	api.EnableHTTP2 = true
+	api.StartTLS()
+	defer api.Close()
+	folder := t.TempDir()
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})))
+	put("header", "from-file\n")
+	ask := func(settings string) string {
+		t.Helper()
+		put("config.yml", "environments:\n  - name: prod\n    secret_key: tr_prod_0123456789\n"+settings)
+		got, err := config.ReadFile(filepath.Join(folder, "config.yml"), getenv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rt, err := got[0].Transport()
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &http.Client{Transport: rt}
+		defer client.CloseIdleConnections()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, api.URL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			return err.Error()
+		}
+		defer func() { _ = answer.Body.Close() }()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	const headers = "    http_headers:\n      x-team: {values: [a, b], secrets: [c], files: [header]}\n"
+	const ca = "    tls_config: {ca_file: ca.pem}\n"
+	if got := ask(""); !strings.Contains(got, "certificate") {
+		t.Errorf("without the authority: %s", got)
+	}
+	if got := ask(ca + headers); got != "HTTP/2.0 a,b,c,from-file" {
+		t.Errorf("with HTTP/2: %s", got)
+	}
+	if got := ask(ca + "    enable_http2: false\n"); got != "HTTP/1.1 " {
+		t.Errorf("without HTTP/2: %s", got)
+	}
+	if got := ask("    tls_config: {insecure_skip_verify: true, max_version: TLS12}\ndefaults: {http_headers: {X-Team: {values: [d]}}}\n"); got != "HTTP/2.0 d" {
+		t.Errorf("with defaults: %s", got)
+	}
+	api.TLS.MinVersion = tls.VersionTLS13
+	if got := ask("    tls_config: {insecure_skip_verify: true, max_version: TLS12}\n"); !strings.Contains(got, "protocol version") {
+		t.Errorf("with a version that the server does not have: %s", got)
+	}
+}
