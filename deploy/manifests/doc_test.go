@@ -5,9 +5,10 @@
 // is validated strictly and admitted at the Pod Security level restricted. The
 // exporter itself is then started, probed and scraped as the objects say.
 //
-// The environment variables HELM, KUSTOMIZE, KUBE_APISERVER, ETCD and BUSYBOX say
-// where the programs are, KUBERNETES of which version, CRDS which custom resources there
-// are, as files separated by colons; without them the tests fail. .ci/manifests sets them.
+// The environment variables HELM, KUSTOMIZE, KUBE_APISERVER, ETCD, REGISTRY and
+// BUSYBOX say where the programs are, KUBERNETES of which version, CRDS which
+// custom resources there are, as files separated by colons; without them the tests
+// fail. .ci/manifests sets them.
 package manifests
 
 import (

@@ -3,13 +3,19 @@
 package manifests
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
 const everything = "{serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboards: {enabled: true}}"
+
+// digestLine is what the release workflow looks for.
+var digestLine = regexp.MustCompile(`(?m)^Digest: sha256:[0-9a-f]{64}$`)
 
 // TestFlux renders a copy of the chart as Flux and Windows have it, without links:
 // nothing is missing. A copy that lacks a file is refused.
@@ -95,9 +101,13 @@ func testPackage(t *testing.T, c *cluster) {
 		}
 	}
 
+	source := push(t, packed)
 	steps := [][]string{
 		{"install", release, packed, "--values=-"},
-		{"upgrade", release, packed, "--values=-", "--set=web.port=9000,replicas=0"},
+		{
+			"upgrade", release, source, "--version=1.2.3-rc.1", "--plain-http", "--values=-",
+			"--set=web.port=9000,replicas=0",
+		},
 		{"rollback", release, "1"},
 		{"uninstall", release},
 	}
@@ -114,4 +124,23 @@ func testPackage(t *testing.T, c *cluster) {
 			t.Errorf("after %s there are %d Deployments, want %d", step[0], len(list.Items), want)
 		}
 	}
+}
+
+// push puts the package into a registry, as the release does, and returns where it
+// is.
+func push(t *testing.T, packed string) string {
+	t.Helper()
+	_, port, _ := strings.Cut(freeAddress(t.Context(), t), ":")
+	start(t.Context(), t, t.TempDir(), program(t, "REGISTRY"), "-port="+port)
+	registry := "oci://localhost:" + port + "/acme/charts"
+	waitFor(t.Context(), t, "the registry", func() error {
+		cmd := exec.CommandContext(t.Context(), program(t, "HELM"), "push", packed, registry, "--plain-http")
+		out, err := cmd.CombinedOutput()
+		// It is signed by what this line says.
+		if err == nil && !digestLine.Match(out) {
+			err = fmt.Errorf("no digest in %q", out)
+		}
+		return err
+	})
+	return registry + "/waitpoint-exporter"
 }
