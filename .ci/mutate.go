@@ -126,7 +126,7 @@ var mutations = []mutation{
 	{"what a server sends unasked is logged", "main.go", "stdlog.SetOutput(io.Discard)", "stdlog.SetOutput(os.Stderr)", "."},
 	{"two families of OpenMetrics have one name", "registry.go", "c.hidden[d] = true", "c.hidden[d] = false", "."},
 	{"the metrics' path may be one that panics", "collector/server/flags.go", "path.Clean(p) == p", "path.Clean(p) != \"\"", "."},
-	{"a label's value need not be UTF-8", "collector/config/parse.go", "if !utf8.ValidString(text) {", "if !utf8.ValidString(text) && false {", "./collector/config"},
+	{"a label's value need not be UTF-8", "collector/config/notation/notation.go", "if !utf8.ValidString(text) {", "if !utf8.ValidString(text) && false {", "./collector/config/..."},
 	{"a file that blocks is waited for", "collector/config/blocking.go", "\tcase <-ctx.Done():\n\t\treturn nil, fmt.Errorf(\"read %s: %w\", path, context.Cause(ctx))\n", "", "./collector/config ./collector/manager"},
 	{"each try leaves a read behind", "collector/config/blocking.go", "if begun := r.under[path]; begun != nil {", "if begun := r.under[path]; begun != nil && false {", "./collector/config"},
 	{"a pipe that delivers once is read for ever", "collector/config/blocking.go", "r.kept[path] = content", "_ = content", "./collector/config"},

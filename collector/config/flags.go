@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"waitpoint_exporter/collector/config/notation"
+
 	"github.com/alecthomas/kingpin/v2"
 )
 
@@ -99,7 +101,8 @@ func (f *Flags) Demo(key string) error {
 func (f *Flags) Load(getenv func(string) string) ([]Environment, error) {
 	for _, s := range f.flags {
 		if f.File != "" && s.given {
-			return nil, fmt.Errorf("--%s: not together with --config.file; set it there, for an environment or in defaults", s.flag)
+			return nil, fmt.Errorf("--%s: not together with --config.file; "+
+				"set it there, for an environment or in defaults", s.flag)
 		}
 	}
 	if f.File != "" {
@@ -128,10 +131,12 @@ func (f *Flags) Load(getenv func(string) string) ([]Environment, error) {
 	case f.demoKey != "":
 		d.Key.Value = f.demoKey
 	case strings.TrimSpace(d.Key.Value) == "":
-		return nil, errors.New("no secret key: set TRIGGER_SECRET_KEY, or name a file with --trigger.secret-key-file (--demo needs none)")
+		return nil, errors.New("no secret key: set TRIGGER_SECRET_KEY, " +
+			"or name a file with --trigger.secret-key-file (--demo needs none)")
 	}
 	name := d.Name
-	env, err := d.complete(func(field string) string { return names[field] })
+	d.place = func(field string) string { return names[field] }
+	env, err := d.complete()
 	d.Name = name // It may follow from a key that is replaced.
 	return []Environment{env}, err
 }
@@ -151,8 +156,9 @@ func Parse(app *kingpin.Application, args []string) error {
 	for _, f := range app.Model().Flags {
 		known = append(known, f.Name)
 	}
-	if name := token.Value; token.Type == kingpin.TokenLong && app.GetFlag(name) == nil && app.GetFlag(strings.TrimPrefix(name, "no-")) == nil {
-		return fmt.Errorf("--%s: %w", name, unknown("flag", "--", name, known))
+	name := token.Value
+	if token.Type == kingpin.TokenLong && app.GetFlag(name) == nil && app.GetFlag(strings.TrimPrefix(name, "no-")) == nil {
+		return fmt.Errorf("--%s: %w", name, notation.Unknown("flag", "--", name, known))
 	}
 	return err
 }

@@ -1,11 +1,11 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/config/notation"
 )
 
 // A setting is one thing that an environment may be set to.
@@ -29,6 +29,8 @@ type draft struct {
 
 	keyVariable string // Of files: the variable that has the key.
 	settings    []*setting
+	// Place names a setting by its field, as its user knows it.
+	place func(field string) string
 }
 
 // newDraft returns a draft that has what each setting is if nothing is said of it.
@@ -36,28 +38,30 @@ type draft struct {
 func newDraft(folder string) *draft {
 	const authorization = "the header Authorization holds the secret key and nothing else"
 	d := &draft{}
-	tls, file := &d.HTTP.TLSConfig, path(folder)
+	tls, file := &d.HTTP.TLSConfig, notation.Path(folder)
 	d.settings = []*setting{
 		{field: "api_url", flag: "trigger.api-url", variable: "TRIGGER_API_URL",
-			initial: []string{"https://api.trigger.dev"}, value: single(&d.APIURL, apiURL),
+			initial: []string{"https://api.trigger.dev"}, value: single(&d.APIURL, notation.APIURL),
 			help: "URL of the Trigger.dev API."},
-		{field: "secret_key_file", shown: "<path>", flag: "trigger.secret-key-file", own: true, value: single(&d.Key.File, file),
+		{field: "secret_key_file", shown: "<path>", flag: "trigger.secret-key-file", own: true,
+			value: single(&d.Key.File, file),
 			help: "File with the secret key, read again when it changes. " +
 				"Without it the key is taken from $TRIGGER_SECRET_KEY."},
 		{field: "secret_key_env", own: true, value: single(&d.keyVariable, plain)},
 		{field: "secret_key", own: true, value: single(&d.Key.Value, plain)},
-		{field: "preview_branch", shown: "<branch>", flag: "trigger.preview-branch", variable: "TRIGGER_PREVIEW_BRANCH", own: true,
-			value: single(&d.PreviewBranch, previewBranch), help: "Branch of a preview environment."},
-		{field: "name", shown: "<name>", flag: "trigger.environment", own: true, value: single(&d.Name, label),
+		{field: "preview_branch", shown: "<branch>", flag: "trigger.preview-branch",
+			variable: "TRIGGER_PREVIEW_BRANCH", own: true, value: single(&d.PreviewBranch, notation.PreviewBranch), help: "Branch of a preview environment."},
+		{field: "name", shown: "<name>", flag: "trigger.environment", own: true, value: single(&d.Name, notation.Label),
 			help: "Value of the label environment. By default it follows from the key's prefix."},
-		{field: "project", shown: "<name>", flag: "trigger.project", own: true, value: single(&d.Project, label),
+		{field: "project", shown: "<name>", flag: "trigger.project", own: true, value: single(&d.Project, notation.Label),
 			help: "Value of the label project. By default there is no such label."},
 		{field: "dashboard_url", shown: "<URL>", flag: "trigger.dashboard-url", variable: "TRIGGER_DASHBOARD_URL", own: true,
-			value: single(&d.DashboardURL, dashboardURL),
+			value: single(&d.DashboardURL, notation.DashboardURL),
 			help: "The environment's page in Trigger.dev's dashboard, as in a browser's address bar: " +
 				"https://cloud.trigger.dev/orgs/ORG/projects/PROJECT/env/ENV."},
-		{field: "tokens.period", shown: "<duration>", flag: "tokens.period", value: single(&d.Tokens.Period, Duration),
-			help: "Count only finished tokens that were created within this time, such as 30d. By default all count."},
+		{field: "tokens.period", shown: "<duration>", flag: "tokens.period",
+			value: single(&d.Tokens.Period, notation.Duration),
+			help:  "Count only finished tokens that were created within this time, such as 30d. By default all count."},
 		{field: "tokens.waiting_within_period", flag: "tokens.waiting-within-period",
 			value: toggle(&d.Tokens.WaitingWithinPeriod),
 			help:  "Count only WAITING tokens that were created within the period, too."},
@@ -68,41 +72,41 @@ func newDraft(folder string) *draft {
 			value: list(&d.Tokens.StuckAfter, addThreshold),
 			help:  "Count the WAITING tokens that were created longer ago than this. Repeatable."},
 		{field: "tokens.expected_wait", shown: "<rule>", flag: "tokens.expected-wait",
-			value: list(&d.Tokens.ExpectedWait, each(ExpectedWait)),
+			value: list(&d.Tokens.ExpectedWait, each(notation.ExpectedWait)),
 			help: "[REGEX=]DURATION: a token is late past the duration of the first rule one of whose tags matches; " +
 				"without REGEX it is for every token. Repeatable."},
-		{field: "tokens.require_tag", shown: "<regex>", flag: "tokens.require-tag", value: single(&d.Tags.Require, Regexp),
-			help: "Regular expression; only tokens with a matching tag count."},
-		{field: "tokens.ignore_tag", shown: "<regex>", flag: "tokens.ignore-tag", value: single(&d.Tags.Ignore, Regexp),
-			help: "Regular expression; tokens with a matching tag do not count."},
-		{field: "tags.include", shown: "<regex>", flag: "tags.include", value: single(&d.Tags.Include, Regexp),
+		{field: "tokens.require_tag", shown: "<regex>", flag: "tokens.require-tag",
+			value: single(&d.Tags.Require, notation.Regexp), help: "Regular expression; only tokens with a matching tag count."},
+		{field: "tokens.ignore_tag", shown: "<regex>", flag: "tokens.ignore-tag",
+			value: single(&d.Tags.Ignore, notation.Regexp), help: "Regular expression; tokens with a matching tag do not count."},
+		{field: "tags.include", shown: "<regex>", flag: "tags.include", value: single(&d.Tags.Include, notation.Regexp),
 			help: "Regular expression of the tags to count by. By default all."},
-		{field: "tags.exclude", shown: "<regex>", flag: "tags.exclude", value: single(&d.Tags.Exclude, Regexp),
+		{field: "tags.exclude", shown: "<regex>", flag: "tags.exclude", value: single(&d.Tags.Exclude, notation.Regexp),
 			help: "Regular expression of the tags not to count by. By default none."},
 		{field: "tags.rewrite", shown: "<rule>", flag: "tags.rewrite", value: rewrites(&d.Tags.Rewrite),
 			help: "REGEX=REPLACEMENT for tags, such as (user|org):.*=$1:*. Repeatable; the first that matches counts."},
 		{field: "tags.limit", flag: "tags.limit", initial: []string{"100"},
-			value: single(&d.Tags.Limit, integer(0, 1_000_000)),
+			value: single(&d.Tags.Limit, notation.Integer(0, 1_000_000)),
 			help:  "Number of tags that have series of their own, 0 for no limit."},
 		{field: "refresh.interval", flag: "refresh.interval", initial: []string{"1m"},
-			value: single(&d.Refresh.Interval, interval), help: "Time between background refreshes; 5s in the demo."},
+			value: single(&d.Refresh.Interval, notation.Interval), help: "Time between background refreshes; 5s in the demo."},
 		{field: "refresh.timeout", flag: "refresh.timeout", initial: []string{"30s"},
-			value: single(&d.Refresh.Timeout, Duration), help: "Timeout of one request."},
+			value: single(&d.Refresh.Timeout, notation.Duration), help: "Timeout of one request."},
 		{field: "refresh.max_staleness", flag: "refresh.max-staleness", initial: []string{"10m"},
-			value: single(&d.Refresh.MaxStaleness, Duration),
+			value: single(&d.Refresh.MaxStaleness, notation.Duration),
 			help:  "Age past which a snapshot is not served any more, but never under three intervals."},
 		{field: "refresh.verify_interval", flag: "refresh.verify-interval", initial: []string{"1d"},
-			value: single(&d.Refresh.VerifyInterval, Duration),
+			value: single(&d.Refresh.VerifyInterval, notation.Duration),
 			help:  "Time within which every token of the window is listed again."},
 		{field: "api.concurrency", flag: "api.concurrency", initial: []string{"4"},
-			value: single(&d.API.Concurrency, integer(1, 64)), help: "Requests at once while the history is loaded."},
-		{field: "api.reserve", flag: "api.reserve", initial: []string{"0.5"}, value: single(&d.API.Reserve, reserve),
+			value: single(&d.API.Concurrency, notation.Integer(1, 64)), help: "Requests at once while the history is loaded."},
+		{field: "api.reserve", flag: "api.reserve", initial: []string{"0.5"}, value: single(&d.API.Reserve, notation.Reserve),
 			help: "Share of the environment's rate limit that is always left to its other users."},
-		{field: "api.share", flag: "api.share", initial: []string{"0.25"}, value: single(&d.API.Share, share),
+		{field: "api.share", flag: "api.share", initial: []string{"0.25"}, value: single(&d.API.Share, notation.Share),
 			help: "Share of what the rate limit refills that refreshes may use in the long run."},
 
 		// Those of Prometheus' HTTP client settings that make sense here.
-		{field: "proxy_url", value: single(&d.HTTP.ProxyURL, proxyURL)},
+		{field: "proxy_url", value: single(&d.HTTP.ProxyURL, notation.ProxyURL)},
 		{field: "no_proxy", value: single(&d.HTTP.NoProxy, plain)},
 		{field: "proxy_from_environment", initial: []string{"true"}, value: toggle(&d.HTTP.ProxyFromEnvironment)},
 		{field: "proxy_connect_header", value: proxyHeader(&d.HTTP.ProxyConnectHeader)},
@@ -116,8 +120,8 @@ func newDraft(folder string) *draft {
 		{field: "tls_config.key_file", value: single(&tls.KeyFile, file)},
 		{field: "tls_config.server_name", value: single(&tls.ServerName, plain)},
 		{field: "tls_config.insecure_skip_verify", value: toggle(&tls.InsecureSkipVerify)},
-		{field: "tls_config.min_version", value: single(&tls.MinVersion, tlsVersion)},
-		{field: "tls_config.max_version", value: single(&tls.MaxVersion, tlsVersion)},
+		{field: "tls_config.min_version", value: single(&tls.MinVersion, notation.TLSVersion)},
+		{field: "tls_config.max_version", value: single(&tls.MaxVersion, notation.TLSVersion)},
 		{field: "basic_auth", help: authorization},
 		{field: "authorization", help: authorization},
 		{field: "bearer_token", help: authorization},
@@ -136,11 +140,11 @@ func newDraft(folder string) *draft {
 }
 
 // complete returns the environment, or what is wrong with settings that are good
-// one by one. At names a setting by its field, as its user knows it.
-func (d *draft) complete(at func(field string) string) (Environment, error) {
+// one by one.
+func (d *draft) complete() (Environment, error) {
 	proxy := d.HTTP.ProxyConfig
 	fail := func(field, why string) (Environment, error) {
-		return Environment{}, fmt.Errorf("%s: %s", at(field), why)
+		return Environment{}, fmt.Errorf("%s: %s", d.place(field), why)
 	}
 	switch {
 	case d.Tokens.WaitingWithinPeriod && d.Tokens.Period == 0:
@@ -167,7 +171,7 @@ func (d *draft) complete(at func(field string) string) (Environment, error) {
 		return fail("name", "missing; the key's prefix does not tell (tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)")
 	}
 	if _, err := d.Transport(); err != nil {
-		return Environment{}, fmt.Errorf("%s: %w", at("tls_config"), err)
+		return Environment{}, fmt.Errorf("%s: %w", d.place("tls_config"), err)
 	}
 	return d.Environment, nil
 }
@@ -182,44 +186,4 @@ func (d *draft) fields(defaults bool) []string {
 		}
 	}
 	return names
-}
-
-// unknown says that there is no such name, and which of those there are is near: one
-// that differs in few letters, goes on, or is the same in another section.
-func unknown(what, dashes, name string, known []string) error {
-	best, least := "", len(name)/4+2
-	for _, k := range known {
-		d := distance(name, k)
-		if strings.HasPrefix(k, name) || k[strings.LastIndexByte(k, '.')+1:] == name[strings.LastIndexByte(name, '.')+1:] {
-			d = min(d, 1)
-		}
-		if d < least {
-			best, least = k, d
-		}
-	}
-	if best == "" {
-		return errors.New("unknown " + what)
-	}
-	return fmt.Errorf("unknown %s; is it %s%s that is meant?", what, dashes, best)
-}
-
-// distance is how many bytes are to be put in, taken out or changed to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			changed := diagonal
-			if a[i] != b[j] {
-				changed++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(changed, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

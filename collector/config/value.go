@@ -1,12 +1,17 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
+	"waitpoint_exporter/collector/config/notation"
+	"waitpoint_exporter/collector/config/yamlfile"
 	"waitpoint_exporter/collector/index"
 
 	"github.com/prometheus/common/config"
@@ -35,7 +40,7 @@ func single[T any](target *T, parse func(string) (T, error)) value {
 }
 
 func toggle(target *bool) value {
-	v := single(target, boolean)
+	v := single(target, notation.Boolean)
 	v.toggle = true
 	return v
 }
@@ -59,8 +64,27 @@ func each[T any](parse func(string) (T, error)) func([]T, string) ([]T, error) {
 	}
 }
 
+func plain(text string) (string, error) { return text, nil }
+
+func secret(text string) (config.Secret, error) { return config.Secret(text), nil }
+
+// addThreshold adds a duration to a list in ascending order that must not hold it.
+func addThreshold(list []Threshold, text string) ([]Threshold, error) {
+	d, err := notation.Duration(text)
+	if err != nil {
+		return nil, err
+	}
+	i, found := slices.BinarySearchFunc(list, d, func(t Threshold, d time.Duration) int {
+		return cmp.Compare(t.Duration, d)
+	})
+	if found {
+		return nil, fmt.Errorf("%q is the same time as %q: want one of them", text, list[i].Text)
+	}
+	return slices.Insert(list, i, Threshold{text, d}), nil
+}
+
 func rewrites(target *[]index.Rewrite) value {
-	v := list(target, each(Rewrite))
+	v := list(target, each(notation.Rewrite))
 	v.groups = true
 	return v
 }
@@ -72,7 +96,7 @@ func (v value) UnmarshalYAML(node *yaml.Node) error {
 		return v.decode(node)
 	case v.clear != nil:
 		v.clear()
-		return eachOf(node, v.scalar)
+		return yamlfile.Items(node, v.scalar)
 	}
 	return v.scalar(node)
 }
@@ -103,29 +127,12 @@ func scalar(node *yaml.Node, groups bool) (string, error) {
 	return node.Value, nil
 }
 
-// eachOf calls visit for each item of a list.
-func eachOf(node *yaml.Node, visit func(*yaml.Node) error) error {
-	if node.Kind != yaml.SequenceNode {
-		return errors.New("must be a list")
-	}
-	for _, item := range node.Content {
-		if err := visit(item); err != nil {
-			return at(item.Line, "", err)
-		}
-	}
-	return nil
-}
-
 // proxyHeader has the headers of requests to a proxy: a list of values for each.
 func proxyHeader(target *config.ProxyHeader) value {
 	return value{decode: func(node *yaml.Node) error {
 		*target = config.ProxyHeader{}
 		return eachHeader(node, func(name string, values *yaml.Node) error {
-			return eachOf(values, func(item *yaml.Node) error {
-				text, err := headerValue(item)
-				(*target)[name] = append((*target)[name], config.Secret(text))
-				return err
-			})
+			return eachValue(values, func(text string) { (*target)[name] = append((*target)[name], config.Secret(text)) })
 		})
 	}}
 }
@@ -136,26 +143,21 @@ func httpHeaders(target **config.Headers, file func(string) (string, error)) val
 	return value{decode: func(node *yaml.Node) error {
 		*target = &config.Headers{Headers: map[string]config.Header{}}
 		return eachHeader(node, func(name string, node *yaml.Node) error {
-			canonical := http.CanonicalHeaderKey(name)
-			_, reserved := config.ReservedHeaders[canonical]
-			if reserved || canonical == "Accept" || canonical == "X-Trigger-Branch" {
-				return fmt.Errorf("%s is set by the exporter itself", canonical)
+			name = http.CanonicalHeaderKey(name)
+			if _, ok := config.ReservedHeaders[name]; ok || name == "Accept" || name == "X-Trigger-Branch" {
+				return fmt.Errorf("%s is set by the exporter itself", name)
 			}
 			h := config.Header{}
-			err := eachField(node, func(kind string, line int, node *yaml.Node) error {
-				add := map[string]func(string){
-					"values":  func(text string) { h.Values = append(h.Values, text) },
-					"secrets": func(text string) { h.Secrets = append(h.Secrets, config.Secret(text)) },
-					"files":   func(text string) { text, _ = file(text); h.Files = append(h.Files, text) },
-				}[kind]
-				if add == nil {
-					return at(line, "", fmt.Errorf("%s is none of values, secrets and files", kind))
+			err := yamlfile.Fields(node, func(kind string, line int, node *yaml.Node) error {
+				switch kind {
+				case "values":
+					return eachValue(node, func(text string) { h.Values = append(h.Values, text) })
+				case "secrets":
+					return eachValue(node, func(text string) { h.Secrets = append(h.Secrets, config.Secret(text)) })
+				case "files":
+					return eachValue(node, func(text string) { text, _ = file(text); h.Files = append(h.Files, text) })
 				}
-				return eachOf(node, func(item *yaml.Node) error {
-					text, err := headerValue(item)
-					add(text)
-					return err
-				})
+				return yamlfile.At(line, "", fmt.Errorf("%s is none of values, secrets and files", kind))
 			})
 			(*target).Headers[name] = h
 			return err
@@ -166,19 +168,23 @@ func httpHeaders(target **config.Headers, file func(string) (string, error)) val
 // eachHeader calls visit for each field of a mapping, all of which are names of
 // headers: none is left out for beginning with x-.
 func eachHeader(node *yaml.Node, visit func(name string, value *yaml.Node) error) error {
-	return eachField(node, func(name string, line int, value *yaml.Node) error {
+	return yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
 		if !httpguts.ValidHeaderFieldName(name) {
-			return at(line, "", fmt.Errorf("%q is not the name of a header", name))
+			return yamlfile.At(line, "", fmt.Errorf("%q is not the name of a header", name))
 		}
-		return at(line, "", visit(name, value))
+		return yamlfile.At(line, "", visit(name, value))
 	})
 }
 
-// headerValue says nothing of the value, which may be a secret.
-func headerValue(node *yaml.Node) (string, error) {
-	text, err := scalar(node, false)
-	if err == nil && !httpguts.ValidHeaderFieldValue(text) {
-		return "", errors.New("has a character that no header's value can have")
-	}
-	return text, err
+// eachValue calls visit for each item of a list of headers' values. It says nothing of
+// them, which may be secrets.
+func eachValue(node *yaml.Node, visit func(text string)) error {
+	return yamlfile.Items(node, func(item *yaml.Node) error {
+		text, err := scalar(item, false)
+		if err == nil && !httpguts.ValidHeaderFieldValue(text) {
+			err = errors.New("has a character that no header's value can have")
+		}
+		visit(text)
+		return err
+	})
 }

@@ -1,7 +1,9 @@
-package config
+// Package notation reads the texts that settings are written in. Its errors quote
+// what is wrong and say what would be right, but for what may have a password in it;
+// they do not say where the text is from.
+package notation
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -33,8 +35,8 @@ func Duration(text string) (time.Duration, error) {
 	return time.Duration(d), nil
 }
 
-// interval is a duration that no slip of the finger makes use up the rate limit.
-func interval(text string) (time.Duration, error) {
+// Interval is a duration that no slip of the finger makes use up the rate limit.
+func Interval(text string) (time.Duration, error) {
 	d, err := Duration(text)
 	if err == nil && d < time.Second {
 		return 0, fmt.Errorf("%q must be at least 1s", text)
@@ -42,37 +44,22 @@ func interval(text string) (time.Duration, error) {
 	return d, err
 }
 
-// addThreshold adds a duration to a list in ascending order that must not hold it.
-func addThreshold(list []Threshold, text string) ([]Threshold, error) {
-	d, err := Duration(text)
-	if err != nil {
-		return nil, err
-	}
-	i, found := slices.BinarySearchFunc(list, d, func(t Threshold, d time.Duration) int { return cmp.Compare(t.Duration, d) })
-	if found {
-		return nil, fmt.Errorf("%q is the same time as %q: want one of them", text, list[i].Text)
-	}
-	return slices.Insert(list, i, Threshold{text, d}), nil
-}
-
-func plain(text string) (string, error) { return text, nil }
-
-// label reads what becomes the value of a label, which can only be UTF-8.
-func label(text string) (string, error) {
+// Label reads what becomes the value of a label, which can only be UTF-8.
+func Label(text string) (string, error) {
 	if !utf8.ValidString(text) {
 		return "", fmt.Errorf("%q is not valid UTF-8", text)
 	}
 	return text, nil
 }
 
-func boolean(text string) (bool, error) {
+func Boolean(text string) (bool, error) {
 	if text != "true" && text != "false" {
 		return false, fmt.Errorf("%q must be true or false", text)
 	}
 	return text == "true", nil
 }
 
-func integer(least, most int) func(string) (int, error) {
+func Integer(least, most int) func(string) (int, error) {
 	return func(text string) (int, error) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < least || n > most {
@@ -82,7 +69,7 @@ func integer(least, most int) func(string) (int, error) {
 	}
 }
 
-func reserve(text string) (float64, error) {
+func Reserve(text string) (float64, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(f) || f < 0 || f >= 1 {
 		return 0, fmt.Errorf("%q must be a number from 0 to less than 1, such as 0.5", text)
@@ -90,7 +77,7 @@ func reserve(text string) (float64, error) {
 	return f, nil
 }
 
-func share(text string) (float64, error) {
+func Share(text string) (float64, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(f) || f <= 0 || f > 1 {
 		return 0, fmt.Errorf("%q must be a number over 0 and up to 1, such as 0.25", text)
@@ -115,12 +102,13 @@ func anchored(expr string) (*regexp.Regexp, error) {
 			return re, nil
 		}
 	}
-	return nil, fmt.Errorf("%q is not a regular expression: %s", expr, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	return nil, fmt.Errorf("%q is not a regular expression: %s", expr,
+		strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 }
 
 // Rewrite reads REGEX=REPLACEMENT, split at the last =.
 func Rewrite(text string) (index.Rewrite, error) {
-	if _, err := label(text); err != nil {
+	if _, err := Label(text); err != nil {
 		return index.Rewrite{}, err
 	}
 	i := strings.LastIndexByte(text, '=')
@@ -150,18 +138,18 @@ func ExpectedWait(text string) (rule index.ExpectedWait, err error) {
 
 func noKey() (string, error) { return "", errors.New("no key") }
 
-func apiURL(text string) (string, error) {
+func APIURL(text string) (string, error) {
 	_, err := client.New(client.Options{APIURL: text, Key: noKey})
 	return text, err
 }
 
-func previewBranch(text string) (string, error) {
+func PreviewBranch(text string) (string, error) {
 	_, err := client.New(client.Options{APIURL: "http://localhost", Key: noKey, PreviewBranch: text})
 	return text, err
 }
 
-// path reads the name of a file, relative to a folder.
-func path(folder string) func(string) (string, error) {
+// Path reads the name of a file, relative to a folder.
+func Path(folder string) func(string) (string, error) {
 	return func(text string) (string, error) {
 		if folder == "" || text == "" || filepath.IsAbs(text) {
 			return text, nil
@@ -175,9 +163,9 @@ var (
 	belowIt         = regexp.MustCompile(`/env/[^/]+/.`)
 )
 
-// dashboardURL reads the URL of an environment's page. No error quotes a URL that
+// DashboardURL reads the URL of an environment's page. No error quotes a URL that
 // may have a password in it.
-func dashboardURL(text string) (string, error) {
+func DashboardURL(text string) (string, error) {
 	if text == "" {
 		return "", nil
 	}
@@ -201,7 +189,7 @@ func dashboardURL(text string) (string, error) {
 
 // proxyURL says no more than this of what is wrong, since there may be a password
 // in it.
-func proxyURL(text string) (config.URL, error) {
+func ProxyURL(text string) (config.URL, error) {
 	if text == "" {
 		return config.URL{}, nil
 	}
@@ -213,9 +201,7 @@ func proxyURL(text string) (config.URL, error) {
 	return config.URL{URL: u}, nil
 }
 
-func secret(text string) (config.Secret, error) { return config.Secret(text), nil }
-
-func tlsVersion(text string) (config.TLSVersion, error) {
+func TLSVersion(text string) (config.TLSVersion, error) {
 	v, ok := config.TLSVersions[text]
 	if !ok {
 		return 0, fmt.Errorf("%q must be TLS10, TLS11, TLS12 or TLS13", text)

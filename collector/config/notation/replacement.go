@@ -1,4 +1,4 @@
-package config
+package notation
 
 import (
 	"fmt"
@@ -28,7 +28,8 @@ func checkReplacement(replacement string, expr *regexp.Regexp) error {
 		}
 		for i := range m[2] {
 			if group := m[2][:i]; hasGroup(expr, group) {
-				return fmt.Errorf("%q: %s is the group %q, which the expression does not have: want ${%s}%s", replacement, found, name, group, m[2][i:])
+				return fmt.Errorf("%q: %s is the group %q, which the expression does not have: want ${%s}%s",
+					replacement, found, name, group, m[2][i:])
 			}
 		}
 		return fmt.Errorf("%q: %s is a group that the expression does not have: it has %s", replacement, found, groups(expr))

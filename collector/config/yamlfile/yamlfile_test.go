@@ -1,0 +1,71 @@
+package yamlfile_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"waitpoint_exporter/collector/config/yamlfile"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// show writes a document out, with the line of each field.
+func show(node *yaml.Node) (string, error) {
+	switch node.Kind {
+	case yaml.MappingNode:
+		var out []string
+		err := yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
+			text := "none"
+			var err error
+			if value != nil {
+				text, err = show(value)
+			}
+			out = append(out, fmt.Sprintf("%s@%d=%s", name, line, text))
+			return err
+		})
+		return "{" + strings.Join(out, " ") + "}", err
+	case yaml.SequenceNode:
+		var out []string
+		err := yamlfile.Items(node, func(item *yaml.Node) error {
+			text, err := show(item)
+			out = append(out, text)
+			return err
+		})
+		return "[" + strings.Join(out, " ") + "]", err
+	default:
+		return node.Value, nil
+	}
+}
+
+// TestParse holds what is read, and what is refused with its line and field.
+func TestParse(t *testing.T) {
+	for text, want := range map[string]string{
+		"a: 1\nb: [2, 3]\nc:\n":                            "{a@1=1 b@2=[2 3] c@3=none}",
+		"a: &a {x: 1}\nb: *a\nc: [*a]\n":                   "{a@1={x@1=1} b@2={x@1=1} c@3=[{x@1=1}]}",
+		"a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n":       "{a@1={x@1=1 y@1=2} b@2={y@4=3 x@1=1}}",
+		"a: {<<: [{x: 1}, {x: 2, y: 2}]}\n":                "{a@1={x@1=1 y@1=2}}",
+		"a: &a {<<: &b {x: 1}}\nc: {<<: *a, <<: {z: 1}}\n": "{a@1={x@1=1} c@2={x@1=1 z@2=1}}",
+		"\"<<\": 1\n":            "{<<@1=1}",
+		"a: 1\na: 2\n":           "2: a: stands already at line 1",
+		"a: [1\n":                "1: did not find expected ',' or ']'",
+		"a: &a [*a]\n":           "1: &a: contains itself",
+		"a: &a {<<: *a}\n":       "1: &a: contains itself",
+		"a: {<<: 1}\n":           "1: <<: want a mapping, such as *base, or a list of them",
+		"a: {<<: [{x: 1}, 2]}\n": "1: <<: want a mapping, such as *base, or a list of them",
+		"a: 1\n---\nb: 1\n":      "more than one document: want one",
+		"":                       "nothing",
+	} {
+		got := "nothing"
+		node, err := yamlfile.Parse([]byte(text))
+		if err == nil && node != nil {
+			got, err = show(node)
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q:\ngot  %s\nwant %s", text, got, want)
+		}
+	}
+}
