@@ -4,10 +4,12 @@ package manifests
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -439,18 +441,18 @@ prometheusRule:
 		"PrometheusRule metadata: {namespace: prometheus, labels: {release: kube-prometheus-stack}, " +
 			"annotations: {c: d}}",
 		"PrometheusRule spec.groups: [{name: own, rules: [{alert: Own, expr: vector(1)}]}]",
-		"PrometheusRule spec.groups.*.rules.*.alert: [WaitpointTokensStuck, WaitpointExporterDown]",
+		"PrometheusRule spec.groups.*.rules.*.alert: [WaitpointTokensOverdue, WaitpointExporterDown]",
 	}},
 	{name: "alerts of one's own liking", values: `
 prometheusRule:
   enabled: true
   alerts:
-    WaitpointTokensStuck:
+    WaitpointTokensNearTimeout:
       {threshold: 2.5, for: 30m, keep_firing_for: 5m, labels: {severity: info, team: a}, annotations: {note: b}}
     WaitpointTokensOverdue: {expr: vector(7)}
-    WaitpointTokensWithoutTimeout: {enabled: false}`, expect: []string{
-		"PrometheusRule spec.groups.*.rules: [{alert: WaitpointTokensStuck, " +
-			"expr: \"triggerdev_waitpoint_tokens_stuck{after=\\\"1h\\\"} >= 2.5\\n\", for: 30m, " +
+    WaitpointTagsFolded: {enabled: false}`, expect: []string{
+		"PrometheusRule spec.groups.*.rules: [{alert: WaitpointTokensNearTimeout, " +
+			"expr: \"triggerdev_waitpoint_tokens_near_timeout{within=\\\"5m\\\"} >= 2.5\\n\", for: 30m, " +
 			"keep_firing_for: 5m, labels: {severity: info, team: a}, annotations: {note: b}}]",
 		"PrometheusRule spec.groups.*.rules: [{alert: WaitpointTokensOverdue, expr: vector(7), " +
 			"labels: {severity: warning}}]",
@@ -585,49 +587,90 @@ serviceMonitor: {enabled: true}`, "set serviceMonitor.tlsConfig"},
 	}
 }
 
-// TestThresholds holds that the threshold of each alert can be set, or that the
-// chart says why not; and that each can be left out.
+// TestRules holds that rules come out of the chart as they are in their files.
+func TestRules(t *testing.T) {
+	var want []any
+	for _, name := range []string{"recording.yml", "alerts.yml"} {
+		text, err := os.ReadFile(root + "/deploy/prometheus/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		groups, _ := parse(t, string(text))[0]["groups"].([]any)
+		want = append(want, groups...)
+	}
+	objects := render(t.Context(), t, "prometheusRule: {enabled: true}")
+	got := at(map[string]any(only(t, objects, "PrometheusRule")), "spec.groups")
+	if d := cmp.Diff(any(want), got); d != "" {
+		t.Errorf("(-file +chart)\n%s", d)
+	}
+}
+
+// TestThresholds holds that the threshold of an alert can be set where its
+// expression has one, that the chart says so where not, and that each alert can be
+// left out. Alerts that are named as examples exist.
 func TestThresholds(t *testing.T) {
 	text, err := os.ReadFile(root + "/deploy/prometheus/alerts.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	alerts, _ := at(map[string]any(parse(t, string(text))[0]), "groups.*.rules.*.alert").([]any)
-	tuned := 0
-	for _, a := range alerts {
-		name, _ := a.(string)
+	const path = "spec.groups.*.rules"
+	rules, _ := at(map[string]any(parse(t, string(text))[0]), "groups.*.rules").([]any)
+	known, tuned := map[string]bool{}, 0
+	for _, rule := range rules {
+		name, _ := at(rule, "alert").(string)
+		known[name] = true
 		with := func(change string) (string, error) {
 			alert := "prometheusRule: {enabled: true, alerts: {" + name + ": {" + change + "}}}"
 			return helm(t.Context(), t, chart, nil, image, alert)
 		}
+		numbers := map[string]bool{}
+		expr, _ := at(rule, "expr").(string)
+		for _, m := range comparison.FindAllStringSubmatch(expr, -1) {
+			numbers[m[1]] = true
+		}
 		out, err := with("threshold: 987")
 		switch {
 		case err == nil:
-			rules, _ := at(map[string]any(only(t, parse(t, out), "PrometheusRule")), "spec.groups.*.rules").([]any)
-			changed := slices.DeleteFunc(slices.Clone(rules), func(r any) bool {
-				expr, _ := at(r, "expr").(string)
-				return !strings.Contains(expr, " 987")
+			changed := comparison.ReplaceAllStringFunc(expr, func(c string) string {
+				return c[:strings.LastIndex(c, " ")] + " 987"
 			})
-			if len(changed) != 1 || at(changed[0], "alert") != name {
-				t.Errorf("%s: the threshold is in %v", name, changed)
+			want := map[string]any{"alert": name, "expr": changed}
+			if !has(at(map[string]any(only(t, parse(t, out), "PrometheusRule")), path), []any{want}) || len(numbers) != 1 {
+				t.Errorf("%s is not\n%s", name, changed)
 			}
 			tuned++
 		case !strings.Contains(err.Error(), name+".threshold: its expression does not compare with one number"):
 			t.Errorf("%s: %s", name, err)
+		case len(numbers) == 1 && !strings.Contains(expr, " * "):
+			t.Errorf("%s has one threshold, and it cannot be set", name)
 		}
-		rest, err := with("enabled: false")
+		if out, err = with("enabled: false"); err != nil {
+			t.Fatal(err)
+		}
+		left, _ := at(map[string]any(only(t, parse(t, out), "PrometheusRule")), path+".*.alert").([]any)
+		if slices.Contains(left, any(name)) || len(left) != len(rules)-1 {
+			t.Errorf("of %d alerts %d are left without %s", len(rules), len(left), name)
+		}
+	}
+	t.Logf("%d of %d alerts have one threshold", tuned, len(rules))
+	if tuned == 0 {
+		t.Error("no alert can be tuned")
+	}
+	for _, file := range []string{"values.yaml", "README.md"} {
+		text, err := os.ReadFile(chart + "/" + file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		left, _ := at(map[string]any(only(t, parse(t, rest), "PrometheusRule")), "spec.groups.*.rules.*.alert").([]any)
-		if slices.Contains(left, a) || len(left) != len(alerts)-1 {
-			t.Errorf("of %d alerts %d are left without %s", len(alerts), len(left), name)
+		for _, name := range regexp.MustCompile(`Waitpoint[A-Z]\w+`).FindAllString(string(text), -1) {
+			if !known[name] {
+				t.Errorf("%s: there is no alert %s", file, name)
+			}
 		}
 	}
-	if tuned < len(alerts)/2 {
-		t.Errorf("of %d alerts only %d can be tuned by their threshold", len(alerts), tuned)
-	}
 }
+
+// comparison is what an expression compares with, but for equality.
+var comparison = regexp.MustCompile(`[<>]=? ([0-9][0-9.e]*)`)
 
 func only(t *testing.T, objects []object, kind string) object {
 	t.Helper()

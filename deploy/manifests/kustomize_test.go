@@ -25,7 +25,7 @@ var folders = []struct {
 		"NetworkPolicy spec.podSelector.matchLabels: {app.kubernetes.io/name: waitpoint-exporter}",
 		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443]",
 		"ServiceMonitor spec.selector.matchLabels: {app.kubernetes.io/name: waitpoint-exporter}",
-		"PrometheusRule spec.groups.*.rules.*.alert: [WaitpointTokensStuck, WaitpointExporterDown]",
+		"PrometheusRule spec.groups.*.rules.*.alert: [WaitpointTokensOverdue, WaitpointExporterDown]",
 	}},
 	{name: "overlays/production", expect: []string{
 		"Deployment metadata.namespace: monitoring",
