@@ -147,6 +147,8 @@ var mutations = []mutation{
 	{"requests for the metrics are held without bound", "collector/server/buffer.go", "> maxHeld {", "> 1<<40 {", "./collector/server"},
 	{"the memory of an answer that was sent stays taken", "collector/server/buffer.go", "b.memory.Release(a.weight())", "_ = a", "./collector/server"},
 	{"a request that was taken up is dropped at the end", "collector/server/server.go", "for s.anyBusy() && ctx", "for false && ctx", "./collector/server"},
+	{"systemd is told that it is ready before it listens", "collector/server/run.go", "server.onListening = func() { notify(daemon.SdNotifyReady, logger) }", "notify(daemon.SdNotifyReady, logger)", "."},
+	{"systemd is not told of the end", "collector/server/run.go", "notify(daemon.SdNotifyStopping, logger)", "_ = daemon.SdNotifyStopping", "."},
 	{"a client that reads slowly keeps its connection", "collector/server/server.go", "WriteTimeout: time.Minute", "WriteTimeout: 0", "./collector/server"},
 }
 
