@@ -17,8 +17,7 @@ type Environment struct {
 	sim  *Simulator
 	opts EnvironmentOptions
 
-	left           int
-	refilled       time.Time
+	bucket         *bucket
 	count, refused int
 
 	rows    btree.Map[string, *row] // By internal id.
@@ -34,6 +33,12 @@ type Token struct {
 	Tags                              []string
 	CreatedAt, TimeoutAt, CompletedAt time.Time
 	IdempotencyKey, Output            string
+	// RotatedKey is the idempotency key that was rotated away, for which
+	// IdempotencyKey, a random one, took its place. The token is found by both and
+	// shows this one.
+	RotatedKey string
+	// KeyExpiresAt is when the idempotency key does.
+	KeyExpiresAt time.Time
 	// VisibleAt is when the row was really written, zero for CreatedAt.
 	// FinishedAt is when it really became finished, zero for CompletedAt.
 	VisibleAt, FinishedAt time.Time

@@ -8,30 +8,38 @@ import (
 	"time"
 )
 
+// bucket is the rate limit of environments that have one root key, and the keys
+// that open them beside it.
+type bucket struct {
+	limit    Limit
+	silent   bool
+	left     int
+	refilled time.Time
+	keys     map[string]Key
+}
+
 // refill brings the bucket up to date; s.mu is held.
-func (e *Environment) refill(now time.Time) {
-	limit := e.opts.Limit
-	if steps := int(now.Sub(e.refilled) / limit.Every); steps > 0 {
-		e.left = min(limit.Size, e.left+steps*limit.Refill)
-		e.refilled = e.refilled.Add(time.Duration(steps) * limit.Every)
+func (b *bucket) refill(now time.Time) {
+	if steps := int(now.Sub(b.refilled) / b.limit.Every); steps > 0 {
+		b.left = min(b.limit.Size, b.left+steps*b.limit.Refill)
+		b.refilled = b.refilled.Add(time.Duration(steps) * b.limit.Every)
 	}
 }
 
 // take draws one request from the bucket and returns the headers to send.
-func (e *Environment) take(now time.Time) (http.Header, bool) {
-	e.count++
-	if e.opts.NoRateHeaders {
+func (b *bucket) take(now time.Time) (http.Header, bool) {
+	if b.silent {
 		return nil, true
 	}
-	if e.opts.Limit.Size < 0 {
+	if b.limit.Size < 0 {
 		return rateHeaders(0, 0, 0), true
 	}
-	e.refill(now)
-	ok := e.left > 0
+	b.refill(now)
+	ok := b.left > 0
 	if ok {
-		e.left--
+		b.left--
 	}
-	return rateHeaders(e.opts.Limit.Size, e.left, e.refilled.Add(e.opts.Limit.Every).UnixMilli()), ok
+	return rateHeaders(b.limit.Size, b.left, b.refilled.Add(b.limit.Every).UnixMilli()), ok
 }
 
 func rateHeaders(limit, remaining int, reset int64) http.Header {
@@ -42,13 +50,12 @@ func rateHeaders(limit, remaining int, reset int64) http.Header {
 	}
 }
 
-func (e *Environment) tooMany(headers http.Header, now time.Time) answer {
-	reset := e.refilled.Add(e.opts.Limit.Every)
+func (b *bucket) tooMany(headers http.Header, now time.Time) answer {
+	reset := b.refilled.Add(b.limit.Every)
 	wait := strconv.FormatFloat(float64(reset.Sub(now).Milliseconds())/1000, 'f', -1, 64)
 	a := problem(http.StatusTooManyRequests, "Rate Limit Exceeded",
-		fmt.Sprintf("Rate limit exceeded 0/%d requests remaining. Retry in %s seconds.", e.opts.Limit.Size, wait),
-		fmt.Sprintf("  \"reset\": %d,\n  \"limit\": %d,\n  \"remaining\": -1,\n  \"secondsUntilReset\": %s,\n", reset.UnixMilli(), e.opts.Limit.Size, wait))
-	a.environment = e
+		fmt.Sprintf("Rate limit exceeded 0/%d requests remaining. Retry in %s seconds.", b.limit.Size, wait),
+		fmt.Sprintf("  \"reset\": %d,\n  \"limit\": %d,\n  \"remaining\": -1,\n  \"secondsUntilReset\": %s,\n", reset.UnixMilli(), b.limit.Size, wait))
 	maps.Copy(a.header, headers)
 	return a
 }
@@ -73,8 +80,8 @@ func (e *Environment) Refused() int {
 func (e *Environment) Take(n int) int {
 	e.sim.mu.Lock()
 	defer e.sim.mu.Unlock()
-	e.refill(e.sim.now())
-	got := min(n, e.left)
-	e.left -= got
+	e.bucket.refill(e.sim.now())
+	got := min(n, e.bucket.left)
+	e.bucket.left -= got
 	return n - got
 }

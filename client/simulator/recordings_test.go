@@ -3,8 +3,10 @@ package simulator_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,7 +18,7 @@ import (
 
 	"waitpoint_exporter/client/simulator"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 )
 
@@ -99,7 +101,8 @@ func population(t *testing.T, file string) map[string][]simulator.Token {
 		}
 		token := simulator.Token{
 			ID: r.FriendlyID, Tags: r.Tags, CreatedAt: r.CreatedAt, CompletedAt: at(r.CompletedAt), TimeoutAt: at(r.CompletedAfter),
-			Output: r.Output, Status: "WAITING",
+			Output: r.Output, Status: "WAITING", RotatedKey: r.InactiveIdempotencyKey, KeyExpiresAt: at(r.IdempotencyKeyExpiresAt),
+			IdempotencyKey: r.IdempotencyKey,
 		}
 		switch {
 		case r.Status == "PENDING":
@@ -123,14 +126,14 @@ type facts struct {
 	Body       any // If it is not a list.
 }
 
-// token keeps the facts of a recorded token; url and idempotency keys are made up.
-func token(v any) any {
+// token keeps the facts of a recorded token, without those that are made up.
+func token(v any, made ...string) any {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return v
 	}
-	for _, made := range []string{"url", "idempotencyKey", "idempotencyKeyExpiresAt", "userProvidedIdempotencyKey"} {
-		delete(m, made)
+	for _, name := range made {
+		delete(m, name)
 	}
 	// The service orders tags by a locale's collation; their order means nothing.
 	if tags, ok := m["tags"].([]any); ok {
@@ -142,6 +145,9 @@ func token(v any) any {
 func read(t *testing.T, status int, contentType, limit, body string) facts {
 	t.Helper()
 	f := facts{Status: status, Type: contentType, Limit: limit}
+	if body == "" {
+		return f
+	}
 	var content any
 	if err := json.Unmarshal([]byte(body), &content); err != nil {
 		t.Fatalf("body %.80q: %v", body, err)
@@ -149,11 +155,11 @@ func read(t *testing.T, status int, contentType, limit, body string) facts {
 	m, _ := content.(map[string]any)
 	list, ok := m["data"].([]any)
 	if !ok {
-		f.Body = token(content)
+		f.Body = token(content, "url", "idempotencyKey", "idempotencyKeyExpiresAt", "userProvidedIdempotencyKey")
 		return f
 	}
 	for _, v := range list {
-		f.Tokens = append(f.Tokens, token(v))
+		f.Tokens = append(f.Tokens, token(v, "url"))
 	}
 	f.Pagination = m["pagination"]
 	return f
@@ -167,17 +173,21 @@ func TestRecordings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := map[string]string{"tr_dev_": "tr_dev_recorded", "tr_prod_": "tr_prod_recorded", "tr_preview_": "tr_preview_recorded"}
+	keys := map[string]string{"dev": "tr_dev_recorded", "prod": "tr_prod_recorded", "preview": "tr_preview_recorded"}
 	rows := population(t, filepath.Join(filepath.Dir(file), "population.json"))
 	// The recorded prod environment was on the old engine, then moved, then had
 	// a small limit: one simulator for each state.
 	build := func(prod simulator.EnvironmentOptions) *simulator.Simulator {
 		s := simulator.New(simulator.Options{Now: func() time.Time { return now }})
-		s.Environment(simulator.EnvironmentOptions{Key: keys["tr_dev_"]}).Add(rows[""]...)
-		prod.Key = keys["tr_prod_"]
-		s.Environment(prod).Add(rows["env_prod"]...)
-		s.Environment(simulator.EnvironmentOptions{Key: keys["tr_preview_"]}).Add(rows["env_preview"]...)
-		s.Environment(simulator.EnvironmentOptions{Key: keys["tr_preview_"], Branch: "b1"}).Add(rows["env_preview_b1"]...)
+		// Sorted, so that an environment comes before its branches.
+		for _, id := range slices.Sorted(maps.Keys(rows)) {
+			kind, branch, _ := strings.Cut(strings.TrimPrefix(cmp.Or(id, "env_dev"), "env_"), "_")
+			options := simulator.EnvironmentOptions{Key: keys[kind], Branch: branch}
+			if kind == "prod" {
+				options.Limit, options.OldEngine = prod.Limit, prod.OldEngine
+			}
+			s.Environment(options).Add(rows[id]...)
+		}
 		return s
 	}
 	usual := build(simulator.EnvironmentOptions{})
@@ -193,8 +203,8 @@ func TestRecordings(t *testing.T) {
 			}
 			r := httptest.NewRequestWithContext(t.Context(), e.Request.Method, e.Request.Path, nil)
 			for name, value := range e.Request.Headers {
-				for prefix, key := range keys {
-					if strings.Contains(value, prefix) {
+				for kind, key := range keys {
+					if strings.Contains(value, "<tr_"+kind+"_") {
 						value = "Bearer " + key
 					}
 				}
@@ -212,8 +222,11 @@ func TestRecordings(t *testing.T) {
 			if e.Response.Status == http.StatusTooManyRequests {
 				forgetClock(got.Body, want.Body)
 			}
-			if d := cmp.Diff(want, got); d != "" {
+			if d := gocmp.Diff(want, got); d != "" {
 				t.Errorf("%s %s (-recorded +simulated):\n%s", e.Request.Method, e.Request.Path, d)
+			}
+			if got, want := w.Header().Get("Location"), e.Response.Headers["location"]; got != want {
+				t.Errorf("to %q, recorded %q", got, want)
 			}
 			reset, remaining := e.Response.Headers["x-ratelimit-reset"], e.Response.Headers["x-ratelimit-remaining"]
 			if (reset == "") != (w.Header().Get("X-Ratelimit-Reset") == "") || (remaining == "") != (w.Header().Get("X-Ratelimit-Remaining") == "") {

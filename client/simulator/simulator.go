@@ -15,12 +15,15 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
+
+var slashes = regexp.MustCompile("/+")
 
 const tokensPath = "/api/v1/waitpoints/tokens"
 
@@ -78,7 +81,10 @@ type Limit struct {
 
 // EnvironmentOptions describe an environment.
 type EnvironmentOptions struct {
-	// Key opens it; with Branch, only together with that preview branch.
+	// Key is its root key; with Branch, it opens it only together with that branch
+	// of a preview or dev environment. Environments with the same root key are
+	// branches of one: they share its keys and its bucket, which is as the first
+	// has it.
 	Key, Branch string
 	Limit       Limit
 	// NoRateHeaders leaves the rate limit headers out.
@@ -105,7 +111,12 @@ func (s *Simulator) Environment(opts EnvironmentOptions) *Environment {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := &Environment{sim: s, opts: opts, left: opts.Limit.Size, refilled: s.now()}
+	e := &Environment{sim: s, opts: opts}
+	if i := slices.IndexFunc(s.environments, func(of *Environment) bool { return of.opts.Key == opts.Key }); i >= 0 {
+		e.bucket = s.environments[i].bucket
+	} else {
+		e.bucket = &bucket{limit: opts.Limit, silent: opts.NoRateHeaders, left: opts.Limit.Size, refilled: s.now(), keys: map[string]Key{}}
+	}
 	s.environments = append(s.environments, e)
 	return e
 }
@@ -188,25 +199,30 @@ var zippers = sync.Pool{New: func() any {
 }}
 
 func (s *Simulator) answer(r *http.Request) answer {
-	if strings.HasSuffix(r.URL.Path, "/") && r.URL.Path != "/" {
-		h := http.Header{"Location": {strings.TrimSuffix(r.URL.Path, "/")}}
-		return answer{status: http.StatusMovedPermanently, header: h}
+	if path, ok := strings.CutSuffix(r.URL.EscapedPath(), "/"); ok && path != "" {
+		path = slashes.ReplaceAllString(path, "/")
+		if r.URL.RawQuery != "" {
+			path += "?" + r.URL.RawQuery
+		}
+		return answer{status: http.StatusMovedPermanently, header: http.Header{"Location": {path}}}
 	}
 	if len(r.URL.RequestURI()) > 16<<10 {
 		return answer{status: http.StatusRequestHeaderFieldsTooLarge}
 	}
-	auth := r.Header.Get("Authorization")
-	if auth == "" {
+	if r.Header.Get("Authorization") == "" {
 		return problem(http.StatusUnauthorized, "Unauthorized", "No authorization header provided", "")
 	}
-	e, refusal := s.authorize(strings.TrimPrefix(auth, "Bearer "), r.Header.Get("X-Trigger-Branch"))
+	e, refusal := s.authorize(r)
 	if e == nil {
 		return refusal
 	}
-	headers, ok := e.take(s.now())
+	e.count++
+	headers, ok := e.bucket.take(s.now())
 	if !ok {
 		e.refused++
-		return e.tooMany(headers, s.now())
+		a := e.bucket.tooMany(headers, s.now())
+		a.environment = e
+		return a
 	}
 	a := refusal
 	if a.status == 0 {
@@ -215,44 +231,6 @@ func (s *Simulator) answer(r *http.Request) answer {
 	a.environment = e
 	maps.Copy(a.header, headers)
 	return a
-}
-
-// authorize finds the environment of a key. A refusal with an environment still
-// draws on that one's rate limit.
-func (s *Simulator) authorize(key, branch string) (*Environment, answer) {
-	opens := func(e *Environment) bool { return e.opts.Key == key }
-	if parts := strings.SplitN(key, "_", 4); len(parts) == 4 && parts[2] == "sk" && !slices.ContainsFunc(s.environments, opens) {
-		return s.anyEnvironment(parts[0] + "_" + parts[1] + "_"), jsonError(http.StatusForbidden, "Restricted keys are not allowed here")
-	}
-	var found *Environment
-	preview := strings.HasPrefix(key, "tr_preview_")
-	for _, e := range s.environments {
-		if e.opts.Key == key && e.opts.Branch == branch && (branch != "" || !preview) {
-			return e, answer{}
-		}
-		if e.opts.Key == key && (found == nil || e.opts.Branch == "") {
-			found = e
-		}
-	}
-	switch {
-	case found == nil:
-		return nil, jsonError(http.StatusUnauthorized, "Invalid API key")
-	case preview && branch == "":
-		return found, jsonError(http.StatusUnauthorized, "x-trigger-branch header required for preview env")
-	case preview:
-		return found, jsonError(http.StatusUnauthorized, "No matching branch env")
-	default:
-		return found, answer{}
-	}
-}
-
-func (s *Simulator) anyEnvironment(prefix string) *Environment {
-	for _, e := range s.environments {
-		if strings.HasPrefix(e.opts.Key, prefix) {
-			return e
-		}
-	}
-	return nil
 }
 
 func jsonError(status int, text string) answer {

@@ -1,0 +1,292 @@
+package simulator
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// query is what a listing asks for.
+type query struct {
+	size          int
+	after, before string
+	statuses      []string // Empty for all.
+	tags          []string
+	key           string
+	from, to      *time.Time // Both included; nil for none.
+	// What the database refuses to be asked: NUL in a text, a year that is not
+	// written with four digits.
+	fails bool
+}
+
+type detail map[string]any
+
+// parameters reads a query as browsers and Node.js do: whatever it is, and of a
+// name that is repeated the last.
+func parameters(raw string) map[string]string {
+	out := map[string]string{}
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair != "" {
+			name, value, _ := strings.Cut(pair, "=")
+			out[unescape(name)] = unescape(value)
+		}
+	}
+	return out
+}
+
+var escaped = regexp.MustCompile("%[0-9A-Fa-f]{2}")
+
+func unescape(s string) string {
+	s = escaped.ReplaceAllStringFunc(strings.ReplaceAll(s, "+", " "), func(hex string) string {
+		n, _ := strconv.ParseUint(hex[1:], 16, 8)
+		return string([]byte{byte(n)})
+	})
+	return strings.ToValidUTF8(s, "\ufffd")
+}
+
+// parseQuery reads what is asked for, or refuses it with all that is wrong.
+func parseQuery(raw string, now time.Time) (query, *answer) {
+	values := parameters(raw)
+	q := query{size: 25, after: values["page[after]"], before: values["page[before]"], key: values["filter[idempotencyKey]"]}
+	var details []detail
+	if text, ok := values["page[size]"]; ok {
+		var wrong []detail
+		q.size, wrong = pageSize(text)
+		details = append(details, wrong...)
+	}
+	details = append(details, q.readStatuses(values["filter[status]"])...)
+	if text := values["filter[tags]"]; text != "" {
+		q.tags = strings.Split(text, ",")
+	}
+	details = append(details, q.readTimes(values, now)...)
+	if details != nil {
+		body, _ := json.Marshal(map[string]any{"error": "Query Error", "details": details})
+		a := jsonAnswer(http.StatusBadRequest, body)
+		return q, &a
+	}
+	if q.before != "" {
+		q.after = ""
+	}
+	texts := append([]string{q.after, q.before, q.key}, q.tags...)
+	q.fails = q.fails || slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(s, "\x00") })
+	return q, nil
+}
+
+func (q *query) readStatuses(text string) []detail {
+	if text == "" {
+		return nil
+	}
+	q.statuses = strings.Split(text, ",")
+	var unknown []string
+	for _, s := range q.statuses {
+		if s != waiting && s != completed && s != timedOut {
+			unknown = append(unknown, s)
+		}
+	}
+	if unknown != nil {
+		return []detail{{"code": "custom", "message": "Invalid status values: " + strings.Join(unknown, ", "), "path": []string{"filter[status]"}}}
+	}
+	slices.Sort(q.statuses)
+	q.statuses = slices.Compact(q.statuses)
+	if len(q.statuses) > 1 && slices.Contains(q.statuses, waiting) {
+		q.statuses = nil // Measured: everything comes back.
+	}
+	return nil
+}
+
+func (q *query) readTimes(values map[string]string, now time.Time) (details []detail) {
+	for _, bound := range []struct {
+		name string
+		to   **time.Time
+	}{{"filter[createdAt][from]", &q.from}, {"filter[createdAt][to]", &q.to}} {
+		text, ok := values[bound.name]
+		if !ok {
+			continue
+		}
+		at, ok := instant(text)
+		if !ok {
+			details = append(details, detail{"code": "invalid_date", "message": "Invalid date", "path": []string{bound.name}})
+		}
+		*bound.to = &at
+		q.fails = q.fails || ok && !fourDigits(at)
+	}
+	if ms, ok := period(values["filter[createdAt][period]"]); ok {
+		at, ok := date(float64(now.UnixMilli()) - ms)
+		q.fails = q.fails || !ok || !fourDigits(at)
+		if q.from == nil || at.After(*q.from) {
+			q.from = &at
+		}
+	}
+	return details
+}
+
+func fourDigits(t time.Time) bool { return t.Year() >= 0 && t.Year() <= 9999 }
+
+func pageSize(text string) (size int, details []detail) {
+	path := []string{"page[size]"}
+	n, ok := number(text)
+	if !ok {
+		return 0, []detail{{"code": "invalid_type", "expected": "number", "received": "nan", "message": "Expected number, received nan", "path": path}}
+	}
+	if n != math.Trunc(n) || math.IsInf(n, 0) {
+		details = append(details, detail{"code": "invalid_type", "expected": "integer", "received": "float", "message": "Expected integer, received float", "path": path})
+	}
+	if n <= 0 {
+		details = append(details, detail{"code": "too_small", "minimum": 0, "type": "number", "inclusive": false, "exact": false, "message": "Number must be greater than 0", "path": path})
+	}
+	if n < 1 {
+		details = append(details, detail{"code": "too_small", "minimum": 1, "type": "number", "inclusive": true, "exact": false, "message": "Number must be greater than or equal to 1", "path": path})
+	}
+	if n > 100 {
+		details = append(details, detail{"code": "too_big", "maximum": 100, "type": "number", "inclusive": true, "exact": false, "message": "Number must be less than or equal to 100", "path": path})
+	}
+	return int(n), details
+}
+
+var (
+	decimal  = regexp.MustCompile(`^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$`)
+	prefixed = regexp.MustCompile(`^0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)$`)
+)
+
+// number reads a text as JavaScript's Number does.
+func number(text string) (float64, bool) {
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return 0, true
+	case strings.TrimLeft(text, "+-") == "Infinity" && len(text) < 10:
+		n, err := strconv.ParseFloat(text, 64)
+		return n, err == nil
+	case decimal.MatchString(text):
+		n, _ := strconv.ParseFloat(text, 64) // Past what a number can hold it is infinite.
+		return n, true
+	case prefixed.MatchString(text):
+		n, err := strconv.ParseUint(text, 0, 64)
+		return float64(n), err == nil
+	}
+	return 0, false
+}
+
+// date is the moment so many milliseconds after 1970, if JavaScript has it.
+func date(ms float64) (time.Time, bool) {
+	if math.Abs(ms) > 8.64e15 || math.IsNaN(ms) {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(ms)).UTC(), true
+}
+
+// dates are the forms of a date that JavaScript reads, and people write.
+func dates() []string {
+	layouts := []string{
+		time.RFC1123, time.RFC1123Z, time.ANSIC, "Mon Jan 2 2006 15:04:05 GMT-0700",
+		"2006-01", "2006/1/2", "1/2/2006", "Jan 2, 2006", "Jan 2 2006", "2 Jan 2006", "January 2, 2006", "2 January 2006",
+	}
+	for _, at := range []string{"", "15:04", "15:04:05"} {
+		for _, zone := range []string{"", "Z07:00"} {
+			switch at {
+			case "":
+				layouts = append(layouts, "2006-01-02"+zone)
+			default:
+				layouts = append(layouts, "2006-01-02T"+at+zone, "2006-01-02 "+at+zone)
+			}
+		}
+	}
+	return layouts
+}
+
+// instant reads epoch milliseconds, or a date.
+func instant(text string) (time.Time, bool) {
+	if ms, ok := number(text); ok {
+		return date(ms)
+	}
+	if rest, ok := strings.CutPrefix(text, "+0"); ok { // Years of six digits.
+		text = rest[min(len(rest), 1):]
+	}
+	for _, layout := range dates() {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC().Truncate(time.Millisecond), true
+		}
+	}
+	return time.Time{}, false
+}
+
+var (
+	separated = regexp.MustCompile(`(\d)[ _,](\d)`)
+	durations = regexp.MustCompile(`((?:\d{1,16}(?:\.\d{1,16})?|\.\d{1,16})(?:[eE][-+]?\d{1,4})?)\s?(\pL{0,14})`)
+)
+
+// unit of a period.
+type unit struct {
+	names string
+	ms    float64
+}
+
+// units are those of a period, the largest first.
+func units() []unit {
+	return []unit{
+		{"year yr y", 365.25 * 86_400_000}, {"month mo mth", 365.25 * 86_400_000 / 12}, {"week wk w", 7 * 86_400_000},
+		{"day d", 86_400_000}, {"hour hr h", 3_600_000}, {"minute min m", 60_000}, {"second sec s", 1000},
+		{"millisecond millisec ms", 1}, {"microsecond microsec us µs", 1e-3}, {"nanosecond nanosec ns", 1e-6},
+	}
+}
+
+// milliseconds are those of a unit, 0 if there is none of that name.
+func milliseconds(name string) float64 {
+	for _, u := range units() {
+		if slices.Contains(strings.Fields(u.names), name) {
+			return u.ms
+		}
+	}
+	return 0
+}
+
+// smaller is the next smaller unit, or the same if there is none.
+func smaller(ms float64) float64 {
+	for _, u := range units() {
+		if u.ms < ms {
+			return u.ms
+		}
+	}
+	return ms
+}
+
+// period reads one, in milliseconds, as the service does: without a unit it is in
+// milliseconds, after another one in the next smaller unit, M is a minute, and
+// what it does not know counts for nothing. It is false if nothing counts.
+func period(text string) (ms float64, ok bool) {
+	last := 0.0
+	for _, m := range durations.FindAllStringSubmatch(separated.ReplaceAllString(text, "$1$2"), -1) {
+		name := strings.ToLower(m[2])
+		each := milliseconds(name)
+		switch {
+		case name == "" && last > 0:
+			each = smaller(last)
+		case name == "":
+			each = 1
+		case each == 0:
+			each = milliseconds(strings.TrimSuffix(name, "s"))
+		}
+		if last = each; each > 0 {
+			n, _ := strconv.ParseFloat(m[1], 64)
+			ms, ok = ms+n*each, true
+		}
+	}
+	if strings.HasPrefix(text, "-") {
+		ms = -ms
+	}
+	return ms, ok
+}
+
+func (q query) fits(r *row, status string) bool {
+	return status != "" &&
+		(q.statuses == nil || slices.Contains(q.statuses, status)) &&
+		(q.tags == nil || slices.ContainsFunc(q.tags, func(t string) bool { return slices.Contains(r.Tags, t) })) &&
+		(q.key == "" || q.key == r.IdempotencyKey || q.key == r.RotatedKey) &&
+		(q.from == nil || !r.CreatedAt.Before(*q.from)) &&
+		(q.to == nil || !r.CreatedAt.After(*q.to))
+}
