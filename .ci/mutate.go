@@ -106,7 +106,7 @@ var mutations = []mutation{
 	{"an unused share is saved up for ever", "collector/refresh/credit.go", "g.pot = min(g.pot, room)", "_ = room", refreshTests},
 	{"an environment that has gone keeps its part", "collector/refresh/limiter.go", "r.ledger.accounts = slices.Delete(r.ledger.accounts, i, i+1)", "_ = i", refreshTests},
 	{"a slow refill is taken for a usual one", "collector/refresh/refill.go", "if f.n >= 3 {", "if false {", refreshTests},
-	{"a bucket without room tells of a slow refill", "collector/refresh/refill.go", "(full || now.Sub", "(false || now.Sub", refreshTests},
+	{"a bucket without room tells of a slow refill", "collector/refresh/refill.go", "full := limit-last.remaining < f.amount(limit)", "full := limit < 0", refreshTests},
 	{"a minute is taken for the usual step", "collector/refresh/refill.go", "f.longer >= lasting", "f.longer < 0", refreshTests},
 	{"environments with one key have a limit each", "collector/manager/manager.go", "if other.bucket == r.bucket {", "if false {", "./collector/manager"},
 	{"a refusal holds for as long as it says", "collector/refresh/bucket.go", "min(max(a.RetryAfter, time.Second), longestPause)", "max(a.RetryAfter, time.Second)", refreshTests},

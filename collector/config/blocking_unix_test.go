@@ -4,6 +4,10 @@ package config_test
 
 import (
 	"context"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -95,6 +99,57 @@ func TestKeyPipe(t *testing.T) {
 				if got, err = key.Get(); got != next && got != piped || err != nil {
 					t.Fatalf("%q, %v", got, err)
 				}
+			}
+			release(t, path)
+		})
+	}
+}
+
+// TestTransportBlocks holds that a request waits for certificates and headers whose
+// files block no longer than its context lives.
+func TestTransportBlocks(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	for name, settings := range map[string]string{
+		"a CA":     "tls_config: {ca_file: %s}",
+		"a header": "tls_config: {insecure_skip_verify: true}, http_headers: {X-Who: {files: [%s]}}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, "file", ca)
+			if name == "a header" {
+				path = write(t, "file", "me")
+			}
+			text := "environments: [{name: a, secret_key: " + piped + ", " + fmt.Sprintf(settings, path) + "}]\n"
+			environments, err := config.ReadFile(write(t, "config.yml", text), os.Getenv)
+			if err != nil {
+				t.Fatal(err)
+			}
+			transport, err := environments[0].Transport(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			get := func(ctx context.Context) error {
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := transport.RoundTrip(req)
+				if err == nil {
+					err = resp.Body.Close()
+				}
+				return err
+			}
+			if err := get(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(pipe(t), path); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			if err := get(ctx); err == nil || !strings.Contains(err.Error(), "read "+path+": context deadline exceeded") {
+				t.Errorf("%v with a file that blocks", err)
 			}
 			release(t, path)
 		})

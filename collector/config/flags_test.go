@@ -227,7 +227,7 @@ func FuzzFlags(f *testing.F) {
 			e.API.Concurrency < 1 || !(e.API.Reserve >= 0 && e.API.Reserve < 1) || !(e.API.Share > 0 && e.API.Share <= 1) || e.Tags.Limit < 0 {
 			t.Errorf("%q: %+v", args, e)
 		}
-		if _, err := e.Transport(); err != nil {
+		if _, err := e.Transport(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -170,7 +171,7 @@ func (d *draft) complete() (Environment, error) {
 	if d.Name == "" {
 		return fail("name", "missing; the key's prefix does not tell (tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)")
 	}
-	if _, err := d.Transport(); err != nil {
+	if _, err := d.Transport(context.Background()); err != nil {
 		return Environment{}, fmt.Errorf("%s: %w", d.place("tls_config"), err)
 	}
 	return d.Environment, nil

@@ -1,8 +1,12 @@
 package config
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"net/http"
+	"strings"
 
 	"waitpoint_exporter/client"
 
@@ -10,11 +14,27 @@ import (
 )
 
 // Transport returns a new transport by the environment's HTTP settings: the
-// client's own, but for what is set. Certificates are read again when their files
-// change.
-func (e Environment) Transport() (http.RoundTripper, error) {
+// client's own, but for what is set. Certificates and headers are read again when
+// their files change; a request waits for files that block as long as its context
+// lives.
+func (e Environment) Transport(ctx context.Context) (http.RoundTripper, error) {
+	ctx, cancel := withTimeout(ctx, loadTimeout)
+	defer cancel()
 	cfg := e.HTTP
-	settings, err := config.NewTLSConfig(&cfg.TLSConfig)
+	if err := cfg.TLSConfig.Validate(); err != nil {
+		return nil, err
+	}
+	// Files are given as secrets of a manager: their reading ends with the context.
+	tlsConfig := cfg.TLSConfig
+	tlsConfig.CARef, tlsConfig.CAFile = tlsConfig.CAFile, ""
+	tlsConfig.CertRef, tlsConfig.CertFile = tlsConfig.CertFile, ""
+	tlsConfig.KeyRef, tlsConfig.KeyFile = tlsConfig.KeyFile, ""
+	if tlsConfig.CARef != "" {
+		if ca, err := fileSecret(tlsConfig.CARef).Fetch(ctx); err == nil && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)) {
+			return nil, fmt.Errorf("no certificate in %s", tlsConfig.CARef)
+		}
+	}
+	settings, err := config.NewTLSConfigWithContext(ctx, &tlsConfig, config.WithSecretManager(fileSecrets{}))
 	if err != nil {
 		return nil, err
 	}
@@ -25,13 +45,13 @@ func (e Environment) Transport() (http.RoundTripper, error) {
 		if cfg.HTTPHeaders == nil {
 			return transport, nil
 		}
-		return config.NewHeadersRoundTripper(cfg.HTTPHeaders, transport), nil
+		return newReady(cfg.HTTPHeaders, config.NewHeadersRoundTripper(cfg.HTTPHeaders, transport)), nil
 	}
 	ca, cert, key := cfg.TLSConfig.CAFile, cfg.TLSConfig.CertFile, cfg.TLSConfig.KeyFile
 	if ca == "" && cert == "" && key == "" {
 		return build(settings)
 	}
-	return config.NewTLSRoundTripper(settings, config.TLSRoundTripperSettings{
+	return config.NewTLSRoundTripperWithContext(ctx, settings, config.TLSRoundTripperSettings{
 		CA: source(cfg.TLSConfig.CA, ca), Cert: source(cfg.TLSConfig.Cert, cert), Key: source(string(cfg.TLSConfig.Key), key),
 	}, build)
 }
@@ -40,9 +60,61 @@ func (e Environment) Transport() (http.RoundTripper, error) {
 func source(text, file string) config.SecretReader {
 	switch {
 	case file != "":
-		return config.NewFileSecret(file)
+		return fileSecret(file)
 	case text != "":
 		return config.NewInlineSecret(text)
 	}
 	return nil
+}
+
+// fileSecrets gives the content of files by their names.
+type fileSecrets struct{}
+
+func (fileSecrets) Fetch(ctx context.Context, path string) (string, error) {
+	return fileSecret(path).Fetch(ctx)
+}
+
+// fileSecret is a file with a certificate or a key.
+type fileSecret string
+
+func (s fileSecret) Fetch(ctx context.Context) (string, error) {
+	ctx, cancel := withTimeout(ctx, loadTimeout) // A handshake's context may have no end.
+	defer cancel()
+	content, err := files.whole(ctx, string(s))
+	return strings.TrimSpace(string(content)), err
+}
+
+func (s fileSecret) Description() string { return "file " + string(s) }
+
+func (fileSecret) Immutable() bool { return false }
+
+// ready sends requests once each of the files can be read, which next then does
+// without regard to the request's context.
+type ready struct {
+	files []string
+	next  http.RoundTripper
+}
+
+func newReady(headers *config.Headers, next http.RoundTripper) ready {
+	r := ready{next: next}
+	for _, header := range headers.Headers {
+		r.files = append(r.files, header.Files...)
+	}
+	return r
+}
+
+func (r ready) RoundTrip(req *http.Request) (*http.Response, error) {
+	for _, path := range r.files {
+		if _, err := files.whole(req.Context(), path); err != nil {
+			return nil, err
+		}
+	}
+	return r.next.RoundTrip(req)
+}
+
+// CloseIdleConnections closes those of next.
+func (r ready) CloseIdleConnections() {
+	if next, ok := r.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
+	}
 }

@@ -22,7 +22,7 @@ func transport(t *testing.T, settings string) http.RoundTripper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rt, err := got[0].Transport()
+	rt, err := got[0].Transport(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestTransport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rt, err := got[0].Transport()
+		rt, err := got[0].Transport(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -162,7 +162,7 @@ func (m *Manager) build(env config.Environment, others []*running) (*running, er
 	transport := m.opts.Transport
 	if transport == nil {
 		var err error
-		if transport, err = env.Transport(); err != nil {
+		if transport, err = env.Transport(m.ctx); err != nil {
 			return nil, err
 		}
 	}
