@@ -85,5 +85,7 @@ A file of the chart. One that is missing or empty, as where a link was lost on t
 way, would else render as rules or dashboards with nothing in them.
 */ -}}
 {{- define "waitpoint-exporter.file" -}}
-{{- .context.Files.Get (printf "files/%s" .name) | trim | required (printf "files/%s is missing or empty in this copy of the chart" .name) -}}
+{{- $text := .context.Files.Get (printf "files/%s" .name) -}}
+{{- if not (trim $text) }}{{ fail (printf "files/%s is missing or empty in this copy of the chart" .name) }}{{ end -}}
+{{- $text -}}
 {{- end }}
