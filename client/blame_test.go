@@ -8,8 +8,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"waitpoint_exporter/client"
+	"waitpoint_exporter/client/simulator"
 )
 
 // TestBlame holds that an error speaks of the key only if it was the service that
@@ -103,5 +105,48 @@ func TestProxyThatRefuses(t *testing.T) {
 			t.Errorf("%s: %v", api, err)
 		}
 		transport.CloseIdleConnections()
+	}
+}
+
+// TestKeyStates holds what a key of each preset and state makes of the error.
+func TestKeyStates(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})
+	service.Environment(simulator.EnvironmentOptions{Key: "tr_prod_root"}).AddKeys(
+		simulator.Key{Value: "tr_prod_sk_full"}, simulator.Key{Value: "tr_prod_sk_observer", Preset: "Observer"},
+		simulator.Key{Value: "tr_prod_sk_expired", ExpiresAt: now}, simulator.Key{Value: "tr_prod_sk_revoked", Revoked: true},
+	)
+	service.Environment(simulator.EnvironmentOptions{Key: "tr_preview_root", Branch: "b1"})
+	const refused = "401 Unauthorized: Invalid API key; the tr_prod_… key is wrong, expired or revoked, " +
+		"or of another server than the API URL's"
+	for _, tc := range []struct{ key, branch, want string }{
+		{"tr_prod_root", "", ""},
+		{"tr_prod_sk_full", "", ""},
+		{"tr_prod_sk_observer", "", "403 Forbidden: Unauthorized; the key's preset does not let it list tokens: " +
+			"make a key with the preset \"No restrictions\"; or else the account is suspended or the exporter's address blocked"},
+		{"tr_prod_sk_expired", "", refused},
+		{"tr_prod_sk_revoked", "", refused},
+		{"tr_prod_sk_mistyped", "", refused},
+		{"tr_other_0", "", "401 Unauthorized: Invalid API key; the key, whose prefix is none of the known ones, is wrong, " +
+			"expired or revoked, or of another server than the API URL's"},
+		{"tr_preview_root", "b1", ""},
+		{"tr_preview_root", "", "401 Unauthorized: x-trigger-branch header required for preview env; " +
+			"a preview key needs a branch: --trigger.preview-branch is missing"},
+		{"tr_preview_root", "b2", "401 Unauthorized: No matching branch env; " +
+			"check --trigger.preview-branch: the service knows no such branch"},
+	} {
+		c := newClient(t, client.Options{
+			Key: func() (string, error) { return tc.key, nil }, PreviewBranch: tc.branch, Transport: simulator.Transport(service),
+		})
+		_, err := collect(t, c, client.ListOptions{})
+		switch {
+		case tc.want == "" && err != nil:
+			t.Errorf("%s: %v", tc.key, err)
+		case tc.want != "":
+			wantReason(t, err, client.ReasonAuth)
+			if got := asError(t, err).Error(); got != "GET /api/v1/waitpoints/tokens: "+tc.want {
+				t.Errorf("%s, branch %q:\n got %s\nwant %s", tc.key, tc.branch, got, tc.want)
+			}
+		}
 	}
 }

@@ -11,6 +11,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -28,6 +29,8 @@ const (
 	defaultMaxAttempts = 3
 	defaultUserAgent   = "waitpoint_exporter/client"
 )
+
+var errHeaderValue = errors.New("has control or non-ASCII characters, or a space at an end")
 
 // Options say how to reach an environment.
 type Options struct {
@@ -84,19 +87,13 @@ func New(o Options) (*Client, error) {
 	case o.MaxAttempts < 0:
 		return nil, fmt.Errorf("attempts %d: want 0 or more", o.MaxAttempts)
 	case !headerValue(o.PreviewBranch):
-		return nil, fmt.Errorf("preview branch %q: has control or non-ASCII characters, or a space at an end", o.PreviewBranch)
+		return nil, fmt.Errorf("preview branch %q: %w", o.PreviewBranch, errHeaderValue)
 	case !headerValue(o.UserAgent):
-		return nil, fmt.Errorf("user agent %q: has control or non-ASCII characters, or a space at an end", o.UserAgent)
+		return nil, fmt.Errorf("user agent %q: %w", o.UserAgent, errHeaderValue)
 	}
-	if o.Timeout == 0 {
-		o.Timeout = defaultTimeout
-	}
-	if o.MaxAttempts == 0 {
-		o.MaxAttempts = defaultMaxAttempts
-	}
-	if o.UserAgent == "" {
-		o.UserAgent = defaultUserAgent
-	}
+	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	o.MaxAttempts = cmp.Or(o.MaxAttempts, defaultMaxAttempts)
+	o.UserAgent = cmp.Or(o.UserAgent, defaultUserAgent)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

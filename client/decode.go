@@ -7,7 +7,6 @@
 package client
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +50,8 @@ type wirePage struct {
 // decoder reads one answer.
 type decoder struct {
 	json *jsontext.Decoder
-	tags *interner
+	// Known are strings that many tokens have: tags and statuses.
+	known *interner
 	// For strings that are not in the answer as they read.
 	scratch []byte
 }
@@ -60,7 +60,7 @@ type decoder struct {
 // last one counts.
 func (w *workspace) decodePage(r io.Reader) (wirePage, error) {
 	w.json.Reset(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	d := decoder{json: &w.json, tags: &w.tags}
+	d := decoder{json: &w.json, known: &w.known}
 	page, err := d.page()
 	switch {
 	case errors.Is(err, errOtherKind):
@@ -135,7 +135,9 @@ func (d *decoder) token() (Token, error) {
 		case "id":
 			t.ID, err = d.text("id", maxID)
 		case "status":
-			t.Status, err = d.status()
+			var b []byte
+			b, err = d.bounded("status", maxStatus)
+			t.Status = Status(d.known.get(b))
 		case "tags":
 			t.Tags, err = d.tagList()
 			err = inField("tags", err)
@@ -194,9 +196,9 @@ func (d *decoder) tagList() ([]string, error) {
 		}
 		b, err := d.str()
 		if err == nil && len(b) > maxTag {
-			err = fmt.Errorf("%w: tag %d is longer than %d bytes", errTooMuch, len(list)+1, maxTag)
+			return fmt.Errorf("%w: tag %d is longer than %d bytes", errTooMuch, len(list)+1, maxTag)
 		}
-		list = append(list, d.tags.get(b[:min(len(b), maxTag)]))
+		list = append(list, d.known.get(b))
 		return err
 	})
 	return append([]string(nil), list...), err
@@ -218,7 +220,7 @@ func (d *decoder) bounded(name string, most int) ([]byte, error) {
 	}
 	b, err := d.str()
 	if err == nil && len(b) > most {
-		err = fmt.Errorf("%w: %s is longer than %d bytes", errTooMuch, name, most)
+		return nil, fmt.Errorf("%w: %s is longer than %d bytes", errTooMuch, name, most)
 	}
 	return b, inField(name, err)
 }
@@ -226,17 +228,6 @@ func (d *decoder) bounded(name string, most int) ([]byte, error) {
 func (d *decoder) text(name string, most int) (string, error) {
 	b, err := d.bounded(name, most)
 	return string(b), err
-}
-
-func (d *decoder) status() (Status, error) {
-	b, err := d.bounded("status", maxStatus)
-	// The known ones take no memory.
-	for _, known := range [...]Status{StatusWaiting, StatusCompleted, StatusTimedOut} {
-		if string(b) == string(known) {
-			return known, err
-		}
-	}
-	return Status(b), err
 }
 
 // time reads a time; null is a zero one.
@@ -321,16 +312,19 @@ func (d *decoder) str() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
-		return inner, nil
+	inner := raw[1 : len(raw)-1]
+	for _, c := range inner {
+		if c == '\\' || c >= utf8.RuneSelf {
+			// Bytes that are no UTF-8 are replaced: that is the one error there can be.
+			d.scratch, _ = jsontext.AppendUnquote(d.scratch[:0], raw)
+			return d.scratch, nil
+		}
 	}
-	// The one error there can be is of bytes that are no UTF-8: they are replaced.
-	d.scratch, _ = jsontext.AppendUnquote(d.scratch[:0], raw)
-	return d.scratch, nil
+	return inner, nil
 }
 
-// interner remembers some strings, so that tags that many tokens have are one
-// string in memory.
+// interner remembers some strings, so that those that many tokens have are one in
+// memory.
 type interner struct {
 	slots [256]string
 }

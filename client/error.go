@@ -172,7 +172,8 @@ func transportError(err error, secrets ...string) error {
 	// What is not in the words of HTTP/1 is in those of HTTP/2.
 	case strings.Contains(text, "response headers exceeded"), strings.Contains(text, "header list too large"):
 		return errHeaderTooLarge
-	case strings.Contains(text, "malformed"), strings.Contains(text, "PROTOCOL_ERROR"), strings.Contains(text, "COMPRESSION_ERROR"):
+	case strings.Contains(text, "malformed"),
+		strings.Contains(text, "PROTOCOL_ERROR"), strings.Contains(text, "COMPRESSION_ERROR"):
 		return errMalformed
 	}
 	return &redactedError{text: redact(err.Error(), secrets...), err: err}
@@ -208,7 +209,7 @@ func redact(text string, secrets ...string) string {
 		case strings.Contains(word, "://"), strings.Count(word, "/") > 1, strings.Contains(strings.ToLower(word), "%2f"),
 			strings.Contains(word, "?") && strings.Contains(word, "="):
 			words[i] = "<url>"
-		case strings.Contains(word, "tr_") && !strings.Contains(word, "…"), strings.Contains(word, "pk_") && !strings.Contains(word, "…"):
+		case (strings.Contains(word, "tr_") || strings.Contains(word, "pk_")) && !strings.Contains(word, "…"):
 			words[i] = "<key>"
 		}
 	}

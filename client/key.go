@@ -82,17 +82,11 @@ func LooksLikeKey(s string) bool {
 // KeyEnvironment returns the kind of environment that a secret key opens, by its
 // prefix: dev, staging, prod or preview. Empty if the prefix is none of the four.
 func KeyEnvironment(key string) string {
-	switch keyPrefix(key) {
-	case "tr_dev_":
-		return "dev"
-	case "tr_stg_":
+	kind := strings.TrimSuffix(strings.TrimPrefix(keyPrefix(key), "tr_"), "_")
+	if kind == "stg" {
 		return "staging"
-	case "tr_prod_":
-		return "prod"
-	case "tr_preview_":
-		return "preview"
 	}
-	return ""
+	return kind
 }
 
 // keyPrefix returns the part of a key that may be shown, or nothing if it is

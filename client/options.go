@@ -88,7 +88,8 @@ func (o ListOptions) validateStatuses() error {
 	}
 	statuses := o.statuses()
 	if len(statuses) > 1 && slices.Contains(statuses, StatusWaiting) {
-		return fmt.Errorf("status %s with another: the service would ignore the filter; ask for each, or for none", StatusWaiting)
+		return fmt.Errorf("status %s with another: the service would ignore the filter; ask for each, or for none",
+			StatusWaiting)
 	}
 	return nil
 }
@@ -166,7 +167,9 @@ func (o ListOptions) query() url.Values {
 	}
 	set("filter[status]", strings.Join(statuses, ","))
 	if o.Period > 0 {
-		set("filter[createdAt][period]", formatPeriod(o.Period))
+		// A unit that the service reads as one expects: to it, 1M is a minute and 60
+		// is 60 ms.
+		set("filter[createdAt][period]", strconv.FormatInt(int64(o.Period/time.Second), 10)+"s")
 	}
 	if !o.From.IsZero() {
 		// The service's times are whole milliseconds: rounding up keeps out what
@@ -181,19 +184,4 @@ func (o ListOptions) query() url.Values {
 		set("filter[createdAt][to]", o.To.UTC().Truncate(time.Millisecond).Format(timeLayout))
 	}
 	return q
-}
-
-// formatPeriod writes a period in the largest unit that holds it exactly, out of
-// those that the service reads as one expects: to it, 1M is a minute and 60 is
-// 60 ms.
-func formatPeriod(d time.Duration) string {
-	for _, u := range []struct {
-		name string
-		unit time.Duration
-	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}} {
-		if d%u.unit == 0 {
-			return strconv.FormatInt(int64(d/u.unit), 10) + u.name
-		}
-	}
-	return strconv.FormatInt(int64(d/time.Second), 10) + "s"
 }

@@ -89,9 +89,9 @@ func TestQuery(t *testing.T) {
 		{"tags", client.ListOptions{Tags: []string{"team:a", "日本語"}}, url.Values{"filter[tags]": {"team:a,日本語"}}},
 		{"from is rounded up", client.ListOptions{From: at}, url.Values{"filter[createdAt][from]": {"2026-11-23T08:19:59.749Z"}}},
 		{"to is rounded down", client.ListOptions{To: at}, url.Values{"filter[createdAt][to]": {"2026-11-23T08:19:59.748Z"}}},
-		{"days", client.ListOptions{Period: 168 * time.Hour}, url.Values{"filter[createdAt][period]": {"7d"}}},
-		{"hours", client.ListOptions{Period: 25 * time.Hour}, url.Values{"filter[createdAt][period]": {"25h"}}},
-		{"minutes", client.ListOptions{Period: 90 * time.Minute}, url.Values{"filter[createdAt][period]": {"90m"}}},
+		{"days", client.ListOptions{Period: 168 * time.Hour}, url.Values{"filter[createdAt][period]": {"604800s"}}},
+		{"hours", client.ListOptions{Period: 25 * time.Hour}, url.Values{"filter[createdAt][period]": {"90000s"}}},
+		{"minutes", client.ListOptions{Period: 90 * time.Minute}, url.Values{"filter[createdAt][period]": {"5400s"}}},
 		{"seconds", client.ListOptions{Period: time.Hour + time.Second}, url.Values{"filter[createdAt][period]": {"3601s"}}},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {

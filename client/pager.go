@@ -120,8 +120,8 @@ func (p *Pager) Next(ctx context.Context) (Page, error) {
 // happens once in thirty million walks.
 func (p *Pager) hash(cursor string) uint64 { return maphash.String(p.seed, cursor) }
 
-// get asks for the page at the cursor and judges it. It changes nothing, so that
-// a failed page can be asked for again.
+// get asks for the page at the cursor. It changes nothing, so that a failed page
+// can be asked for again.
 func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 	path := p.client.url.EscapedPath()
 	if p.pages == 0 {
@@ -144,9 +144,18 @@ func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 	if err != nil {
 		return Page{}, nil, err
 	}
-	invalid := func(err error) (Page, map[string]struct{}, error) {
-		return Page{}, nil, &Error{Reason: ReasonInvalidResponse, Status: a.attempt.Status, Path: path, Attempts: a.attempts, Err: err}
+	page, ids, err := p.judge(a)
+	if err != nil {
+		return Page{}, nil, &Error{
+			Reason: ReasonInvalidResponse, Status: a.attempt.Status, Path: path, Attempts: a.attempts, Err: err,
+		}
 	}
+	return page, ids, nil
+}
+
+// judge returns the page, with what was asked for and is new, and the ids of all
+// that it had. Its error says why the walk cannot go on from there.
+func (p *Pager) judge(a answer) (Page, map[string]struct{}, error) {
 	next := a.page.next
 	if p.backward {
 		next = a.page.previous
@@ -170,13 +179,13 @@ func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 	_, repeats := p.cursors[p.hash(next)]
 	switch {
 	case !a.page.paginated && len(a.page.tokens) >= p.options.pageSize():
-		return invalid(errNoPagination)
+		return Page{}, nil, errNoPagination
 	case next != "" && repeats:
-		return invalid(errCursorRepeats)
+		return Page{}, nil, errCursorRepeats
 	// An empty last page is no error: the tokens may have left the filter since
 	// the page before.
 	case fresh == 0 && (next != "" || len(a.page.tokens) > 0):
-		return invalid(errNothingNew)
+		return Page{}, nil, errNothingNew
 	}
 	clear(a.page.tokens[len(tokens):])
 	return Page{

@@ -28,7 +28,8 @@ var (
 )
 
 // signIn matches the paths and hosts at which people sign in.
-var signIn = regexp.MustCompile(`(?i)(^|[^a-z])(log-?in|sign-?in|auth|authorize|sso|saml2?|oauth2?|oidc|cloudflareaccess)([^a-z]|$)`)
+var signIn = regexp.MustCompile(
+	`(?i)(^|[^a-z])(log-?in|sign-?in|auth|authorize|sso|saml2?|oauth2?|oidc|cloudflareaccess)([^a-z]|$)`)
 
 // follow makes the request, and goes where redirects lead. The response is the
 // last one, and comes even with the error of a redirect, with its body spent.
@@ -52,7 +53,8 @@ func (c *Client) follow(ctx context.Context, target *url.URL, key string) (*http
 
 func redirects(status int) bool {
 	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return true
 	}
 	return false

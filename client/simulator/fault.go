@@ -122,7 +122,8 @@ func (f *activeFault) apply(w http.ResponseWriter, r *http.Request, a answer) an
 	case FaultBody:
 		return jsonAnswer(http.StatusOK, []byte(f.Body))
 	case FaultEndless:
-		f.stream(w, r, []byte(`{"data":[`), bytes.Repeat([]byte(`{"id":"waitpoint_x","status":"WAITING","tags":[],"createdAt":"2026-01-01T00:00:00.000Z"},`), 100), 0)
+		const token = `{"id":"waitpoint_x","status":"WAITING","tags":[],"createdAt":"2026-01-01T00:00:00.000Z"},`
+		f.stream(w, r, []byte(`{"data":[`), bytes.Repeat([]byte(token), 100), 0)
 		return done
 	case FaultDrip:
 		delay := f.Delay
@@ -138,7 +139,8 @@ func (f *activeFault) apply(w http.ResponseWriter, r *http.Request, a answer) an
 	case FaultDouble:
 		a.body = dataArray.ReplaceAll(a.body, []byte("[$1,$1]"))
 	case FaultNulls:
-		a.body = tokenBegin.ReplaceAll(a.body, []byte(`{"timeoutAt":null,"completedAt":null,"output":null,"idempotencyKey":null,"new":{"a":[1,{"b":null}]},"id":`))
+		a.body = tokenBegin.ReplaceAll(a.body, []byte(`{"timeoutAt":null,"completedAt":null,"output":null,`+
+			`"idempotencyKey":null,"new":{"a":[1,{"b":null}]},"id":`))
 	}
 	return a
 }

@@ -51,7 +51,8 @@ func (s *Simulator) authorize(r *http.Request) (*Environment, answer) {
 	}
 	e, refusal := s.pivot(s.environments[i], branchName(r.Header.Get("X-Trigger-Branch")))
 	if refusal.status == 0 && restricted {
-		refusal = jsonAnswer(http.StatusForbidden, []byte(`{"error":"Unauthorized","code":"unauthorized","param":"access_token","type":"authorization"}`))
+		refusal = jsonAnswer(http.StatusForbidden,
+			[]byte(`{"error":"Unauthorized","code":"unauthorized","param":"access_token","type":"authorization"}`))
 	}
 	return e, refusal
 }

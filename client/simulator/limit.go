@@ -55,7 +55,8 @@ func (b *bucket) tooMany(headers http.Header, now time.Time) answer {
 	wait := strconv.FormatFloat(float64(reset.Sub(now).Milliseconds())/1000, 'f', -1, 64)
 	a := problem(http.StatusTooManyRequests, "Rate Limit Exceeded",
 		fmt.Sprintf("Rate limit exceeded 0/%d requests remaining. Retry in %s seconds.", b.limit.Size, wait),
-		fmt.Sprintf("  \"reset\": %d,\n  \"limit\": %d,\n  \"remaining\": -1,\n  \"secondsUntilReset\": %s,\n", reset.UnixMilli(), b.limit.Size, wait))
+		fmt.Sprintf("  \"reset\": %d,\n  \"limit\": %d,\n  \"remaining\": -1,\n  \"secondsUntilReset\": %s,\n",
+			reset.UnixMilli(), b.limit.Size, wait))
 	maps.Copy(a.header, headers)
 	return a
 }

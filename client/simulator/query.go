@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
 	"regexp"
@@ -24,7 +25,14 @@ type query struct {
 	fails bool
 }
 
+// detail says what is wrong with one parameter.
 type detail map[string]any
+
+func issue(parameter, code, message string, more detail) detail {
+	d := detail{"code": code, "message": message, "path": []string{parameter}}
+	maps.Copy(d, more)
+	return d
+}
 
 // parameters reads a query as browsers and Node.js do: whatever it is, and of a
 // name that is repeated the last.
@@ -52,7 +60,9 @@ func unescape(s string) string {
 // parseQuery reads what is asked for, or refuses it with all that is wrong.
 func parseQuery(raw string, now time.Time) (query, *answer) {
 	values := parameters(raw)
-	q := query{size: 25, after: values["page[after]"], before: values["page[before]"], key: values["filter[idempotencyKey]"]}
+	q := query{
+		size: 25, after: values["page[after]"], before: values["page[before]"], key: values["filter[idempotencyKey]"],
+	}
 	var details []detail
 	if text, ok := values["page[size]"]; ok {
 		var wrong []detail
@@ -89,7 +99,7 @@ func (q *query) readStatuses(text string) []detail {
 		}
 	}
 	if unknown != nil {
-		return []detail{{"code": "custom", "message": "Invalid status values: " + strings.Join(unknown, ", "), "path": []string{"filter[status]"}}}
+		return []detail{issue("filter[status]", "custom", "Invalid status values: "+strings.Join(unknown, ", "), nil)}
 	}
 	slices.Sort(q.statuses)
 	q.statuses = slices.Compact(q.statuses)
@@ -110,7 +120,7 @@ func (q *query) readTimes(values map[string]string, now time.Time) (details []de
 		}
 		at, ok := instant(text)
 		if !ok {
-			details = append(details, detail{"code": "invalid_date", "message": "Invalid date", "path": []string{bound.name}})
+			details = append(details, issue(bound.name, "invalid_date", "Invalid date", nil))
 		}
 		*bound.to = &at
 		q.fails = q.fails || ok && !fourDigits(at)
@@ -128,22 +138,28 @@ func (q *query) readTimes(values map[string]string, now time.Time) (details []de
 func fourDigits(t time.Time) bool { return t.Year() >= 0 && t.Year() <= 9999 }
 
 func pageSize(text string) (size int, details []detail) {
-	path := []string{"page[size]"}
+	wrong := func(code, message string, more detail) {
+		details = append(details, issue("page[size]", code, message, more))
+	}
 	n, ok := number(text)
 	if !ok {
-		return 0, []detail{{"code": "invalid_type", "expected": "number", "received": "nan", "message": "Expected number, received nan", "path": path}}
+		wrong("invalid_type", "Expected number, received nan", detail{"expected": "number", "received": "nan"})
+		return 0, details
 	}
 	if n != math.Trunc(n) || math.IsInf(n, 0) {
-		details = append(details, detail{"code": "invalid_type", "expected": "integer", "received": "float", "message": "Expected integer, received float", "path": path})
+		wrong("invalid_type", "Expected integer, received float", detail{"expected": "integer", "received": "float"})
+	}
+	bound := func(inclusive bool, name string, value int) detail {
+		return detail{name: value, "type": "number", "inclusive": inclusive, "exact": false}
 	}
 	if n <= 0 {
-		details = append(details, detail{"code": "too_small", "minimum": 0, "type": "number", "inclusive": false, "exact": false, "message": "Number must be greater than 0", "path": path})
+		wrong("too_small", "Number must be greater than 0", bound(false, "minimum", 0))
 	}
 	if n < 1 {
-		details = append(details, detail{"code": "too_small", "minimum": 1, "type": "number", "inclusive": true, "exact": false, "message": "Number must be greater than or equal to 1", "path": path})
+		wrong("too_small", "Number must be greater than or equal to 1", bound(true, "minimum", 1))
 	}
 	if n > 100 {
-		details = append(details, detail{"code": "too_big", "maximum": 100, "type": "number", "inclusive": true, "exact": false, "message": "Number must be less than or equal to 100", "path": path})
+		wrong("too_big", "Number must be less than or equal to 100", bound(true, "maximum", 100))
 	}
 	return int(n), details
 }

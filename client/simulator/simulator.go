@@ -115,7 +115,9 @@ func (s *Simulator) Environment(opts EnvironmentOptions) *Environment {
 	if i := slices.IndexFunc(s.environments, func(of *Environment) bool { return of.opts.Key == opts.Key }); i >= 0 {
 		e.bucket = s.environments[i].bucket
 	} else {
-		e.bucket = &bucket{limit: opts.Limit, silent: opts.NoRateHeaders, left: opts.Limit.Size, refilled: s.now(), keys: map[string]Key{}}
+		e.bucket = &bucket{
+			limit: opts.Limit, silent: opts.NoRateHeaders, left: opts.Limit.Size, refilled: s.now(), keys: map[string]Key{},
+		}
 	}
 	s.environments = append(s.environments, e)
 	return e
@@ -244,7 +246,9 @@ func jsonAnswer(status int, body []byte) answer {
 
 // problem is an answer in the form of RFC 9457, indented as the service does.
 func problem(status int, title, detail, more string) answer {
-	body := fmt.Sprintf("{\n  \"title\": %q,\n  \"status\": %d,\n  \"type\": \"https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/%d\",\n  \"detail\": %q,\n%s  \"error\": %q\n}",
+	body := fmt.Sprintf("{\n  \"title\": %q,\n  \"status\": %d,\n"+
+		"  \"type\": \"https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/%d\",\n  \"detail\": %q,\n%s  \"error\": %q\n}",
 		title, status, status, detail, more, detail)
-	return answer{status: status, body: []byte(body), header: http.Header{"Content-Type": {"application/problem+json; charset=utf-8"}}}
+	header := http.Header{"Content-Type": {"application/problem+json; charset=utf-8"}}
+	return answer{status: status, body: []byte(body), header: header}
 }
