@@ -206,7 +206,7 @@ serviceMonitor: {enabled: true}`, expect: []string{
 		"Container args: ['--web.listen-address=:9000', --web.telemetry-path=/numbers]",
 		"Container args: ['--web.external-url=https://example.com/waitpoints', --web.route-prefix=/waitpoints]",
 		"Container ports: [{name: metrics, containerPort: 9000}]",
-		"Endpoint: {path: /numbers}",
+		"Endpoint: {path: /numbers, honorLabels: true}",
 		"Service spec.ports: [{port: 10210, targetPort: metrics}]",
 		"Pod spec.containers.0.args: ['wget -qO- http://waitpoint-exporter:10210/numbers | grep " +
 			"''^triggerdev_waitpoint_up{''']",
@@ -405,7 +405,7 @@ serviceMonitor:
   scrapeTimeout: 20s
   instance: waitpoints.example.com
   proxyUrl: http://proxy.example.com:3128
-  honorLabels: true
+  honorLabels: false
   relabelings: [{targetLabel: cluster, replacement: eu}]
   metricRelabelings: [{action: drop, sourceLabels: [__name__], regex: go_.*}]
   targetLabels: [a]
@@ -422,7 +422,7 @@ serviceMonitor:
 		"ServiceMonitor metadata: {namespace: prometheus, labels: {release: kube-prometheus-stack}, " +
 			"annotations: {c: d}}",
 		"ServiceMonitor spec.namespaceSelector.matchNames: [monitoring]",
-		"Endpoint: {interval: 1m, scrapeTimeout: 20s, path: /metrics, scheme: http, honorLabels: true, " +
+		"Endpoint: {interval: 1m, scrapeTimeout: 20s, path: /metrics, scheme: http, honorLabels: null, " +
 			"proxyUrl: 'http://proxy.example.com:3128', followRedirects: false}",
 		"Endpoint relabelings: [{targetLabel: job, replacement: waitpoint_exporter}, {targetLabel: instance, " +
 			"replacement: waitpoints.example.com}, {targetLabel: cluster, replacement: eu}]",

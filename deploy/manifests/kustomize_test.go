@@ -25,6 +25,7 @@ var folders = []struct {
 		"NetworkPolicy spec.podSelector.matchLabels: {app.kubernetes.io/name: waitpoint-exporter}",
 		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443]",
 		"ServiceMonitor spec.selector.matchLabels: {app.kubernetes.io/name: waitpoint-exporter}",
+		"ServiceMonitor spec.endpoints.0: {port: metrics, honorLabels: true}",
 		"PrometheusRule spec.groups.*.rules.*.alert: [WaitpointTokensOverdue, WaitpointExporterDown]",
 	}},
 	{name: "overlays/production", expect: []string{

@@ -4,6 +4,7 @@ package runbook_test
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -46,8 +47,10 @@ func read(t *testing.T, name string, into any) {
 }
 
 // TestAlertFields holds that who is woken finds out what is wrong, how bad it
-// is, and where to look.
+// is, and where to look: each address is an annotation of its own, of which
+// receivers make buttons, and begins where users reach the exporter or Grafana.
 func TestAlertFields(t *testing.T) {
+	const own = `{{ with printf "waitpoint_exporter_web_info{`
 	seen := map[string]bool{}
 	for _, a := range readAlerts(t) {
 		if !strings.HasPrefix(a.Alert, "Waitpoint") || seen[a.Alert] {
@@ -57,51 +60,125 @@ func TestAlertFields(t *testing.T) {
 		if severities := []string{"critical", "warning", "info"}; !slices.Contains(severities, a.Labels["severity"]) {
 			t.Errorf("%s: severity %q is none of %q", a.Alert, a.Labels["severity"], severities)
 		}
-		if a.Annotations["summary"] == "" {
-			t.Errorf("%s: no summary", a.Alert)
+		for _, name := range []string{"summary", "description", "dashboard_url", "runbook_url"} {
+			if a.Annotations[name] == "" {
+				t.Errorf("%s: no %s", a.Alert, name)
+			}
 		}
-		if d := a.Annotations["description"]; !strings.Contains(d, "$value") && a.Alert != "WaitpointExporterDown" {
-			t.Errorf("%s: no number in the description %q", a.Alert, d)
-		} else if !strings.Contains(d, "http://{{ $labels.instance }}/") && !strings.Contains(d, "{{ with $labels.instance }}") {
-			t.Errorf("%s: no link to the exporter in the description %q", a.Alert, d)
+		for name, text := range a.Annotations {
+			switch name {
+			case "summary", "description":
+				if strings.Contains(text, "/tokens") {
+					t.Errorf("%s: %s has an address in its text: %s", a.Alert, name, text)
+				}
+			case "dashboard_url":
+				if !strings.HasPrefix(text, "{{ with $externalLabels.grafana_url }}{{ . }}/d/waitpoint") {
+					t.Errorf("%s: %s does not begin where Grafana is: %s", a.Alert, name, text)
+				}
+			case "tokens_url":
+				if want := "environment={{ or $labels.exported_environment $labels.environment | urlquery }}" +
+					"&project={{ or $labels.exported_project $labels.project | urlquery }}"; !strings.HasPrefix(text, own) || !strings.Contains(text, want) {
+					t.Errorf("%s: %s does not begin where users reach the exporter, or is not for the environment: %s", a.Alert, name, text)
+				}
+			case "runbook_url":
+				if want := "/runbook#" + strings.ToLower(a.Alert); !strings.HasPrefix(text, own) || !strings.HasSuffix(text, want) {
+					t.Errorf("%s: %s does not lead to %s of the exporter: %s", a.Alert, name, want, text)
+				}
+			default:
+				t.Errorf("%s: unknown annotation %s", a.Alert, name)
+			}
+		}
+		if text := a.Annotations["summary"] + a.Annotations["description"]; strings.Contains(a.Expr, "waitpoint") &&
+			!strings.Contains(text, "$value") && !strings.Contains(text, "query }}") && a.Alert != "WaitpointEnvironmentGone" && a.Alert != "WaitpointExporterDown" {
+			t.Errorf("%s: no number in %q", a.Alert, text)
+		}
+	}
+}
+
+// TestMatching holds that rules match alike with and without honor_labels: by
+// the labels that the exporter's have then, or by all but those that differ.
+func TestMatching(t *testing.T) {
+	var file struct {
+		Groups []struct {
+			Rules []struct{ Record, Expr string }
+		}
+	}
+	read(t, "recording.yml", &file)
+	exprs := map[string]string{}
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			exprs[r.Record] = r.Expr
+		}
+	}
+	for _, a := range readAlerts(t) {
+		exprs[a.Alert] = a.Expr
+	}
+	for name, expr := range exprs {
+		for _, list := range regexp.MustCompile(`\b(?:on|by) \(([^)]*)\)`).FindAllStringSubmatch(expr, -1) {
+			for _, label := range []string{"job", "environment", "project", "exported_environment", "exported_project"} {
+				if !slices.Contains(strings.Split(list[1], ", "), label) {
+					t.Errorf("%s matches by (%s), without %s", name, list[1], label)
+				}
+			}
 		}
 	}
 }
 
 // TestAlertRunbook holds that each link leads to a section that speaks of the
-// rule as it is, and that no section is left of an alert that is gone.
+// rule as it is, that what to do stands first and in full, and that no section
+// is left of an alert that is gone.
 func TestAlertRunbook(t *testing.T) {
 	content, err := os.ReadFile("RUNBOOK.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sections := map[string]string{}
-	for _, section := range strings.Split(string(content), "\n## ")[1:] {
+	parts := strings.Split(string(content), "\n## ")
+	contents, sections := parts[0], map[string]string{}
+	for _, section := range parts[1:] {
 		title, text, _ := strings.Cut(section, "\n")
-		if anchor := strings.ToLower(title); sections[anchor] != "" {
+		anchor := strings.ReplaceAll(strings.ToLower(title), " ", "-")
+		if sections[anchor] != "" {
 			t.Errorf("RUNBOOK.md has the section %q twice", title)
-		} else {
-			sections[anchor] = text
+		}
+		sections[anchor] = text
+		if !strings.Contains(contents, "(#"+anchor+")") {
+			t.Errorf("the list of contents lacks %q", title)
 		}
 	}
-	for _, a := range readAlerts(t) {
-		anchor := strings.ToLower(a.Alert)
-		url := a.Annotations["runbook_url"]
-		if !strings.HasPrefix(url, "http://{{") || !strings.HasSuffix(url, "}}/runbook#"+anchor) {
-			t.Errorf("%s: runbook_url %q does not lead to /runbook#%s of the exporter", a.Alert, url, anchor)
+	for _, general := range []string{"look-at-a-token", "complete-a-token", "complete-a-list", "tell-an-orphan"} {
+		if sections[general] == "" {
+			t.Errorf("RUNBOOK.md has no section %s", general)
 		}
+		delete(sections, general)
+	}
+	alerts := readAlerts(t)
+	for _, a := range alerts {
+		anchor := strings.ToLower(a.Alert)
 		text, ok := sections[anchor]
 		if !ok {
 			t.Errorf("%s: RUNBOOK.md has no such section", a.Alert)
 			continue
 		}
 		delete(sections, anchor)
+		rest := text
 		for _, want := range []string{
+			"**What to do.**\n\n", "**What it means.** ", "**Why these numbers.** ",
 			"Severity " + a.Labels["severity"] + ", after " + a.For + " of\n\n```promql\n" + strings.TrimSpace(a.Expr) + "\n```\n",
-			"**Why these numbers.** ", "**What it means.** ", "**How to look.** ", "**What to do.** ",
 		} {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s: its section in RUNBOOK.md lacks\n%s", a.Alert, want)
+			before, after, ok := strings.Cut(rest, want)
+			if !ok {
+				t.Errorf("%s: its section in RUNBOOK.md lacks, at its place,\n%s", a.Alert, want)
+				break
+			}
+			if want[2:12] == "What to do" && strings.TrimSpace(before) != "" {
+				t.Errorf("%s: what to do does not stand first in RUNBOOK.md", a.Alert)
+			}
+			rest = after
+		}
+		do, _, _ := strings.Cut(text, "**What it means.**")
+		for _, other := range alerts {
+			if strings.Contains(do, other.Alert) {
+				t.Errorf("%s: what to do sends the reader to %s", a.Alert, other.Alert)
 			}
 		}
 	}
@@ -113,7 +190,7 @@ func TestAlertRunbook(t *testing.T) {
 // TestAlertCases holds that promtool sees each alert fire, silent right before,
 // and silent in a test in which it never fires.
 func TestAlertCases(t *testing.T) {
-	var file struct {
+	type tests struct {
 		Tests []struct {
 			Name          string
 			AlertRuleTest []struct {
@@ -122,9 +199,11 @@ func TestAlertCases(t *testing.T) {
 			} `yaml:"alert_rule_test"`
 		}
 	}
+	var file, days tests
 	read(t, "alerts_test.yml", &file)
+	read(t, "days_test.yml", &days)
 	fires, before, silent := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	for _, test := range file.Tests {
+	for _, test := range append(file.Tests, days.Tests...) {
 		firing, quiet := map[string]bool{}, map[string]bool{}
 		for _, c := range test.AlertRuleTest {
 			if len(c.ExpAlerts) > 0 {
@@ -157,7 +236,7 @@ func TestAlertCases(t *testing.T) {
 	}
 	for _, left := range []map[string]bool{fires, silent} {
 		for name := range left {
-			t.Errorf("alerts_test.yml tests %s, but there is no such alert", name)
+			t.Errorf("a test is for %s, but there is no such alert", name)
 		}
 	}
 }
