@@ -18,7 +18,7 @@ import (
 // so that one sees what is encoding.
 func BenchmarkScrape(b *testing.B) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	x := index.New(index.Options{Tags: index.TagRules{Limit: 100}, Lag: time.Second, Horizon: maxStaleness})
+	x := index.New(index.Options{Tags: index.TagRules{Limit: 100}, Lag: time.Second, Horizon: maxStaleness, ExpectedWait: []index.ExpectedWait{{Wait: time.Hour}}})
 	l := x.Begin(index.ScopeWaiting, now, time.Time{})
 	tokens := make([]client.Token, 20_000)
 	for i := range tokens {

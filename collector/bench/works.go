@@ -239,7 +239,7 @@ func million(ctx context.Context, b *bench) ([]row, error) {
 		return nil, err
 	}
 	defer api.stop()
-	p, err := b.exporterOf(ctx, api, "--refresh.interval=5s")
+	p, err := b.exporterOf(ctx, api, "--refresh.interval=5s", "--tokens.expected-wait=4h")
 	if err != nil {
 		return nil, err
 	}
