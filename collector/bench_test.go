@@ -36,7 +36,7 @@ func BenchmarkScrape(b *testing.B) {
 	b.Run("collect", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			ch := make(chan prometheus.Metric, 1000)
+			ch := make(chan prometheus.Metric, 10_000)
 			c.Collect(ch)
 		}
 	})
