@@ -209,7 +209,7 @@ func FuzzFlags(f *testing.F) {
 	const key = "tr_prod_0123456789"
 	f.Fuzz(func(t *testing.T, joined string) {
 		var args []string
-		for _, arg := range strings.Split(joined, "\n") {
+		for arg := range strings.SplitSeq(joined, "\n") {
 			// Files are the machine's, and help ends the parse.
 			if strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") && !strings.Contains(arg, "file") && !strings.Contains(arg, "help") && !strings.HasPrefix(arg, "-h") {
 				args = append(args, arg)

@@ -14,12 +14,28 @@ type setting struct {
 	// Field is its name in a file, flag that of the flag, empty if there is none,
 	// variable that of the environment variable in place of the flag.
 	field, flag, variable string
+	help                  string   // Of the flag, or why it is refused.
 	initial               []string // What it is if nothing is said of it.
 	shown                 string   // What stands for its value in help, unless that is initial.
 	own                   bool     // It differs by environment, so defaults cannot have it.
 	value
-	help string // Of the flag, or why it is refused.
 }
+
+// both returns a setting that is a flag and a field.
+func both(field, flag string, v value, help string, initial ...string) *setting {
+	return &setting{field: field, flag: flag, value: v, help: help, initial: initial}
+}
+
+// inFile returns a setting that is a field alone.
+func inFile(field string, v value, initial ...string) *setting {
+	return &setting{field: field, value: v, initial: initial}
+}
+
+func refused(field, why string) *setting { return &setting{field: field, help: why} }
+
+func (s *setting) as(shown string) *setting    { s.shown = shown; return s }
+func (s *setting) or(variable string) *setting { s.variable = variable; return s }
+func (s *setting) owned() *setting             { s.own = true; return s }
 
 // refused reports whether it cannot be set, for the reason in help.
 func (s *setting) refused() bool { return s.set == nil && s.decode == nil }
@@ -41,94 +57,85 @@ func newDraft(folder string) *draft {
 	d := &draft{}
 	tls, file := &d.HTTP.TLSConfig, notation.Path(folder)
 	d.settings = []*setting{
-		{field: "api_url", flag: "trigger.api-url", variable: "TRIGGER_API_URL",
-			initial: []string{"https://api.trigger.dev"}, value: single(&d.APIURL, notation.APIURL),
-			help: "URL of the Trigger.dev API."},
-		{field: "secret_key_file", shown: "<path>", flag: "trigger.secret-key-file", own: true,
-			value: single(&d.Key.File, file),
-			help: "File with the secret key, read again when it changes. " +
-				"Without it the key is taken from $TRIGGER_SECRET_KEY."},
-		{field: "secret_key_env", own: true, value: single(&d.keyVariable, plain)},
-		{field: "secret_key", own: true, value: single(&d.Key.Value, plain)},
-		{field: "preview_branch", shown: "<branch>", flag: "trigger.preview-branch",
-			variable: "TRIGGER_PREVIEW_BRANCH", own: true, value: single(&d.PreviewBranch, notation.PreviewBranch), help: "Branch of a preview environment."},
-		{field: "name", shown: "<name>", flag: "trigger.environment", own: true, value: single(&d.Name, notation.Label),
-			help: "Value of the label environment. By default it follows from the key's prefix."},
-		{field: "project", shown: "<name>", flag: "trigger.project", own: true, value: single(&d.Project, notation.Label),
-			help: "Value of the label project. By default there is no such label."},
-		{field: "dashboard_url", shown: "<URL>", flag: "trigger.dashboard-url", variable: "TRIGGER_DASHBOARD_URL", own: true,
-			value: single(&d.DashboardURL, notation.DashboardURL),
-			help: "The environment's page in Trigger.dev's dashboard, as in a browser's address bar: " +
-				"https://cloud.trigger.dev/orgs/ORG/projects/PROJECT/env/ENV."},
-		{field: "tokens.period", shown: "<duration>", flag: "tokens.period",
-			value: single(&d.Tokens.Period, notation.Duration),
-			help:  "Count only finished tokens that were created within this time, such as 30d. By default all count."},
-		{field: "tokens.waiting_within_period", flag: "tokens.waiting-within-period",
-			value: toggle(&d.Tokens.WaitingWithinPeriod),
-			help:  "Count only WAITING tokens that were created within the period, too."},
-		{field: "tokens.near_timeout", flag: "tokens.near-timeout", initial: []string{"5m", "1h"},
-			value: list(&d.Tokens.NearTimeout, addThreshold),
-			help:  "Count the WAITING tokens that time out within this time. Repeatable."},
-		{field: "tokens.stuck_after", flag: "tokens.stuck-after", initial: []string{"1h", "1d", "7d"},
-			value: list(&d.Tokens.StuckAfter, addThreshold),
-			help:  "Count the WAITING tokens that were created longer ago than this. Repeatable."},
-		{field: "tokens.expected_wait", shown: "<rule>", flag: "tokens.expected-wait",
-			value: list(&d.Tokens.ExpectedWait, each(notation.ExpectedWait)),
-			help: "[REGEX=]DURATION: a token is late past the duration of the first rule one of whose tags matches; " +
-				"without REGEX it is for every token. Repeatable."},
-		{field: "tokens.require_tag", shown: "<regex>", flag: "tokens.require-tag",
-			value: single(&d.Tags.Require, notation.Regexp), help: "Regular expression; only tokens with a matching tag count."},
-		{field: "tokens.ignore_tag", shown: "<regex>", flag: "tokens.ignore-tag",
-			value: single(&d.Tags.Ignore, notation.Regexp), help: "Regular expression; tokens with a matching tag do not count."},
-		{field: "tags.include", shown: "<regex>", flag: "tags.include", value: single(&d.Tags.Include, notation.Regexp),
-			help: "Regular expression of the tags to count by. By default all."},
-		{field: "tags.exclude", shown: "<regex>", flag: "tags.exclude", value: single(&d.Tags.Exclude, notation.Regexp),
-			help: "Regular expression of the tags not to count by. By default none."},
-		{field: "tags.rewrite", shown: "<rule>", flag: "tags.rewrite", value: rewrites(&d.Tags.Rewrite),
-			help: "REGEX=REPLACEMENT for tags, such as (user|org):.*=$1:*. Repeatable; the first that matches counts."},
-		{field: "tags.limit", flag: "tags.limit", initial: []string{"100"},
-			value: single(&d.Tags.Limit, notation.Integer(0, 1_000_000)),
-			help:  "Number of tags that have series of their own, 0 for no limit."},
-		{field: "refresh.interval", flag: "refresh.interval", initial: []string{"1m"},
-			value: single(&d.Refresh.Interval, notation.Interval), help: "Time between background refreshes; 5s in the demo."},
-		{field: "refresh.timeout", flag: "refresh.timeout", initial: []string{"30s"},
-			value: single(&d.Refresh.Timeout, notation.Duration), help: "Timeout of one request."},
-		{field: "refresh.max_staleness", flag: "refresh.max-staleness", initial: []string{"10m"},
-			value: single(&d.Refresh.MaxStaleness, notation.Duration),
-			help:  "Age past which a snapshot is not served any more, but never under three intervals."},
-		{field: "refresh.verify_interval", flag: "refresh.verify-interval", initial: []string{"1d"},
-			value: single(&d.Refresh.VerifyInterval, notation.Duration),
-			help:  "Time within which every token of the window is listed again."},
-		{field: "api.concurrency", flag: "api.concurrency", initial: []string{"4"},
-			value: single(&d.API.Concurrency, notation.Integer(1, 64)), help: "Requests at once while the history is loaded."},
-		{field: "api.reserve", flag: "api.reserve", initial: []string{"0.5"}, value: single(&d.API.Reserve, notation.Reserve),
-			help: "Share of the environment's rate limit that is always left to its other users."},
-		{field: "api.share", flag: "api.share", initial: []string{"0.25"}, value: single(&d.API.Share, notation.Share),
-			help: "Share of what the rate limit refills that refreshes may use in the long run."},
+		both("api_url", "trigger.api-url", single(&d.APIURL, notation.APIURL),
+			"URL of the Trigger.dev API.", "https://api.trigger.dev").or("TRIGGER_API_URL"),
+		both("secret_key_file", "trigger.secret-key-file", single(&d.Key.File, file),
+			"File with the secret key, read again when it changes. "+
+				"Without it the key is taken from $TRIGGER_SECRET_KEY.").as("<path>").owned(),
+		inFile("secret_key_env", single(&d.keyVariable, plain)).owned(),
+		inFile("secret_key", single(&d.Key.Value, plain)).owned(),
+		both("preview_branch", "trigger.preview-branch", single(&d.PreviewBranch, notation.PreviewBranch),
+			"Branch of a preview environment.").as("<branch>").or("TRIGGER_PREVIEW_BRANCH").owned(),
+		both("name", "trigger.environment", single(&d.Name, notation.Label),
+			"Value of the label environment. By default it follows from the key's prefix.").as("<name>").owned(),
+		both("project", "trigger.project", single(&d.Project, notation.Label),
+			"Value of the label project. By default there is no such label.").as("<name>").owned(),
+		both("dashboard_url", "trigger.dashboard-url", single(&d.DashboardURL, notation.DashboardURL),
+			"The environment's page in Trigger.dev's dashboard, as in a browser's address bar: "+
+				"https://cloud.trigger.dev/orgs/ORG/projects/PROJECT/env/ENV.").as("<URL>").or("TRIGGER_DASHBOARD_URL").owned(),
+		both("tokens.period", "tokens.period", single(&d.Tokens.Period, notation.Duration),
+			"Count only finished tokens that were created within this time, such as 30d. By default all count.").
+			as("<duration>"),
+		both("tokens.waiting_within_period", "tokens.waiting-within-period", toggle(&d.Tokens.WaitingWithinPeriod),
+			"Count only WAITING tokens that were created within the period, too."),
+		both("tokens.near_timeout", "tokens.near-timeout", list(&d.Tokens.NearTimeout, addThreshold),
+			"Count the WAITING tokens that time out within this time. Repeatable.", "5m", "1h"),
+		both("tokens.stuck_after", "tokens.stuck-after", list(&d.Tokens.StuckAfter, addThreshold),
+			"Count the WAITING tokens that were created longer ago than this. Repeatable.", "1h", "1d", "7d"),
+		both("tokens.expected_wait", "tokens.expected-wait", list(&d.Tokens.ExpectedWait, each(notation.ExpectedWait)),
+			"[REGEX=]DURATION: a token is late past the duration of the first rule one of whose tags matches; "+
+				"without REGEX it is for every token. Repeatable.").as("<rule>"),
+		both("tokens.require_tag", "tokens.require-tag", single(&d.Tags.Require, notation.Regexp),
+			"Regular expression; only tokens with a matching tag count.").as("<regex>"),
+		both("tokens.ignore_tag", "tokens.ignore-tag", single(&d.Tags.Ignore, notation.Regexp),
+			"Regular expression; tokens with a matching tag do not count.").as("<regex>"),
+		both("tags.include", "tags.include", single(&d.Tags.Include, notation.Regexp),
+			"Regular expression of the tags to count by. By default all.").as("<regex>"),
+		both("tags.exclude", "tags.exclude", single(&d.Tags.Exclude, notation.Regexp),
+			"Regular expression of the tags not to count by. By default none.").as("<regex>"),
+		both("tags.rewrite", "tags.rewrite", rewrites(&d.Tags.Rewrite),
+			"REGEX=REPLACEMENT for tags, such as (user|org):.*=$1:*. Repeatable; the first that matches counts.").
+			as("<rule>"),
+		both("tags.limit", "tags.limit", single(&d.Tags.Limit, notation.Integer(0, 1_000_000)),
+			"Number of tags that have series of their own, 0 for no limit.", "100"),
+		both("refresh.interval", "refresh.interval", single(&d.Refresh.Interval, notation.Interval),
+			"Time between background refreshes; 5s in the demo.", "1m"),
+		both("refresh.timeout", "refresh.timeout", single(&d.Refresh.Timeout, notation.Duration),
+			"Timeout of one request.", "30s"),
+		both("refresh.max_staleness", "refresh.max-staleness", single(&d.Refresh.MaxStaleness, notation.Duration),
+			"Age past which a snapshot is not served any more, but never under three intervals.", "10m"),
+		both("refresh.verify_interval", "refresh.verify-interval", single(&d.Refresh.VerifyInterval, notation.Duration),
+			"Time within which every token of the window is listed again.", "1d"),
+		both("api.concurrency", "api.concurrency", single(&d.API.Concurrency, notation.Integer(1, 64)),
+			"Requests at once while the history is loaded.", "4"),
+		both("api.reserve", "api.reserve", single(&d.API.Reserve, notation.Reserve),
+			"Share of the environment's rate limit that is always left to its other users.", "0.5"),
+		both("api.share", "api.share", single(&d.API.Share, notation.Share),
+			"Share of what the rate limit refills that refreshes may use in the long run.", "0.25"),
 
 		// Those of Prometheus' HTTP client settings that make sense here.
-		{field: "proxy_url", value: single(&d.HTTP.ProxyURL, notation.ProxyURL)},
-		{field: "no_proxy", value: single(&d.HTTP.NoProxy, plain)},
-		{field: "proxy_from_environment", initial: []string{"true"}, value: toggle(&d.HTTP.ProxyFromEnvironment)},
-		{field: "proxy_connect_header", value: proxyHeader(&d.HTTP.ProxyConnectHeader)},
-		{field: "http_headers", value: httpHeaders(&d.HTTP.HTTPHeaders, file)},
-		{field: "enable_http2", initial: []string{"true"}, value: toggle(&d.HTTP.EnableHTTP2)},
-		{field: "tls_config.ca", value: single(&tls.CA, plain)},
-		{field: "tls_config.ca_file", value: single(&tls.CAFile, file)},
-		{field: "tls_config.cert", value: single(&tls.Cert, plain)},
-		{field: "tls_config.cert_file", value: single(&tls.CertFile, file)},
-		{field: "tls_config.key", value: single(&tls.Key, secret)},
-		{field: "tls_config.key_file", value: single(&tls.KeyFile, file)},
-		{field: "tls_config.server_name", value: single(&tls.ServerName, plain)},
-		{field: "tls_config.insecure_skip_verify", value: toggle(&tls.InsecureSkipVerify)},
-		{field: "tls_config.min_version", value: single(&tls.MinVersion, notation.TLSVersion)},
-		{field: "tls_config.max_version", value: single(&tls.MaxVersion, notation.TLSVersion)},
-		{field: "basic_auth", help: authorization},
-		{field: "authorization", help: authorization},
-		{field: "bearer_token", help: authorization},
-		{field: "bearer_token_file", help: authorization},
-		{field: "oauth2", help: authorization},
-		{field: "follow_redirects", help: "redirects are followed where they keep host and query, and nowhere else"},
+		inFile("proxy_url", single(&d.HTTP.ProxyURL, notation.ProxyURL)),
+		inFile("no_proxy", single(&d.HTTP.NoProxy, plain)),
+		inFile("proxy_from_environment", toggle(&d.HTTP.ProxyFromEnvironment), "true"),
+		inFile("proxy_connect_header", proxyHeader(&d.HTTP.ProxyConnectHeader)),
+		inFile("http_headers", httpHeaders(&d.HTTP.HTTPHeaders, file)),
+		inFile("enable_http2", toggle(&d.HTTP.EnableHTTP2), "true"),
+		inFile("tls_config.ca", single(&tls.CA, plain)),
+		inFile("tls_config.ca_file", single(&tls.CAFile, file)),
+		inFile("tls_config.cert", single(&tls.Cert, plain)),
+		inFile("tls_config.cert_file", single(&tls.CertFile, file)),
+		inFile("tls_config.key", single(&tls.Key, secret)),
+		inFile("tls_config.key_file", single(&tls.KeyFile, file)),
+		inFile("tls_config.server_name", single(&tls.ServerName, plain)),
+		inFile("tls_config.insecure_skip_verify", toggle(&tls.InsecureSkipVerify)),
+		inFile("tls_config.min_version", single(&tls.MinVersion, notation.TLSVersion)),
+		inFile("tls_config.max_version", single(&tls.MaxVersion, notation.TLSVersion)),
+		refused("basic_auth", authorization),
+		refused("authorization", authorization),
+		refused("bearer_token", authorization),
+		refused("bearer_token_file", authorization),
+		refused("oauth2", authorization),
+		refused("follow_redirects", "redirects are followed where they keep host and query, and nowhere else"),
 	}
 	for _, s := range d.settings {
 		for _, text := range s.initial {

@@ -28,7 +28,7 @@ func BenchmarkScrape(b *testing.B) {
 	for i := range 50 {
 		name := strconv.Itoa(i)
 		service.Environment(simulator.EnvironmentOptions{Key: key(name)}).Populate(simulator.Population{Seed: uint64(i), Tokens: 2000, Waiting: 100})
-		file.WriteString(fmt.Sprintf("  - {name: prod, project: %q, secret_key: %s, api_url: http://api.test, tags: {limit: 10}}\n", name, key(name)))
+		fmt.Fprintf(&file, "  - {name: prod, project: %q, secret_key: %s, api_url: http://api.test, tags: {limit: 10}}\n", name, key(name))
 	}
 	path := filepath.Join(b.TempDir(), "config.yml")
 	if err := os.WriteFile(path, []byte(file.String()), 0o600); err != nil {

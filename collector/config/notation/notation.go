@@ -52,6 +52,7 @@ func Label(text string) (string, error) {
 	return text, nil
 }
 
+// Boolean reads true or false.
 func Boolean(text string) (bool, error) {
 	if text != "true" && text != "false" {
 		return false, fmt.Errorf("%q must be true or false", text)
@@ -59,6 +60,7 @@ func Boolean(text string) (bool, error) {
 	return text == "true", nil
 }
 
+// Integer returns a function that reads a whole number between two, both included.
 func Integer(least, most int) func(string) (int, error) {
 	return func(text string) (int, error) {
 		n, err := strconv.Atoi(text)
@@ -69,6 +71,7 @@ func Integer(least, most int) func(string) (int, error) {
 	}
 }
 
+// Reserve reads a share of what may not be used: less than all of it.
 func Reserve(text string) (float64, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(f) || f < 0 || f >= 1 {
@@ -77,6 +80,7 @@ func Reserve(text string) (float64, error) {
 	return f, nil
 }
 
+// Share reads a share of what may be used: more than nothing.
 func Share(text string) (float64, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(f) || f <= 0 || f > 1 {
@@ -138,11 +142,13 @@ func ExpectedWait(text string) (rule index.ExpectedWait, err error) {
 
 func noKey() (string, error) { return "", errors.New("no key") }
 
+// APIURL reads the URL of the API. No error quotes one that may have a password in it.
 func APIURL(text string) (string, error) {
 	_, err := client.New(client.Options{APIURL: text, Key: noKey})
 	return text, err
 }
 
+// PreviewBranch reads the name of a branch as a header can have it.
 func PreviewBranch(text string) (string, error) {
 	_, err := client.New(client.Options{APIURL: "http://localhost", Key: noKey, PreviewBranch: text})
 	return text, err
@@ -187,7 +193,7 @@ func DashboardURL(text string) (string, error) {
 		"https://cloud.trigger.dev/orgs/ORG/projects/PROJECT/env/ENV")
 }
 
-// proxyURL says no more than this of what is wrong, since there may be a password
+// ProxyURL says no more than this of what is wrong, since there may be a password
 // in it.
 func ProxyURL(text string) (config.URL, error) {
 	if text == "" {
@@ -201,6 +207,7 @@ func ProxyURL(text string) (config.URL, error) {
 	return config.URL{URL: u}, nil
 }
 
+// TLSVersion reads a version of TLS as Prometheus names it.
 func TLSVersion(text string) (config.TLSVersion, error) {
 	v, ok := config.TLSVersions[text]
 	if !ok {
