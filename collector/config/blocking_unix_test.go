@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/config/access"
 )
 
 const piped = "tr_prod_sk_0123456789"
@@ -57,7 +58,7 @@ func TestKeyBlocks(t *testing.T) {
 	path := pipe(t)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	key := config.Key{File: path, From: "secret_key_file"}
+	key := access.Key{File: path, From: "secret_key_file"}
 	late, over := key.Source(t.Context(), time.Millisecond), key.Source(ended, time.Hour)
 	before := runtime.NumGoroutine()
 	for range 50 {
@@ -85,7 +86,7 @@ func TestKeyPipe(t *testing.T) {
 	for name, text := range map[string]string{"no end of line": piped, "a line": piped + "\n", "two writers at once": piped + "\n" + piped + "\n"} {
 		t.Run(name, func(t *testing.T) {
 			path := pipe(t)
-			key := config.Key{File: path, From: "secret_key_file"}
+			key := access.Key{File: path, From: "secret_key_file"}
 			go deliver(t, path, text)
 			for range 3 {
 				if got, err := key.Get(); got != piped || err != nil {
@@ -125,7 +126,7 @@ func TestTransportBlocks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			transport, err := environments[0].Transport(t.Context())
+			transport, err := access.Transport(t.Context(), environments[0].HTTP)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"time"
 
+	"waitpoint_exporter/collector/config/access"
 	"waitpoint_exporter/collector/index"
 
 	"github.com/prometheus/common/config"
@@ -23,7 +24,7 @@ type Environment struct {
 	// DashboardURL is the environment's page in Trigger.dev's dashboard, without a
 	// slash at its end; empty for none.
 	DashboardURL string
-	Key          Key
+	Key          access.Key
 	Tokens       Tokens
 	Tags         index.TagRules
 	Refresh      Refresh

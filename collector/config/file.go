@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/config/access"
 	"waitpoint_exporter/collector/config/notation"
 	"waitpoint_exporter/collector/config/yamlfile"
 
@@ -22,9 +22,7 @@ import (
 // valid, or the first thing that is wrong, by file, line and field. Relative
 // paths in it are relative to its folder. Getenv gives secret_key_env its keys.
 func ReadFile(path string, getenv func(string) string) ([]Environment, error) {
-	ctx, cancel := withTimeout(context.Background(), loadTimeout)
-	defer cancel()
-	content, err := files.whole(ctx, path)
+	content, err := access.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/config/access"
 
 	"github.com/alecthomas/kingpin/v2"
 )
@@ -83,7 +84,7 @@ environments:
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain[0].Key, defaults[0].Key = config.Key{}, config.Key{}
+	plain[0].Key, defaults[0].Key = access.Key{}, access.Key{}
 	if !defaults[0].Equal(plain[0]) {
 		t.Errorf("by default:\n%+v\n%+v", defaults, plain)
 	}
@@ -227,7 +228,7 @@ func FuzzFlags(f *testing.F) {
 			e.API.Concurrency < 1 || !(e.API.Reserve >= 0 && e.API.Reserve < 1) || !(e.API.Share > 0 && e.API.Share <= 1) || e.Tags.Limit < 0 {
 			t.Errorf("%q: %+v", args, e)
 		}
-		if _, err := e.Transport(t.Context()); err != nil {
+		if _, err := access.Transport(t.Context(), e.HTTP); err != nil {
 			t.Error(err)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/config/access"
 	"waitpoint_exporter/collector/config/notation"
 )
 
@@ -117,8 +118,8 @@ func newDraft(folder string) *draft {
 		inFile("proxy_url", single(&d.HTTP.ProxyURL, notation.ProxyURL)),
 		inFile("no_proxy", single(&d.HTTP.NoProxy, plain)),
 		inFile("proxy_from_environment", toggle(&d.HTTP.ProxyFromEnvironment), "true"),
-		inFile("proxy_connect_header", proxyHeader(&d.HTTP.ProxyConnectHeader)),
-		inFile("http_headers", httpHeaders(&d.HTTP.HTTPHeaders, file)),
+		inFile("proxy_connect_header", value{decode: access.ProxyHeader(&d.HTTP.ProxyConnectHeader)}),
+		inFile("http_headers", value{decode: access.HTTPHeaders(&d.HTTP.HTTPHeaders, file)}),
 		inFile("enable_http2", toggle(&d.HTTP.EnableHTTP2), "true"),
 		inFile("tls_config.ca", single(&tls.CA, plain)),
 		inFile("tls_config.ca_file", single(&tls.CAFile, file)),
@@ -178,7 +179,7 @@ func (d *draft) complete() (Environment, error) {
 	if d.Name == "" {
 		return fail("name", "missing; the key's prefix does not tell (tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)")
 	}
-	if _, err := d.Transport(context.Background()); err != nil {
+	if _, err := access.Transport(context.Background(), d.HTTP); err != nil {
 		return Environment{}, fmt.Errorf("%s: %w", d.place("tls_config"), err)
 	}
 	return d.Environment, nil

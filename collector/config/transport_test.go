@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/config/access"
 )
 
 // transport returns that of an environment with these settings.
@@ -22,7 +23,7 @@ func transport(t *testing.T, settings string) http.RoundTripper {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rt, err := got[0].Transport(t.Context())
+	rt, err := access.Transport(t.Context(), got[0].HTTP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func TestTransport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rt, err := got[0].Transport(t.Context())
+		rt, err := access.Transport(t.Context(), got[0].HTTP)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,12 +2,8 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"net/http"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"waitpoint_exporter/collector/config/notation"
@@ -16,7 +12,6 @@ import (
 
 	"github.com/prometheus/common/config"
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/net/http/httpguts"
 )
 
 // A value is where a setting goes, read from a flag's text and a file's node alike.
@@ -102,89 +97,9 @@ func (v value) UnmarshalYAML(node *yaml.Node) error {
 }
 
 func (v value) scalar(node *yaml.Node) error {
-	text, err := scalar(node, v.groups)
+	text, err := yamlfile.Text(node, v.groups)
 	if err == nil {
 		err = v.set(text)
 	}
 	return err
-}
-
-var variable = regexp.MustCompile(`\$\{([A-Za-z_]\w*)(?:[:?+=-][^}]*)?\}`)
-
-// scalar returns the text of a single value, in which no variable may be named.
-func scalar(node *yaml.Node, groups bool) (string, error) {
-	if node.Kind != yaml.ScalarNode {
-		return "", errors.New("must be a single value")
-	}
-	text := node.Value
-	if groups {
-		text = text[:strings.LastIndexByte(text, '=')+1]
-	}
-	if m := variable.FindStringSubmatch(text); m != nil {
-		return "", fmt.Errorf("${%s} is not replaced, since a configuration file has no variables: write the value "+
-			"itself, use secret_key_env for a key, or make the file with a tool such as envsubst", m[1])
-	}
-	return node.Value, nil
-}
-
-// proxyHeader has the headers of requests to a proxy: a list of values for each.
-func proxyHeader(target *config.ProxyHeader) value {
-	return value{decode: func(node *yaml.Node) error {
-		*target = config.ProxyHeader{}
-		return eachHeader(node, func(name string, values *yaml.Node) error {
-			return eachValue(values, func(text string) { (*target)[name] = append((*target)[name], config.Secret(text)) })
-		})
-	}}
-}
-
-// httpHeaders has the headers of requests to the API: for each, lists of values, of
-// secrets, and of files with a value.
-func httpHeaders(target **config.Headers, file func(string) (string, error)) value {
-	return value{decode: func(node *yaml.Node) error {
-		*target = &config.Headers{Headers: map[string]config.Header{}}
-		return eachHeader(node, func(name string, node *yaml.Node) error {
-			name = http.CanonicalHeaderKey(name)
-			if _, ok := config.ReservedHeaders[name]; ok || name == "Accept" || name == "X-Trigger-Branch" {
-				return fmt.Errorf("%s is set by the exporter itself", name)
-			}
-			h := config.Header{}
-			err := yamlfile.Fields(node, func(kind string, line int, node *yaml.Node) error {
-				switch kind {
-				case "values":
-					return eachValue(node, func(text string) { h.Values = append(h.Values, text) })
-				case "secrets":
-					return eachValue(node, func(text string) { h.Secrets = append(h.Secrets, config.Secret(text)) })
-				case "files":
-					return eachValue(node, func(text string) { text, _ = file(text); h.Files = append(h.Files, text) })
-				}
-				return yamlfile.At(line, "", fmt.Errorf("%s is none of values, secrets and files", kind))
-			})
-			(*target).Headers[name] = h
-			return err
-		})
-	}}
-}
-
-// eachHeader calls visit for each field of a mapping, all of which are names of
-// headers: none is left out for beginning with x-.
-func eachHeader(node *yaml.Node, visit func(name string, value *yaml.Node) error) error {
-	return yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
-		if !httpguts.ValidHeaderFieldName(name) {
-			return yamlfile.At(line, "", fmt.Errorf("%q is not the name of a header", name))
-		}
-		return yamlfile.At(line, "", visit(name, value))
-	})
-}
-
-// eachValue calls visit for each item of a list of headers' values. It says nothing of
-// them, which may be secrets.
-func eachValue(node *yaml.Node, visit func(text string)) error {
-	return yamlfile.Items(node, func(item *yaml.Node) error {
-		text, err := scalar(item, false)
-		if err == nil && !httpguts.ValidHeaderFieldValue(text) {
-			err = errors.New("has a character that no header's value can have")
-		}
-		visit(text)
-		return err
-	})
 }

@@ -20,6 +20,7 @@ import (
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector"
 	"waitpoint_exporter/collector/config"
+	"waitpoint_exporter/collector/config/access"
 	"waitpoint_exporter/collector/refresh"
 
 	"github.com/go-kit/log"
@@ -162,7 +163,7 @@ func (m *Manager) build(env config.Environment, others []*running) (*running, er
 	transport := m.opts.Transport
 	if transport == nil {
 		var err error
-		if transport, err = env.Transport(m.ctx); err != nil {
+		if transport, err = access.Transport(m.ctx, env.HTTP); err != nil {
 			return nil, err
 		}
 	}

@@ -184,3 +184,23 @@ func Items(node *yaml.Node, visit func(*yaml.Node) error) error {
 	}
 	return nil
 }
+
+var variable = regexp.MustCompile(`\$\{([A-Za-z_]\w*)(?:[:?+=-][^}]*)?\}`)
+
+// Text returns the text of a single value, in which no variable may be named: none is
+// replaced. With groups, what follows the last = may have a ${name} that stands for a
+// group.
+func Text(node *yaml.Node, groups bool) (string, error) {
+	if node.Kind != yaml.ScalarNode {
+		return "", errors.New("must be a single value")
+	}
+	text := node.Value
+	if groups {
+		text = text[:strings.LastIndexByte(text, '=')+1]
+	}
+	if m := variable.FindStringSubmatch(text); m != nil {
+		return "", fmt.Errorf("${%s} is not replaced, since a configuration file has no variables: write the value "+
+			"itself, use secret_key_env for a key, or make the file with a tool such as envsubst", m[1])
+	}
+	return node.Value, nil
+}

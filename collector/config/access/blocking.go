@@ -1,4 +1,4 @@
-package config
+package access
 
 import (
 	"bufio"
@@ -40,6 +40,14 @@ type fileRead struct {
 //
 //nolint:gochecknoglobals // See above.
 var files = fileReads{under: map[string]*fileRead{}, kept: map[string][]byte{}}
+
+// ReadFile returns what is in a configuration file, and waits for it no longer than
+// for one with a key.
+func ReadFile(path string) ([]byte, error) {
+	ctx, cancel := withTimeout(context.Background(), loadTimeout)
+	defer cancel()
+	return files.whole(ctx, path)
+}
 
 // whole returns what is in a file, or ctx's cause if it ends before.
 func (r *fileReads) whole(ctx context.Context, path string) ([]byte, error) {

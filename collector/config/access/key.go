@@ -1,4 +1,6 @@
-package config
+// Package access has what it takes to reach the API: the key and the transport, whose
+// files may be replaced at any time, and may block.
+package access
 
 import (
 	"context"

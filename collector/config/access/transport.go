@@ -1,4 +1,4 @@
-package config
+package access
 
 import (
 	"context"
@@ -13,14 +13,13 @@ import (
 	"github.com/prometheus/common/config"
 )
 
-// Transport returns a new transport by the environment's HTTP settings: the
+// Transport returns a new transport by an environment's HTTP settings: the
 // client's own, but for what is set. Certificates and headers are read again when
 // their files change; a request waits for files that block as long as its context
 // lives.
-func (e Environment) Transport(ctx context.Context) (http.RoundTripper, error) {
+func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTripper, error) {
 	ctx, cancel := withTimeout(ctx, loadTimeout)
 	defer cancel()
-	cfg := e.HTTP
 	if err := cfg.TLSConfig.Validate(); err != nil {
 		return nil, err
 	}
