@@ -27,17 +27,23 @@ func each(expr string, labels ...string) string {
 	return "max by (" + strings.Join(append([]string{"project", "environment"}, labels...), ", ") + ") (" + expr + ")"
 }
 
-// count returns increase or rate of a histogram's count, of whichever kind there is.
-func count(function, metric, window string, more ...string) string {
+// finished returns increase or rate of the tokens that finished, of whichever kind of
+// histogram there is.
+func finished(function, window string, more ...string) string {
 	return fmt.Sprintf("(%s or %s)",
-		each(function+"("+sel(metric+"_count", more...)+"["+window+"])", "status"),
-		each("histogram_count("+function+"("+sel(metric, more...)+"["+window+"]))", "status"))
+		each(function+"("+sel(waits+"_count", more...)+"["+window+"])", "status"),
+		each("histogram_count("+function+"("+sel(waits, more...)+"["+window+"]))", "status"))
 }
 
 // quantile returns one of a histogram, of whichever kind there is.
 func quantile(q, metric, window string, more ...string) string {
-	return fmt.Sprintf("histogram_quantile(%s, sum by (le) (rate(%s[%s]))) or histogram_quantile(%[1]s, sum(rate(%[4]s[%[3]s])))",
-		q, sel(metric+"_bucket", more...), window, sel(metric, more...))
+	return fmt.Sprintf(
+		"histogram_quantile(%s, sum by (le) (rate(%s[%s]))) or histogram_quantile(%[1]s, sum(rate(%[4]s[%[3]s])))",
+		q,
+		sel(metric+"_bucket", more...),
+		window,
+		sel(metric, more...),
+	)
 }
 
 // buckets returns what a heatmap draws, of whichever kind there is.
@@ -48,11 +54,14 @@ func buckets(metric, window string, more ...string) string {
 
 // mean returns the mean of a histogram, of whichever kind there is.
 func mean(metric, window string) string {
-	return fmt.Sprintf("sum(rate(%s[%s])) / sum(rate(%s[%[2]s])) or histogram_sum(sum(rate(%[4]s[%[2]s]))) / histogram_count(sum(rate(%[4]s[%[2]s])))",
-		sel(metric+"_sum"), window, sel(metric+"_count"), sel(metric))
+	return fmt.Sprintf(
+		"sum(rate(%s[%s])) / sum(rate(%s[%[2]s])) or histogram_sum(sum(rate(%[4]s[%[2]s]))) / histogram_count(sum(rate(%[4]s[%[2]s])))",
+		sel(metric+"_sum"),
+		window,
+		sel(metric+"_count"),
+		sel(metric),
+	)
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // steps are colours from values on; the first is for what has no value.
 func steps(none string, pairs ...any) Thresholds {
@@ -61,7 +70,7 @@ func steps(none string, pairs ...any) Thresholds {
 		color, _ := pairs[i+1].(string)
 		switch from := pairs[i].(type) {
 		case int:
-			t.Steps = append(t.Steps, Step{color, ptr(float64(from))})
+			t.Steps = append(t.Steps, Step{color, new(float64(from))})
 		case float64:
 			t.Steps = append(t.Steps, Step{color, &from})
 		}
@@ -69,11 +78,11 @@ func steps(none string, pairs ...any) Thresholds {
 	return t
 }
 
-var (
-	plain = steps("blue")
-	// One is worth a look.
-	oneIsBad = steps(neutral, 0, "green", 1, "orange")
-)
+// plain is one colour.
+func plain() Thresholds { return steps("blue") }
+
+// oneIsBad is for what is worth a look.
+func oneIsBad() Thresholds { return steps(neutral, 0, "green", 1, "orange") }
 
 // A board places panels from the top left to the bottom right, which is the order
 // in which a narrow screen shows them.
@@ -97,22 +106,29 @@ func (b *board) place(w, h int) GridPos {
 func (b *board) begin(title string, collapsed bool, repeat string) {
 	b.x, b.y, b.lineHeight = 0, b.y+b.lineHeight, 0
 	b.id++
-	row := &Panel{ID: b.id, Type: "row", Title: title, GridPos: b.place(24, 1), Collapsed: &collapsed, Panels: &[]*Panel{}, Repeat: repeat}
+	row := &Panel{
+		ID:        b.id,
+		Type:      "row",
+		Title:     title,
+		GridPos:   b.place(24, 1),
+		Collapsed: &collapsed,
+		Panels:    &[]*Panel{},
+		Repeat:    repeat,
+	}
 	b.panels, b.row = append(b.panels, row), nil
 	if collapsed {
 		b.row = row
 	}
 }
 
-func (b *board) add(w, h int, p *Panel) *Panel {
+func (b *board) add(w, h int, p *Panel) {
 	b.id++
-	p.ID, p.GridPos, p.Datasource, p.PluginVersion = b.id, b.place(w, h), prometheus, grafana
+	p.ID, p.GridPos, p.Datasource, p.PluginVersion = b.id, b.place(w, h), prometheus(), grafana
 	if b.row != nil {
 		*b.row.Panels = append(*b.row.Panels, p)
 	} else {
 		b.panels = append(b.panels, p)
 	}
-	return p
 }
 
 // A query is an expression and the name of its series.
@@ -122,7 +138,9 @@ func targets(format string, instant bool, queries []query) []Target {
 	var out []Target
 	for i, q := range queries {
 		out = append(out, Target{
-			RefID: string(rune('A' + i)), Datasource: prometheus, EditorMode: "code", Expr: q.expr, LegendFormat: q.legend,
+			RefID: string(
+				rune('A' + i),
+			), Datasource: prometheus(), EditorMode: "code", Expr: q.expr, LegendFormat: q.legend,
 			Format: format, Instant: instant, Range: !instant,
 		})
 	}
@@ -130,9 +148,16 @@ func targets(format string, instant bool, queries []query) []Target {
 }
 
 func field(unit, none string, t Thresholds, links ...Link) *FieldConfig {
-	f := Field{Color: map[string]any{"mode": "thresholds"}, Unit: unit, NoValue: none, Mappings: []any{}, Thresholds: t, Links: links}
+	f := Field{
+		Color:      map[string]any{"mode": "thresholds"},
+		Unit:       unit,
+		NoValue:    none,
+		Mappings:   []any{},
+		Thresholds: t,
+		Links:      links,
+	}
 	if unit == "locale" || unit == "none" {
-		f.Decimals = ptr(0)
+		f.Decimals = new(0)
 	}
 	return &FieldConfig{Defaults: f, Overrides: []Override{}}
 }
@@ -154,7 +179,7 @@ func stat(title, description, unit, none string, t Thresholds, links []Link, que
 func curves(title, description, unit string, t Thresholds, links []Link, queries ...query) *Panel {
 	f := field(unit, "no data", t, links...)
 	f.Defaults.Color = map[string]any{"mode": "palette-classic"}
-	f.Defaults.Min = ptr(0.0)
+	f.Defaults.Min = new(0.0)
 	f.Defaults.Decimals = nil
 	style := "off"
 	if len(t.Steps) > 1 {
@@ -167,7 +192,14 @@ func curves(title, description, unit string, t Thresholds, links []Link, queries
 	return &Panel{
 		Type: "timeseries", Title: title, Description: description, Targets: targets("time_series", false, queries), FieldConfig: f,
 		Options: map[string]any{
-			"legend":  map[string]any{"calcs": []string{"last", "max"}, "displayMode": "table", "placement": "bottom", "showLegend": true, "sortBy": "Last", "sortDesc": true},
+			"legend": map[string]any{
+				"calcs":       []string{"last", "max"},
+				"displayMode": "table",
+				"placement":   "bottom",
+				"showLegend":  true,
+				"sortBy":      "Last",
+				"sortDesc":    true,
+			},
 			"tooltip": map[string]any{"mode": "multi", "sort": "desc"},
 		},
 	}
@@ -177,11 +209,19 @@ func curves(title, description, unit string, t Thresholds, links []Link, queries
 func heatmap(title, description, expr string) *Panel {
 	p := &Panel{
 		Type: "heatmap", Title: title, Description: description, Targets: targets("heatmap", false, []query{{expr, "{{le}}"}}),
-		FieldConfig: field("locale", "no data", plain),
+		FieldConfig: field("locale", "no data", plain()),
 		Options: map[string]any{
 			"calculate": false, "cellGap": 1,
-			"cellValues":   map[string]any{"unit": "locale", "decimals": 0},
-			"color":        map[string]any{"exponent": 0.5, "fill": "dark-orange", "mode": "scheme", "reverse": false, "scale": "exponential", "scheme": "Oranges", "steps": 64},
+			"cellValues": map[string]any{"unit": "locale", "decimals": 0},
+			"color": map[string]any{
+				"exponent": 0.5,
+				"fill":     "dark-orange",
+				"mode":     "scheme",
+				"reverse":  false,
+				"scale":    "exponential",
+				"scheme":   "Oranges",
+				"steps":    64,
+			},
 			"exemplars":    map[string]any{"color": "rgba(255,0,255,0.7)"},
 			"filterValues": map[string]any{"le": 1e-9},
 			"legend":       map[string]any{"show": true}, "rowsFrame": map[string]any{"layout": "auto"},
@@ -191,7 +231,11 @@ func heatmap(title, description, expr string) *Panel {
 		},
 	}
 	p.FieldConfig.Defaults.Custom = map[string]any{
-		"hideFrom": map[string]any{"legend": false, "tooltip": false, "viz": false}, "scaleDistribution": map[string]any{"type": "linear"},
+		"hideFrom": map[string]any{
+			"legend":  false,
+			"tooltip": false,
+			"viz":     false,
+		}, "scaleDistribution": map[string]any{"type": "linear"},
 	}
 	p.Targets[0].Exemplar = true
 	return p
@@ -212,7 +256,7 @@ type column struct {
 // table shows a row for each set of labels. Its columns stand in the order given;
 // the rows are sorted by sortBy, the largest first.
 func table(title, description, none, sortBy string, columns ...column) *Panel {
-	f := field("string", none, plain)
+	f := field("string", none, plain())
 	f.Defaults.Custom = map[string]any{
 		"align": "auto", "cellOptions": map[string]any{"type": "auto"}, "filterable": false, "inspect": false,
 	}
@@ -236,10 +280,18 @@ func table(title, description, none, sortBy string, columns ...column) *Panel {
 			}
 		}
 		if c.thresholds != nil {
-			p = append(p, Property{ID: "thresholds", Value: *c.thresholds}, Property{ID: "custom.cellOptions", Value: map[string]any{"type": "color-text"}})
+			p = append(
+				p,
+				Property{ID: "thresholds", Value: *c.thresholds},
+				Property{ID: "custom.cellOptions", Value: map[string]any{"type": "color-text"}},
+			)
 		}
 		if c.mappings != nil {
-			p = append(p, Property{ID: "mappings", Value: c.mappings}, Property{ID: "custom.cellOptions", Value: map[string]any{"type": "color-text"}})
+			p = append(
+				p,
+				Property{ID: "mappings", Value: c.mappings},
+				Property{ID: "custom.cellOptions", Value: map[string]any{"type": "color-text"}},
+			)
 		}
 		if c.links != nil {
 			p = append(p, Property{ID: "links", Value: c.links})
@@ -248,7 +300,11 @@ func table(title, description, none, sortBy string, columns ...column) *Panel {
 			p = append(p, Property{ID: "custom.width", Value: c.width})
 		}
 		if c.hidden {
-			p = append(p, Property{ID: "custom.hidden", Value: true}, Property{ID: "custom.hideFrom", Value: map[string]any{"viz": true, "legend": false, "tooltip": false}})
+			p = append(
+				p,
+				Property{ID: "custom.hidden", Value: true},
+				Property{ID: "custom.hideFrom", Value: map[string]any{"viz": true, "legend": false, "tooltip": false}},
+			)
 		}
 		if c.expr != "" && c.unit == "" {
 			p = append(p, Property{ID: "unit", Value: "locale"}, Property{ID: "decimals", Value: 0})
@@ -269,7 +325,15 @@ func table(title, description, none, sortBy string, columns ...column) *Panel {
 		},
 		Transformations: []Transform{
 			{"merge", map[string]any{}},
-			{"organize", map[string]any{"excludeByName": exclude, "includeByName": map[string]bool{}, "indexByName": index, "renameByName": rename}},
+			{
+				"organize",
+				map[string]any{
+					"excludeByName": exclude,
+					"includeByName": map[string]bool{},
+					"indexByName":   index,
+					"renameByName":  rename,
+				},
+			},
 		},
 	}
 	if len(queries) == 1 {
@@ -289,17 +353,35 @@ func table(title, description, none, sortBy string, columns ...column) *Panel {
 // all is a link from a number that is a sum: to the environment, if one is chosen.
 // With form, a filter that is empty is none.
 func all(title, filter string) []Link {
-	return []Link{{title, "${exporter:raw}/tokens?form=&environment=${one_environment:percentencode}&project=${one_project:percentencode}" + filter, true}}
+	return []Link{
+		{
+			title,
+			"${exporter:raw}/tokens?form=&environment=${one_environment:percentencode}&project=${one_project:percentencode}" + filter,
+			true,
+		},
+	}
 }
 
 // series is a link from a curve of one environment.
 func series(title, filter string) []Link {
-	return []Link{{title, "${exporter:raw}/tokens?environment=${__field.labels.environment:percentencode}&project=${__field.labels.project:percentencode}" + filter, true}}
+	return []Link{
+		{
+			title,
+			"${exporter:raw}/tokens?environment=${__field.labels.environment:percentencode}&project=${__field.labels.project:percentencode}" + filter,
+			true,
+		},
+	}
 }
 
 // cell is a link from a table's row, which knows its exporter.
 func cell(title, filter string) []Link {
-	return []Link{{title, "${__data.fields.external_url:raw}/tokens?environment=${__data.fields.environment:percentencode}&project=${__data.fields.project:percentencode}" + filter, true}}
+	return []Link{
+		{
+			title,
+			"${__data.fields.external_url:raw}/tokens?environment=${__data.fields.environment:percentencode}&project=${__data.fields.project:percentencode}" + filter,
+			true,
+		},
+	}
 }
 
 // at adds to a series where its exporter is.
@@ -308,14 +390,22 @@ func at(expr string) string {
 }
 
 func labelValues(selector, label string) map[string]any {
-	return map[string]any{"qryType": 1, "query": "label_values(" + selector + ", " + label + ")", "refId": "PrometheusVariableQueryEditor-VariableQuery"}
+	return map[string]any{
+		"qryType": 1,
+		"query":   "label_values(" + selector + ", " + label + ")",
+		"refId":   "PrometheusVariableQueryEditor-VariableQuery",
+	}
 }
 
 func chosen(name, label, description, selector, of, allValue string) *Variable {
 	return &Variable{
-		Name: name, Label: label, Description: description, Type: "query", Datasource: prometheus, Query: labelValues(selector, of),
+		Name: name, Label: label, Description: description, Type: "query", Datasource: prometheus(), Query: labelValues(selector, of),
 		Definition: "label_values(" + selector + ", " + of + ")", Refresh: 2, Sort: 1, Multi: true, IncludeAll: true, AllValue: allValue,
-		Current: map[string]any{"selected": true, "text": []string{"All"}, "value": []string{"$__all"}}, Options: []any{},
+		Current: map[string]any{
+			"selected": true,
+			"text":     []string{"All"},
+			"value":    []string{"$__all"},
+		}, Options: []any{},
 	}
 }
 
@@ -324,8 +414,12 @@ func one(label string) *Variable {
 	have := "group by (" + label + ") (" + sel("triggerdev_waitpoint_up", label+`!=""`) + ")"
 	text := "query_result(" + have + " and on () (count(" + have + ") == 1))"
 	return &Variable{
-		Name: "one_" + label, Description: "For links.", Type: "query", Datasource: prometheus,
-		Query: map[string]any{"qryType": 3, "query": text, "refId": "PrometheusVariableQueryEditor-VariableQuery"}, Definition: text,
+		Name: "one_" + label, Description: "For links.", Type: "query", Datasource: prometheus(),
+		Query: map[string]any{
+			"qryType": 3,
+			"query":   text,
+			"refId":   "PrometheusVariableQueryEditor-VariableQuery",
+		}, Definition: text,
 		Regex: `/` + label + `="([^"]*)"/`, Refresh: 2, Hide: 2, Current: map[string]any{"text": "", "value": ""}, Options: []any{}, SkipURLSync: true,
 	}
 }
@@ -339,13 +433,37 @@ func dashboard(b *board, uid, title, description string, links []BoardLink, tags
 		},
 		chosen("job", "Job", "", "waitpoint_exporter_build_info", "job", ""),
 		chosen("instance", "Exporter", "", `waitpoint_exporter_build_info{job=~"$job"}`, "instance", ""),
-		chosen("project", "Project", "Only exporters with a configured project have any.", "triggerdev_waitpoint_up{"+target+"}", "project", ".*"),
-		chosen("environment", "Environment", "", "triggerdev_waitpoint_up{"+target+`, project=~"$project"}`, "environment", ".*"),
+		chosen(
+			"project",
+			"Project",
+			"Only exporters with a configured project have any.",
+			"triggerdev_waitpoint_up{"+target+"}",
+			"project",
+			".*",
+		),
+		chosen(
+			"environment",
+			"Environment",
+			"",
+			"triggerdev_waitpoint_up{"+target+`, project=~"$project"}`,
+			"environment",
+			".*",
+		),
 	}
 	if tags {
-		variables = append(variables, chosen("tag", "Tag", "For the panels by tag.", sel("triggerdev_waitpoint_tagged_tokens"), "tag", ".*"))
+		variables = append(
+			variables,
+			chosen("tag", "Tag", "For the panels by tag.", sel("triggerdev_waitpoint_tagged_tokens"), "tag", ".*"),
+		)
 	}
-	url := chosen("exporter", "Links lead to", "Where users reach the exporter, its --web.external-url.", "waitpoint_exporter_web_info{"+target+"}", "external_url", "")
+	url := chosen(
+		"exporter",
+		"Links lead to",
+		"Where users reach the exporter, its --web.external-url.",
+		"waitpoint_exporter_web_info{"+target+"}",
+		"external_url",
+		"",
+	)
 	url.Multi, url.IncludeAll, url.Current = false, false, map[string]any{"text": "", "value": ""}
 	variables = append(variables, url, one("environment"), one("project"))
 	annotations := []any{&Annotation{
@@ -354,7 +472,7 @@ func dashboard(b *board, uid, title, description string, links []BoardLink, tags
 	}}
 	for _, a := range []struct{ severity, color string }{{"critical", "red"}, {"warning", "orange"}} {
 		annotations = append(annotations, &Annotation{
-			Name: "Alerts, " + a.severity, Datasource: *prometheus, IconColor: a.color,
+			Name: "Alerts, " + a.severity, Datasource: *prometheus(), IconColor: a.color,
 			Target: map[string]any{
 				"refId": "Anno", "expr": "max(ALERTS{" + alerting + `, alertstate="firing", severity="` + a.severity + `"})`,
 				"legendFormat": a.severity, "interval": "60s", "range": true, "instant": false,

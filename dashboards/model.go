@@ -57,7 +57,8 @@ type Source struct {
 	UID  string `json:"uid"`
 }
 
-var prometheus = &Source{"prometheus", "${datasource}"}
+// prometheus is the one that is chosen.
+func prometheus() *Source { return &Source{"prometheus", "${datasource}"} }
 
 // An Annotation draws at most one region, since its query returns one series.
 type Annotation struct {

@@ -24,12 +24,12 @@ func mapped(values map[string][2]string) []any {
 	return []any{map[string]any{"type": "value", "options": options}}
 }
 
-func byTag(expr string, labels ...string) string { return each(expr, append(labels, "tag")...) }
+func byTag(expr string) string { return each(expr, "tag") }
 
 // top returns the ten tags with the most, over all environments.
 func top(expr string) string { return "topk(10, sum by (tag) (" + byTag(expr) + "))" }
 
-// flowOf returns what was created or finished a minute.
+// created returns what was created, a second.
 func created(metric, window string, more ...string) string {
 	return each("rate(" + sel(metric, more...) + "[" + window + "])")
 }
@@ -39,17 +39,36 @@ func alertsFiring() *Panel {
 	firing := func(severity string) string {
 		return by + "(ALERTS{" + alerting + `, alertstate="firing", severity="` + severity + `"})`
 	}
-	return table("Alerts that fire", "Of the rules in deploy/prometheus, the worst first. The name leads to what to do, the environment to its tokens.",
-		"none, if the rules are loaded", "severity",
-		column{name: "severity", expr: "3 * " + firing("critical") + " or 2 * " + firing("warning") + " or " + firing("info"), mappings: mapped(map[string][2]string{
-			"3": {"critical", "red"}, "2": {"warning", "orange"}, "1": {"info", "blue"},
-		}), width: 90},
-		column{name: "alert", label: "alertname", width: 260, links: []Link{{"What to do", "${exporter:raw}/runbook#:~:text=${__value.raw:percentencode}", true}}},
+	return table(
+		"Alerts that fire",
+		"Of the rules in deploy/prometheus, the worst first. The name leads to what to do, the environment to its tokens.",
+		"none, if the rules are loaded",
+		"severity",
+		column{
+			name: "severity",
+			expr: "3 * " + firing("critical") + " or 2 * " + firing("warning") + " or " + firing("info"),
+			mappings: mapped(map[string][2]string{
+				"3": {"critical", "red"}, "2": {"warning", "orange"}, "1": {"info", "blue"},
+			}),
+			width: 90,
+		},
+		column{
+			name:  "alert",
+			label: "alertname",
+			width: 260,
+			links: []Link{{"What to do", "${exporter:raw}/runbook#:~:text=${__value.raw:percentencode}", true}},
+		},
 		column{name: "project", label: "project"},
-		column{name: "environment", label: "environment", links: []Link{{"Its tokens",
-			"${exporter:raw}/tokens?form=&environment=${__data.fields.environment:percentencode}&project=${__data.fields.project:percentencode}&tag=${__data.fields.tag:percentencode}", true}}},
+		column{name: "environment", label: "environment", links: []Link{{
+			"Its tokens",
+			"${exporter:raw}/tokens?form=&environment=${__data.fields.environment:percentencode}&project=${__data.fields.project:percentencode}&tag=${__data.fields.tag:percentencode}", true,
+		}}},
 		column{name: "tag", label: "tag"},
-		column{name: "since", expr: "1000 * " + by + "(ALERTS_FOR_STATE{" + alerting + "}) and " + by + "(ALERTS{" + alerting + `, alertstate="firing"})`, unit: "dateTimeFromNow"},
+		column{
+			name: "since",
+			expr: "1000 * " + by + "(ALERTS_FOR_STATE{" + alerting + "}) and " + by + "(ALERTS{" + alerting + `, alertstate="firing"})`,
+			unit: "dateTimeFromNow",
+		},
 	)
 }
 
@@ -58,7 +77,11 @@ func environments() *Panel {
 	seen := each(sel("triggerdev_waitpoint_tokens", waiting))
 	state := "max by (project, environment, external_url) (" + at(sel(up)) + ")"
 	gone := each("last_over_time("+sel(up)+"[1d])") + " unless " + each(sel(up))
-	return table("Environments", "What is not visible first. A number leads to its tokens, at the exporter that has them.", "–", "state",
+	return table(
+		"Environments",
+		"What is not visible first. A number leads to its tokens, at the exporter that has them.",
+		"–",
+		"state",
 		column{name: "state", width: 110, mappings: mapped(map[string][2]string{
 			"4": {"gone", "red"}, "3": {"not visible", "red"}, "2": {"refresh fails", "orange"}, "1": {"ok", "green"},
 		}), expr: "4 + 0 * (" + gone + ") or on (project, environment) (3 + 0 * (" + state + " unless on (project, environment) " + seen + "))" +
@@ -67,16 +90,53 @@ func environments() *Panel {
 		column{name: "environment", label: "environment", links: cell("Its tokens", "")},
 		column{name: "external_url", label: "external_url", hidden: true},
 		column{name: "reason", label: "reason"},
-		column{name: "errors in 15m", expr: "topk by (project, environment) (1, " + each("increase("+sel("triggerdev_waitpoint_refresh_errors_total")+"[15m])", "reason") + " > 0)",
-			thresholds: ptr(oneIsBad)},
-		column{name: "age", expr: "time() - " + each(sel("triggerdev_waitpoint_last_refresh_timestamp_seconds")), unit: "s", thresholds: ptr(steps(neutral, 0, "green", 300, "orange", 600, "red"))},
+		column{
+			name: "errors in 15m",
+			expr: "topk by (project, environment) (1, " + each(
+				"increase("+sel("triggerdev_waitpoint_refresh_errors_total")+"[15m])",
+				"reason",
+			) + " > 0)",
+			thresholds: new(oneIsBad()),
+		},
+		column{
+			name:       "age",
+			expr:       "time() - " + each(sel("triggerdev_waitpoint_last_refresh_timestamp_seconds")),
+			unit:       "s",
+			thresholds: new(steps(neutral, 0, "green", 300, "orange", 600, "red")),
+		},
 		column{name: "WAITING", expr: seen, links: cell("WAITING", "")},
-		column{name: "late", expr: each(sel("triggerdev_waitpoint_tokens_late")), thresholds: ptr(steps(neutral, 0, "green", lateFrom, "orange")), links: cell("Late", "&late=1")},
-		column{name: "stuck 1d", expr: each(sel("triggerdev_waitpoint_tokens_stuck", `after="1d"`)), links: cell("Stuck for 1d", "&stuck=1d")},
-		column{name: "overdue", expr: each(sel("triggerdev_waitpoint_tokens_overdue")), thresholds: ptr(oneIsBad), links: cell("Overdue", "&overdue=1")},
-		column{name: "no timeout", expr: each(sel("triggerdev_waitpoint_tokens_without_timeout")), links: cell("Without timeout", "&no_timeout=1")},
-		column{name: "limit left", expr: "min by (project, environment) (" + sel("triggerdev_api_rate_limit_remaining") + " / " + sel("triggerdev_api_rate_limit") + ")",
-			unit: "percentunit", thresholds: ptr(steps(neutral, 0, "red", lowLimit, "green"))},
+		column{
+			name:       "late",
+			expr:       each(sel("triggerdev_waitpoint_tokens_late")),
+			thresholds: new(steps(neutral, 0, "green", lateFrom, "orange")),
+			links:      cell("Late", "&late=1"),
+		},
+		column{
+			name:  "stuck 1d",
+			expr:  each(sel("triggerdev_waitpoint_tokens_stuck", `after="1d"`)),
+			links: cell("Stuck for 1d", "&stuck=1d"),
+		},
+		column{
+			name:       "overdue",
+			expr:       each(sel("triggerdev_waitpoint_tokens_overdue")),
+			thresholds: new(oneIsBad()),
+			links:      cell("Overdue", "&overdue=1"),
+		},
+		column{
+			name:  "no timeout",
+			expr:  each(sel("triggerdev_waitpoint_tokens_without_timeout")),
+			links: cell("Without timeout", "&no_timeout=1"),
+		},
+		column{
+			name: "limit left",
+			expr: "min by (project, environment) (" + sel(
+				"triggerdev_api_rate_limit_remaining",
+			) + " / " + sel(
+				"triggerdev_api_rate_limit",
+			) + ")",
+			unit:       "percentunit",
+			thresholds: new(steps(neutral, 0, "red", lowLimit, "green")),
+		},
 	)
 }
 
@@ -89,19 +149,48 @@ func tags() *Panel {
 	}
 	withURL := "max by (project, environment, tag, external_url) (" + at(m("tagged_tokens", waiting)) + ")"
 	tag := "&tag=${__data.fields.tag:percentencode}"
-	return table("Whose", "Tokens under each tag; one counts under each of its tags. __other__ is the tags past the exporter's limit. A number leads to its tokens.",
-		"–", "late",
+	return table(
+		"Whose",
+		"Tokens under each tag; one counts under each of its tags. __other__ is the tags past the exporter's limit. A number leads to its tokens.",
+		"–",
+		"late",
 		column{name: "shown", label: "shown", links: cell("Its tokens", tag), width: 220},
 		column{name: "tag", label: "tag", hidden: true},
 		column{name: "external_url", label: "external_url", hidden: true},
 		column{name: "project", label: "project"},
 		column{name: "environment", label: "environment"},
 		column{name: "WAITING", expr: shown(withURL), links: cell("WAITING", tag)},
-		column{name: "late", expr: shown(byTag(m("tagged_tokens_late"))), thresholds: ptr(steps(neutral, 0, "green", 1, "orange")), links: cell("Late", tag+"&late=1")},
-		column{name: "stuck 1d", expr: shown(byTag(m("tagged_tokens_stuck", `after="1d"`))), links: cell("Stuck for 1d", tag+"&stuck=1d")},
-		column{name: "overdue", expr: shown(byTag(m("tagged_tokens_overdue"))), thresholds: ptr(oneIsBad), links: cell("Overdue", tag+"&overdue=1")},
-		column{name: "in 5m", expr: shown(byTag(m("tagged_tokens_near_timeout", `within="5m"`))), thresholds: ptr(steps(neutral, 0, "green", nearFrom, "orange")), links: cell("Time out within 5m", tag+"&near_timeout=5m")},
-		column{name: "oldest", expr: shown("time() - min by (project, environment, tag) (" + m("tagged_oldest_waiting_timestamp_seconds") + ")"), unit: "s", links: cell("The oldest", tag)},
+		column{
+			name:       "late",
+			expr:       shown(byTag(m("tagged_tokens_late"))),
+			thresholds: new(steps(neutral, 0, "green", 1, "orange")),
+			links:      cell("Late", tag+"&late=1"),
+		},
+		column{
+			name:  "stuck 1d",
+			expr:  shown(byTag(m("tagged_tokens_stuck", `after="1d"`))),
+			links: cell("Stuck for 1d", tag+"&stuck=1d"),
+		},
+		column{
+			name:       "overdue",
+			expr:       shown(byTag(m("tagged_tokens_overdue"))),
+			thresholds: new(oneIsBad()),
+			links:      cell("Overdue", tag+"&overdue=1"),
+		},
+		column{
+			name:       "in 5m",
+			expr:       shown(byTag(m("tagged_tokens_near_timeout", `within="5m"`))),
+			thresholds: new(steps(neutral, 0, "green", nearFrom, "orange")),
+			links:      cell("Time out within 5m", tag+"&near_timeout=5m"),
+		},
+		column{
+			name: "oldest",
+			expr: shown(
+				"time() - min by (project, environment, tag) (" + m("tagged_oldest_waiting_timestamp_seconds") + ")",
+			),
+			unit:  "s",
+			links: cell("The oldest", tag),
+		},
 	)
 }
 
@@ -111,93 +200,370 @@ func Waitpoints() *Dashboard {
 	b := &board{}
 	up, tokens := "triggerdev_waitpoint_up", sel("triggerdev_waitpoint_tokens", waiting)
 	gauge := func(name string, more ...string) string { return sel("triggerdev_waitpoint_"+name, more...) }
-	b.add(4, 4, stat("Not visible", "Environments without numbers: no snapshot that is young enough, or gone within a day. Their alerts are silent.", "locale",
-		"no exporter", steps("red", 0, "green", 1, "red"), nil,
-		query{"count(" + each("last_over_time("+sel(up)+"[1d])") + " unless " + each(tokens) + ") or 0 * count(" + sel(up) + ")", "environments"}))
+	b.add(
+		4,
+		4,
+		stat(
+			"Not visible",
+			"Environments without numbers: no snapshot that is young enough, or gone within a day. Their alerts are silent.",
+			"locale",
+			"no exporter",
+			steps("red", 0, "green", 1, "red"),
+			nil,
+			query{
+				"count(" + each(
+					"last_over_time("+sel(up)+"[1d])",
+				) + " unless " + each(
+					tokens,
+				) + ") or 0 * count(" + sel(
+					up,
+				) + ")",
+				"environments",
+			},
+		),
+	)
 	b.add(4, 4, stat("Alerts", "That fire, by severity.", "locale", "none", steps("green", 1, "orange"), nil,
 		query{"count by (severity) (ALERTS{" + alerting + `, alertstate="firing"})`, "{{severity}}"}))
-	b.add(4, 4, stat("Late", "WAITING for longer than is expected, and how many more than at the best hour of the week: what the alerts go by. Without --tokens.expected-wait, those that wait for more than a day.",
-		"locale", "not visible", steps(neutral, 0, "green", lateFrom, "orange"), all("Late tokens", "&late=1"),
-		query{"sum(" + each(sel("waitpoint:late:max5m")+" - "+sel("waitpoint:late:min1w")) + ")", "new this week"},
-		query{"sum(" + each(sel("waitpoint:late:max5m")) + ")", "all"}))
-	b.add(4, 4, stat("Overdue", "WAITING although the timeout is past: the platform is late.", "locale", "not visible", oneIsBad, all("Overdue tokens", "&overdue=1"),
-		query{"sum(" + each(gauge("tokens_overdue")) + ")", "overdue"}))
-	b.add(4, 4, stat("WAITING", "All that wait.", "locale", "not visible", steps(neutral, 0, "blue"), all("WAITING tokens", ""), query{"sum(" + each(tokens) + ")", "WAITING"}))
-	b.add(4, 4, stat("Oldest", "How long the oldest has waited.", "s", "none waits", steps(neutral, 0, "blue"), all("The oldest first", ""),
-		query{"time() - min(" + gauge("oldest_waiting_timestamp_seconds") + ")", "oldest"}))
+	expected := `after=""` // Without a threshold in place of what is expected.
+	b.add(
+		4,
+		4,
+		stat(
+			"Late",
+			"WAITING for longer than --tokens.expected-wait says, and how many more than at the best hour of the week: what the alerts go by.",
+			"locale",
+			"nothing expected",
+			steps(neutral, 0, "green", lateFrom, "orange"),
+			all("Late tokens", "&late=1"),
+			query{
+				"sum(" + each(sel("waitpoint:late:max5m", expected)+" - "+sel("waitpoint:late:min1w", expected)) + ")",
+				"new this week",
+			},
+			query{"sum(" + each(sel("waitpoint:late:max5m", expected)) + ")", "all"},
+		),
+	)
+	b.add(
+		4,
+		4,
+		stat(
+			"Overdue",
+			"WAITING although the timeout is past: the platform is late.",
+			"locale",
+			"not visible",
+			oneIsBad(),
+			all("Overdue tokens", "&overdue=1"),
+			query{"sum(" + each(gauge("tokens_overdue")) + ")", "overdue"},
+		),
+	)
+	b.add(
+		4,
+		4,
+		stat(
+			"WAITING",
+			"All that wait.",
+			"locale",
+			"not visible",
+			steps(neutral, 0, "blue"),
+			all("WAITING tokens", ""),
+			query{"sum(" + each(tokens) + ")", "WAITING"},
+		),
+	)
+	b.add(
+		4,
+		4,
+		stat(
+			"Oldest",
+			"How long the oldest has waited.",
+			"s",
+			"none waits",
+			steps(neutral, 0, "blue"),
+			all("The oldest first", ""),
+			query{"time() - min(" + gauge("oldest_waiting_timestamp_seconds") + ")", "oldest"},
+		),
+	)
 	b.add(24, 6, environments())
 	b.add(14, 9, tags())
 	b.add(10, 9, alertsFiring())
 
 	b.begin("What is coming", false, "")
-	b.add(8, 8, curves("Timeouts coming up", "WAITING tokens whose timeout is within each configured time; at the line the alert fires.", "locale",
-		steps("green", nearFrom, "orange"), series("Within ${__field.labels.within}", "&near_timeout=${__field.labels.within:percentencode}"),
-		query{each(gauge("tokens_near_timeout"), "within"), "{{within}} {{project}} {{environment}}"}))
-	b.add(8, 8, curves("Until the next timeout", "Never below 0: the timeout that is past is no longer the next.", "s", plain, series("What is near its timeout", "&near_timeout=1h"),
-		query{"clamp_min(min by (project, environment) (" + gauge("next_timeout_timestamp_seconds") + ") - time(), 0)", "{{project}} {{environment}}"}))
-	b.add(8, 8, curves("Late and overdue", "Late tokens, and those that the platform forgot.", "locale", steps("green", lateFrom, "orange"), series("Late", "&late=1"),
-		query{each(gauge("tokens_late")), "late {{project}} {{environment}}"},
-		query{each(gauge("tokens_overdue")), "overdue {{project}} {{environment}}"}))
+	b.add(
+		8,
+		8,
+		curves(
+			"Timeouts coming up",
+			"WAITING tokens whose timeout is within each configured time; at the line the alert fires.",
+			"locale",
+			steps(
+				"green",
+				nearFrom,
+				"orange",
+			),
+			series("Within ${__field.labels.within}", "&near_timeout=${__field.labels.within:percentencode}"),
+			query{each(gauge("tokens_near_timeout"), "within"), "{{within}} {{project}} {{environment}}"},
+		),
+	)
+	b.add(
+		8,
+		8,
+		curves(
+			"Until the next timeout",
+			"Never below 0: the timeout that is past is no longer the next.",
+			"s",
+			plain(),
+			series("What is near its timeout", "&near_timeout=1h"),
+			query{
+				"clamp_min(min by (project, environment) (" + gauge(
+					"next_timeout_timestamp_seconds",
+				) + ") - time(), 0)",
+				"{{project}} {{environment}}",
+			},
+		),
+	)
+	b.add(
+		8,
+		8,
+		curves(
+			"Late and overdue",
+			"Late tokens, and those that the platform forgot.",
+			"locale",
+			steps("green", lateFrom, "orange"),
+			series("Late", "&late=1"),
+			query{each(gauge("tokens_late")), "late {{project}} {{environment}}"},
+			query{each(gauge("tokens_overdue")), "overdue {{project}} {{environment}}"},
+		),
+	)
 
 	b.begin("Flow", false, "")
-	b.add(10, 8, curves("Created and finished, a minute", "When fewer are completed than are created, the backlog grows.", "locale", plain, nil,
-		query{"60 * sum(" + created("triggerdev_waitpoint_tokens_created_total", windowRate) + ")", "created"},
-		query{"60 * sum(" + count("rate", waits, windowRate, `status="COMPLETED"`) + ")", "completed"},
-		query{"60 * sum(" + count("rate", waits, windowRate, `status="TIMED_OUT"`) + ")", "timed out"}))
-	b.add(4, 8, stat("In this time range", "Tokens created and finished.", "locale", "not visible", plain, nil,
+	b.add(
+		10,
+		8,
+		curves(
+			"Created and finished, a minute",
+			"When fewer are completed than are created, the backlog grows.",
+			"locale",
+			plain(),
+			nil,
+			query{"60 * sum(" + created("triggerdev_waitpoint_tokens_created_total", windowRate) + ")", "created"},
+			query{"60 * sum(" + finished("rate", windowRate, `status="COMPLETED"`) + ")", "completed"},
+			query{"60 * sum(" + finished("rate", windowRate, `status="TIMED_OUT"`) + ")", "timed out"},
+		),
+	)
+	b.add(4, 8, stat("In this time range", "Tokens created and finished.", "locale", "not visible", plain(), nil,
 		query{"sum(" + each("increase("+gauge("tokens_created_total")+"[$__range])") + ")", "created"},
-		query{"sum(" + count("increase", waits, "$__range", `status="COMPLETED"`) + ")", "completed"},
-		query{"sum(" + count("increase", waits, "$__range", `status="TIMED_OUT"`) + ")", "timed out"}))
-	b.add(4, 8, stat("Time to clear the backlog", "WAITING by what finished in the last hour, if no more came.", "s", "nothing finishes", steps(neutral, 0, "blue"), nil,
-		query{"sum(" + each(tokens) + ") / (sum(" + count("rate", waits, "1h") + ") > 0)", "at this rate"}))
-	b.add(6, 8, curves("Backlog", "WAITING in each environment.", "locale", plain, series("WAITING", ""), query{each(tokens), "{{project}} {{environment}}"}))
+		query{"sum(" + finished("increase", "$__range", `status="COMPLETED"`) + ")", "completed"},
+		query{"sum(" + finished("increase", "$__range", `status="TIMED_OUT"`) + ")", "timed out"}))
+	b.add(
+		4,
+		8,
+		stat(
+			"Time to clear the backlog",
+			"WAITING by what finished in the last hour, if no more came.",
+			"s",
+			"nothing finishes",
+			steps(neutral, 0, "blue"),
+			nil,
+			query{"sum(" + each(tokens) + ") / (sum(" + finished("rate", "1h") + ") > 0)", "at this rate"},
+		),
+	)
+	b.add(
+		6,
+		8,
+		curves(
+			"Backlog",
+			"WAITING in each environment.",
+			"locale",
+			plain(),
+			series("WAITING", ""),
+			query{each(tokens), "{{project}} {{environment}}"},
+		),
+	)
 
 	b.begin("How long they wait", false, "")
-	b.add(10, 9, heatmap("Wait of finished tokens", "Tokens by how long they waited. The dots are exemplars: their token_id is a token to look up.", buckets(waits, windowRate)))
-	b.add(8, 9, curves("Wait until completed", "Quantiles of the last hour.", "s", steps("green", 86400, "orange"), nil,
-		query{quantile("0.5", waits, "1h", `status="COMPLETED"`), "p50"}, query{quantile("0.9", waits, "1h", `status="COMPLETED"`), "p90"},
-		query{quantile("0.99", waits, "1h", `status="COMPLETED"`), "p99"}))
-	b.add(6, 9, curves("Not completed within a day", "The share of those that finished which timed out or took longer; the budget is 5%. At the line the slow alert fires, at 72% of an hour the fast one.", "percentunit",
-		steps("green", 6*(1-objective), "orange"), nil,
-		query{each(sel("waitpoint:slo_errors:ratio_rate1h")), "1h {{project}} {{environment}}"},
-		query{each(sel("waitpoint:slo_errors:ratio_rate6h")), "6h {{project}} {{environment}}"}))
-	b.add(12, 7, stat("Stuck", "WAITING for longer than each configured threshold; cumulative.", "locale", "not visible", steps(neutral, 0, "blue"),
-		all("Stuck for ${__field.labels.after}", "&stuck=${__field.labels.after:percentencode}"),
-		query{"sum by (after) (" + each(gauge("tokens_stuck"), "after") + ")", "{{after}}"}))
-	b.add(12, 7, stat("Tokens by status", "In the window; each counts once.", "locale", "not loaded", plain, nil,
+	b.add(
+		10,
+		9,
+		heatmap(
+			"Wait of finished tokens",
+			"Tokens by how long they waited. The dots are exemplars: their token_id is a token to look up.",
+			buckets(waits, windowRate),
+		),
+	)
+	b.add(8, 9, curves(
+		"Wait until completed",
+		"Quantiles of the last hour.",
+		"s",
+		steps("green", 86400, "orange"),
+		nil,
+		query{
+			quantile("0.5", waits, "1h", `status="COMPLETED"`),
+			"p50",
+		},
+		query{quantile("0.9", waits, "1h", `status="COMPLETED"`), "p90"},
+		query{quantile("0.99", waits, "1h", `status="COMPLETED"`), "p99"},
+	))
+	b.add(
+		6,
+		9,
+		curves(
+			"Not completed within a day",
+			"The share of those that finished which timed out or took longer; the budget is 5%. At the line the slow alert fires, at 72% of an hour the fast one.",
+			"percentunit",
+			steps("green", 6*(1-objective), "orange"),
+			nil,
+			query{each(sel("waitpoint:slo_errors:ratio_rate1h")), "1h {{project}} {{environment}}"},
+			query{each(sel("waitpoint:slo_errors:ratio_rate6h")), "6h {{project}} {{environment}}"},
+		),
+	)
+	b.add(
+		12,
+		7,
+		stat(
+			"Stuck",
+			"WAITING for longer than each configured threshold; cumulative.",
+			"locale",
+			"not visible",
+			steps(neutral, 0, "blue"),
+			all("Stuck for ${__field.labels.after}", "&stuck=${__field.labels.after:percentencode}"),
+			query{"sum by (after) (" + each(gauge("tokens_stuck"), "after") + ")", "{{after}}"},
+		),
+	)
+	b.add(12, 7, stat("Tokens by status", "In the window; each counts once.", "locale", "not loaded", plain(), nil,
 		query{"sum by (status) (" + each(gauge("tokens"), "status") + ")", "{{status}}"},
 		query{"sum by (status) (" + each(gauge("tokens_ignored"), "status") + ")", "not counted, {{status}}"}))
 
 	b.begin("By tag", false, "")
 	m := func(name string, more ...string) string { return gauge(name, append(more, tagScope)...) }
-	link := []Link{{"Its tokens", "${exporter:raw}/tokens?form=&environment=${one_environment:percentencode}&project=${one_project:percentencode}&tag=${__field.labels.tag:percentencode}", true}}
-	b.add(8, 9, curves("WAITING by tag", "The ten tags with the most; (none) is no tag.", "locale", plain, link, query{top(m("tagged_tokens", waiting)), "({{tag}})"}))
-	b.add(8, 9, curves("Late by tag", "The ten tags with the most.", "locale", plain, link, query{top(m("tagged_tokens_late")), "({{tag}})"}))
-	b.add(8, 9, curves("Age of the oldest by tag", "The ten tags with the oldest.", "s", plain, link,
+	link := []Link{
+		{
+			"Its tokens",
+			"${exporter:raw}/tokens?form=&environment=${one_environment:percentencode}&project=${one_project:percentencode}&tag=${__field.labels.tag:percentencode}",
+			true,
+		},
+	}
+	b.add(
+		8,
+		9,
+		curves(
+			"WAITING by tag",
+			"The ten tags with the most; (none) is no tag.",
+			"locale",
+			plain(),
+			link,
+			query{top(m("tagged_tokens", waiting)), "({{tag}})"},
+		),
+	)
+	b.add(
+		8,
+		9,
+		curves(
+			"Late by tag",
+			"The ten tags with the most.",
+			"locale",
+			plain(),
+			link,
+			query{top(m("tagged_tokens_late")), "({{tag}})"},
+		),
+	)
+	b.add(8, 9, curves("Age of the oldest by tag", "The ten tags with the oldest.", "s", plain(), link,
 		query{"topk(10, time() - min by (tag) (" + m("tagged_oldest_waiting_timestamp_seconds") + "))", "({{tag}})"}))
 
 	b.begin("Tag $tag", true, "tag")
-	b.add(8, 8, curves("WAITING and late", "Of the tag.", "locale", plain, link, query{"sum by (tag) (" + byTag(m("tagged_tokens", waiting)) + ")", "WAITING ({{tag}})"},
-		query{"sum by (tag) (" + byTag(m("tagged_tokens_late")) + ")", "late ({{tag}})"}, query{"sum by (tag) (" + byTag(m("tagged_tokens_overdue")) + ")", "overdue ({{tag}})"}))
-	finished := func(status string) string {
+	b.add(
+		8,
+		8,
+		curves(
+			"WAITING and late",
+			"Of the tag.",
+			"locale",
+			plain(),
+			link,
+			query{"sum by (tag) (" + byTag(m("tagged_tokens", waiting)) + ")", "WAITING ({{tag}})"},
+			query{
+				"sum by (tag) (" + byTag(m("tagged_tokens_late")) + ")",
+				"late ({{tag}})",
+			},
+			query{"sum by (tag) (" + byTag(m("tagged_tokens_overdue")) + ")", "overdue ({{tag}})"},
+		),
+	)
+	ended := func(status string) string {
 		s := []string{`status="` + status + `"`, tagScope}
-		return "60 * sum by (tag) (" + byTag("rate("+sel(taggedWaits+"_count", s...)+"["+windowRate+"])") + " or " + byTag("histogram_count(rate("+sel(taggedWaits, s...)+"["+windowRate+"]))") + ")"
+		return "60 * sum by (tag) (" + byTag(
+			"rate("+sel(taggedWaits+"_count", s...)+"["+windowRate+"])",
+		) + " or " + byTag(
+			"histogram_count(rate("+sel(taggedWaits, s...)+"["+windowRate+"]))",
+		) + ")"
 	}
-	b.add(8, 8, curves("Created and finished, a minute", "Of the tag.", "locale", plain, nil,
-		query{"60 * sum by (tag) (" + byTag("rate("+m("tagged_tokens_created_total")+"["+windowRate+"])") + ")", "created ({{tag}})"},
-		query{finished("COMPLETED"), "completed ({{tag}})"}, query{finished("TIMED_OUT"), "timed out ({{tag}})"}))
+	b.add(8, 8, curves(
+		"Created and finished, a minute",
+		"Of the tag.",
+		"locale",
+		plain(),
+		nil,
+		query{
+			"60 * sum by (tag) (" + byTag("rate("+m("tagged_tokens_created_total")+"["+windowRate+"])") + ")",
+			"created ({{tag}})",
+		},
+		query{ended("COMPLETED"), "completed ({{tag}})"},
+		query{ended("TIMED_OUT"), "timed out ({{tag}})"},
+	))
 	s := `status="COMPLETED"`
-	b.add(8, 8, curves("Mean wait until completed", "Of the tag, in the last hour.", "s", plain, nil,
-		query{"sum by (tag) (rate(" + sel(taggedWaits+"_sum", s, tagScope) + "[1h])) / sum by (tag) (rate(" + sel(taggedWaits+"_count", s, tagScope) + "[1h]))" +
-			" or histogram_sum(sum by (tag) (rate(" + sel(taggedWaits, s, tagScope) + "[1h]))) / histogram_count(sum by (tag) (rate(" + sel(taggedWaits, s, tagScope) + "[1h])))", "({{tag}})"}))
-	return dashboard(b, "waitpoints", "Waitpoint tokens", "Trigger.dev waitpoint tokens: what is wrong, whose it is, which token; what is coming, and how long they wait.",
-		[]BoardLink{boardLink("Exporter", "/d/waitpoint-exporter"), tokensLink()}, true)
+	b.add(8, 8, curves(
+		"Mean wait until completed",
+		"Of the tag, in the last hour.",
+		"s",
+		plain(),
+		nil,
+		query{
+			"sum by (tag) (rate(" + sel(
+				taggedWaits+"_sum",
+				s,
+				tagScope,
+			) + "[1h])) / sum by (tag) (rate(" + sel(
+				taggedWaits+"_count",
+				s,
+				tagScope,
+			) + "[1h]))" +
+				" or histogram_sum(sum by (tag) (rate(" + sel(
+				taggedWaits,
+				s,
+				tagScope,
+			) + "[1h]))) / histogram_count(sum by (tag) (rate(" + sel(
+				taggedWaits,
+				s,
+				tagScope,
+			) + "[1h])))",
+			"({{tag}})",
+		},
+	))
+	return dashboard(
+		b,
+		"waitpoints",
+		"Waitpoint tokens",
+		"Trigger.dev waitpoint tokens: what is wrong, whose it is, which token; what is coming, and how long they wait.",
+		[]BoardLink{boardLink("Exporter", "/d/waitpoint-exporter"), tokensLink()},
+		true,
+	)
 }
 
 func boardLink(title, url string) BoardLink {
-	return BoardLink{Title: title, Type: "link", Icon: "dashboard", URL: url, Tags: []string{}, IncludeVars: true, KeepTime: true}
+	return BoardLink{
+		Title:       title,
+		Type:        "link",
+		Icon:        "dashboard",
+		URL:         url,
+		Tags:        []string{},
+		IncludeVars: true,
+		KeepTime:    true,
+	}
 }
 
 func tokensLink() BoardLink {
-	return BoardLink{Title: "WAITING tokens", Type: "link", Icon: "external link", URL: all("", "")[0].URL, Tags: []string{}, TargetBlank: true}
+	return BoardLink{
+		Title:       "WAITING tokens",
+		Type:        "link",
+		Icon:        "external link",
+		URL:         all("", "")[0].URL,
+		Tags:        []string{},
+		TargetBlank: true,
+	}
 }

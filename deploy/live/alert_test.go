@@ -96,10 +96,33 @@ func testLiveAlert(t *testing.T, settings string) {
 	base := "https://" + address + "/waitpoints"
 	web := filepath.Join(dir, "web.yml")
 	client := certificate(t, dir)
-	write(t, dir, "web.yml", "tls_server_config: {cert_file: "+filepath.Join(dir, "cert.pem")+", key_file: "+filepath.Join(dir, "key.pem")+"}\n")
-	start(ctx, t, dir, buildExporter(ctx, t, dir), "--trigger.api-url="+trigger.URL, "--trigger.secret-key-file="+write(t, dir, "key", secretKey),
-		"--trigger.project=shop", "--tokens.expected-wait=4h", "--refresh.interval=1s", "--api.share=1",
-		"--web.listen-address="+address, "--web.external-url="+base, "--web.config.file="+web)
+	write(
+		t,
+		dir,
+		"web.yml",
+		"tls_server_config: {cert_file: "+filepath.Join(
+			dir,
+			"cert.pem",
+		)+", key_file: "+filepath.Join(
+			dir,
+			"key.pem",
+		)+"}\n",
+	)
+	start(
+		ctx,
+		t,
+		dir,
+		buildExporter(ctx, t, dir),
+		"--trigger.api-url="+trigger.URL,
+		"--trigger.secret-key-file="+write(t, dir, "key", secretKey),
+		"--trigger.project=shop",
+		"--tokens.expected-wait=4h",
+		"--refresh.interval=1s",
+		"--api.share=1",
+		"--web.listen-address="+address,
+		"--web.external-url="+base,
+		"--web.config.file="+web,
+	)
 
 	told := &mailbox{}
 	receiver := httptest.NewServer(told)
@@ -112,8 +135,19 @@ func testLiveAlert(t *testing.T, settings string) {
 	config := strings.ReplaceAll(shortWaits.Replace(string(example)), "http://localhost:9095", receiver.URL)
 	config = strings.ReplaceAll(config, "weekdays: [saturday, sunday]", "years: ['2000']")
 	alertmanager := freeAddress(ctx, t)
-	start(ctx, t, dir, program(t, "ALERTMANAGER"), "--config.file="+write(t, dir, "alertmanager.yml", config),
-		"--storage.path="+filepath.Join(dir, "alertmanager"), "--web.listen-address="+alertmanager, "--cluster.listen-address=")
+	start(
+		ctx,
+		t,
+		dir,
+		program(t, "ALERTMANAGER"),
+		"--config.file="+write(t, dir, "alertmanager.yml", config),
+		"--storage.path="+filepath.Join(
+			dir,
+			"alertmanager",
+		),
+		"--web.listen-address="+alertmanager,
+		"--cluster.listen-address=",
+	)
 
 	prom := &api{ctx, prometheusOver(ctx, t, dir, address, alertmanager, settings)}
 	waitFor(ctx, t, "the orphan, as one that was always there", func() error {
@@ -148,7 +182,10 @@ func testLiveAlert(t *testing.T, settings string) {
 			t.Errorf("%s is %q, want %q", name, a.Annotations[name], want)
 		}
 	}
-	if want := "1 waitpoint tokens of team:payments became late this week in shop/prod, the oldest waits for 5h"; !strings.HasPrefix(a.Annotations["summary"], want) {
+	if want := "1 waitpoint tokens of team:payments became late this week in shop/prod, the oldest waits for 5h"; !strings.HasPrefix(
+		a.Annotations["summary"],
+		want,
+	) {
 		t.Errorf("the summary is %q, want %q", a.Annotations["summary"], want)
 	}
 	var list struct{ Tokens []struct{ ID string } }
@@ -195,8 +232,16 @@ scrape_configs:
     static_configs: [{targets: ["`+exporter+`"]`+collides+`}]
 `)
 	address := freeAddress(ctx, t)
-	start(ctx, t, dir, program(t, "PROMETHEUS"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
-		"--web.listen-address="+address, "--log.level=warn")
+	start(
+		ctx,
+		t,
+		dir,
+		program(t, "PROMETHEUS"),
+		"--config.file="+config,
+		"--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
+		"--web.listen-address="+address,
+		"--log.level=warn",
+	)
 	return "http://" + address
 }
 

@@ -78,10 +78,16 @@ func TestAlertFields(t *testing.T) {
 			case "tokens_url":
 				if want := "environment={{ or $labels.exported_environment $labels.environment | urlquery }}" +
 					"&project={{ or $labels.exported_project $labels.project | urlquery }}"; !strings.HasPrefix(text, own) || !strings.Contains(text, want) {
-					t.Errorf("%s: %s does not begin where users reach the exporter, or is not for the environment: %s", a.Alert, name, text)
+					t.Errorf(
+						"%s: %s does not begin where users reach the exporter, or is not for the environment: %s",
+						a.Alert,
+						name,
+						text,
+					)
 				}
 			case "runbook_url":
-				if want := "/runbook#" + strings.ToLower(a.Alert); !strings.HasPrefix(text, own) || !strings.HasSuffix(text, want) {
+				if want := "/runbook#" + strings.ToLower(a.Alert); !strings.HasPrefix(text, own) ||
+					!strings.HasSuffix(text, want) {
 					t.Errorf("%s: %s does not lead to %s of the exporter: %s", a.Alert, name, want, text)
 				}
 			default:
@@ -89,7 +95,10 @@ func TestAlertFields(t *testing.T) {
 			}
 		}
 		if text := a.Annotations["summary"] + a.Annotations["description"]; strings.Contains(a.Expr, "waitpoint") &&
-			!strings.Contains(text, "$value") && !strings.Contains(text, "query }}") && a.Alert != "WaitpointEnvironmentGone" && a.Alert != "WaitpointExporterDown" {
+			!strings.Contains(
+				text,
+				"$value",
+			) && !strings.Contains(text, "query }}") && a.Alert != "WaitpointEnvironmentGone" && a.Alert != "WaitpointExporterDown" {
 			t.Errorf("%s: no number in %q", a.Alert, text)
 		}
 	}
