@@ -41,14 +41,17 @@ func (l *lowest) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// TestOneKey holds that environments with one key, as the branches of a preview
-// environment have, together leave the reserve of the limit that they share, and
-// together use one share of it. A reload in between forgets none of it.
+// TestOneKey holds that the branches of a preview environment, which have one key,
+// together leave the reserve of the limit that they share, and together use one
+// share of it. A reload in between forgets none of it.
 func TestOneKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := simulator.New(simulator.Options{Latency: 20 * time.Millisecond})
-		service.Environment(simulator.EnvironmentOptions{Key: key("a")}).
-			Populate(simulator.Population{Tokens: 10_000, Waiting: 5_000})
+		const preview = "tr_preview_0123456789"
+		for i := range 12 {
+			service.Environment(simulator.EnvironmentOptions{Key: preview, Branch: fmt.Sprintf("branch-%d", i)}).
+				Populate(simulator.Population{Tokens: 10_000, Waiting: 5_000, Seed: uint64(i)})
+		}
 		seen := &lowest{RoundTripper: plain{simulator.Transport(service)}, remains: 750}
 		m := manager.New(t.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: seen})
 		t.Cleanup(m.Stop)
@@ -58,7 +61,7 @@ func TestOneKey(t *testing.T) {
 			var text strings.Builder
 			text.WriteString("environments:\n")
 			for i := range 12 {
-				fmt.Fprintf(&text, "  - {name: branch-%d, api_url: \"http://api.test%s\", secret_key: %s, refresh: {interval: %s, verify_interval: 1d}}\n", i, strings.Repeat("/", i%2), key("a"), interval)
+				fmt.Fprintf(&text, "  - {name: branch-%d, preview_branch: branch-%d, api_url: \"http://api.test%s\", secret_key: %s, refresh: {interval: %s, verify_interval: 1d}}\n", i, i, strings.Repeat("/", i%2), preview, interval)
 			}
 			if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 				t.Fatal(err)
