@@ -13,6 +13,7 @@ package manifests
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -182,12 +183,18 @@ func pod(t *testing.T, objects []object) object {
 	return nil
 }
 
+// maxApplied is how large an object may be: kubectl apply puts it into an annotation.
+const maxApplied = 256 << 10
+
 // admitAll has the server look at each object and at the pod.
 func admitAll(ctx context.Context, t *testing.T, c *cluster, objects []object) {
 	t.Helper()
 	for _, o := range append(slices.Clone(objects), pod(t, objects)) {
 		if err := c.admit(ctx, o); err != nil {
 			t.Error(err)
+		}
+		if text, err := json.Marshal(o); err != nil || len(text) > maxApplied {
+			t.Errorf("%s has %d bytes, too many for kubectl apply: %v", o, len(text), err)
 		}
 	}
 }

@@ -50,7 +50,8 @@ var folders = []struct {
 		"Endpoint: {scheme: https, basicAuth: {username: {name: waitpoint-exporter-login, key: username}}}",
 	}},
 	{name: "base", components: []string{"dashboards"}, expect: []string{
-		"ConfigMap[waitpoint-exporter-dashboards] metadata.labels: {grafana_dashboard: '1'}",
+		"ConfigMap[waitpoint-exporter-dashboard-waitpoints] metadata.labels: {grafana_dashboard: '1'}",
+		"ConfigMap[waitpoint-exporter-dashboard-waitpoint-exporter] metadata.labels: {grafana_dashboard: '1'}",
 	}},
 	{name: "base", components: []string{"openshift"}, expect: []string{
 		"PodSpec securityContext: {runAsNonRoot: true}",
