@@ -89,7 +89,7 @@ func testHeap(t *testing.T, http2 bool) {
 		_ = child.Process.Kill()
 		_ = child.Wait()
 	}()
-	for !strings.Contains(logs.String(), "refresh succeeds again") || !strings.Contains(logs.String(), "history is loaded") {
+	for !strings.Contains(logs.String(), "refresh succeeded again") || !strings.Contains(logs.String(), "history is loaded") {
 		time.Sleep(50 * time.Millisecond)
 		if t.Context().Err() != nil || strings.Contains(logs.String(), "FAIL") {
 			t.Fatal(logs.String())

@@ -19,7 +19,6 @@ import (
 func BenchmarkScrape(b *testing.B) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	x := index.New(index.Options{Tags: index.TagRules{Limit: 100}, Lag: time.Second, Horizon: maxStaleness, ExpectedWait: []index.ExpectedWait{{Wait: time.Hour}}})
-	l := x.Begin(index.ScopeWaiting, now, time.Time{})
 	tokens := make([]client.Token, 20_000)
 	for i := range tokens {
 		tokens[i] = client.Token{
@@ -27,9 +26,10 @@ func BenchmarkScrape(b *testing.B) {
 			CreatedAt: now.Add(-time.Duration(i) * time.Second), TimeoutAt: now.Add(time.Duration(i) * time.Second),
 		}
 	}
-	l.Add(tokens, now)
-	l.Close()
-	x.Loaded(now)
+	x.Observe(tokens, now)
+	x.Complete()
+	x.StartFlow(now)
+	x.Loaded()
 	c := collector.New(source{x.Cut(now, now)}, collector.Options{
 		Environment: "prod", NearTimeout: near, StuckAfter: stuck, MaxStaleness: maxStaleness, Now: func() time.Time { return now },
 	})

@@ -104,7 +104,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if !s.Waiting || !s.Fresh(now, c.opts.MaxStaleness) {
 		return
 	}
-	if s.Loaded {
+	gauge(c.descs.listed, seconds(s.At))
+	if s.Flowing {
 		ch <- prometheus.MustNewConstMetric(c.descs.created, prometheus.CounterValue, float64(s.Created))
 	}
 	plan := c.plan.Load()

@@ -175,12 +175,12 @@ func listed(tokens []simulator.Token) []client.Token {
 func paint(tokens []simulator.Token, opts index.Options, now time.Time, loaded bool) *index.Snapshot {
 	opts.Horizon, opts.Lag = maxStaleness, time.Minute
 	x := index.New(opts)
-	l := x.Begin(index.ScopeWaiting, now, time.Time{})
-	l.Add(listed(slices.DeleteFunc(slices.Clone(tokens), func(t simulator.Token) bool { return t.Status != "WAITING" })), now)
-	l.Close()
+	x.Observe(listed(slices.DeleteFunc(slices.Clone(tokens), func(t simulator.Token) bool { return t.Status != "WAITING" })), now)
+	x.Complete()
 	if loaded {
 		x.Observe(listed(tokens), now)
-		x.Loaded(now)
+		x.StartFlow(now)
+		x.Loaded()
 	}
 	return x.Cut(now, now)
 }
@@ -232,7 +232,7 @@ func TestEverySample(t *testing.T) {
 			for _, later := range []time.Duration{0, time.Second, maxStaleness} {
 				at := now.Add(later)
 				got := samples(t, s, collector.Options{Period: opts.Period}, at)
-				for _, name := range []string{"tags_folded{}", "history_loaded{}", "tokens_unresolved{}", "verify_corrections_total{}", "period_seconds{}"} {
+				for _, name := range []string{"tags_folded{}", "history_loaded{}", "tokens_unresolved{}", "verify_corrections_total{}", "period_seconds{}", "waiting_listed_timestamp_seconds{}"} {
 					if _, ok := got[name]; !ok {
 						t.Errorf("%s is absent", name)
 					}
@@ -303,10 +303,10 @@ func TestNewPicture(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	x := index.New(index.Options{Horizon: maxStaleness})
 	list := func(tokens ...client.Token) *index.Snapshot {
-		l := x.Begin(index.ScopeWaiting, now, time.Time{})
-		l.Add(tokens, now)
-		l.Close()
-		x.Loaded(now)
+		x.Observe(tokens, now)
+		x.Complete()
+		x.StartFlow(now)
+		x.Loaded()
 		return x.Cut(now, now)
 	}
 	waits := func(id, tag string) client.Token {

@@ -13,7 +13,7 @@ type descs struct {
 	tagged, taggedNearTimeout, taggedStuck, taggedOverdue *prometheus.Desc
 	taggedLate, taggedOldest, taggedCreated               *prometheus.Desc
 
-	loaded, unresolved, corrections, folded, period *prometheus.Desc
+	loaded, unresolved, corrections, folded, period, listed *prometheus.Desc
 }
 
 const (
@@ -41,11 +41,12 @@ func newDescs(labels prometheus.Labels) *descs {
 		taggedLate:        d("tagged_tokens_late", "WAITING tokens that have waited for longer than is expected of their kind, by tag."+atNow, "tag"),
 		ignored:           d("tokens_ignored", "Tokens that a required or ignored tag leaves out of all other numbers, by status."+cached, "status"),
 		taggedOldest:      d("tagged_oldest_waiting_timestamp_seconds", "When the oldest WAITING token was created, in Unix seconds, by tag."+cached, "tag"),
-		taggedCreated:     d("tagged_tokens_created_total", "Tokens created since the history was loaded, by tag."+cached, "tag"),
+		taggedCreated:     d("tagged_tokens_created_total", "Tokens created since the newest tokens were first known, by tag."+cached, "tag"),
 		oldest:            d("oldest_waiting_timestamp_seconds", "When the oldest WAITING token was created, in Unix seconds."+cached),
 		nextTimeout:       d("next_timeout_timestamp_seconds", "The soonest timeout of a WAITING token that is not past, in Unix seconds."+atNow),
-		created:           d("tokens_created_total", "Tokens created since the history was loaded."+cached),
+		created:           d("tokens_created_total", "Tokens created since the newest tokens were first known."+cached),
 
+		listed:      d("waiting_listed_timestamp_seconds", "When the WAITING token that was confirmed least recently was last listed by a background refresh, in Unix seconds."),
 		loaded:      d("history_loaded", "Whether the window's finished tokens have all been listed by background refreshes."),
 		unresolved:  d("tokens_unresolved", "Tokens known to have left WAITING whose outcome is still to be looked up by a background refresh."),
 		corrections: d("verify_corrections_total", "Tokens that the background verify walk found other than the picture had them."),
@@ -59,6 +60,6 @@ func (d *descs) all() []*prometheus.Desc {
 		d.tokens, d.tagged, d.nearTimeout, d.taggedNearTimeout, d.stuck, d.taggedStuck, d.overdue,
 		d.withoutTimeout, d.late, d.ignored, d.oldest, d.nextTimeout, d.created,
 		d.taggedOverdue, d.taggedLate, d.taggedOldest, d.taggedCreated,
-		d.loaded, d.unresolved, d.corrections, d.folded, d.period,
+		d.loaded, d.unresolved, d.corrections, d.folded, d.period, d.listed,
 	}
 }

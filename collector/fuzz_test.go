@@ -69,9 +69,8 @@ func FuzzTag(f *testing.F) {
 			t.Fatalf("%s: %v", body, err)
 		}
 		x := index.New(index.Options{})
-		l := x.Begin(index.ScopeWaiting, created, time.Time{})
-		l.Add(page.Tokens, created)
-		l.Close()
+		x.Observe(page.Tokens, created)
+		x.Complete()
 		registry := prometheus.NewPedanticRegistry()
 		registry.MustRegister(collector.New(source{x.Cut(created, created)}, collector.Options{
 			Environment: want, MaxStaleness: maxStaleness, Now: func() time.Time { return created },

@@ -31,16 +31,17 @@ func history(tokens int) [][]client.Token {
 func load(pages [][]client.Token) *index.Index {
 	x := index.New(index.Options{Tags: index.TagRules{Limit: 100}, Lag: 30 * time.Second, Horizon: 10 * time.Minute})
 	list(x, pages)
-	x.Loaded(noon)
+	x.StartFlow(noon)
+	x.Loaded()
 	return x
 }
 
 func list(x *index.Index, pages [][]client.Token) {
-	l := x.Begin(index.ScopeWindow, noon, noon)
+	x.BeginTurn(noon)
 	for _, p := range pages {
-		l.Add(p, noon)
+		x.Observe(p, noon)
 	}
-	l.Close()
+	x.CloseTurn(noon, noon)
 }
 
 // BenchmarkListing applies a whole listing of 100,000 tokens, first to an empty

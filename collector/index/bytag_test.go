@@ -50,7 +50,8 @@ func TestFlowByTag(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 7))
 			x := index.New(index.Options{Tags: rules, Period: period, WaitingWithinPeriod: seed%2 == 0, Horizon: time.Hour})
 			listWaiting(x, noon)
-			x.Loaded(noon)
+			x.StartFlow(noon)
+			x.Loaded()
 			got, want := newFlow(), newFlow()
 			var tokens []client.Token
 			folded, gone, labels := 0, 0, map[string]bool{}
@@ -198,7 +199,8 @@ func TestFlowLabels(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := index.New(tc.opts)
 			listWaiting(x, noon)
-			x.Loaded(noon)
+			x.StartFlow(noon)
+			x.Loaded()
 			got := newFlow()
 			for i, step := range tc.steps {
 				x.Observe(step.page, at(step.at))

@@ -53,7 +53,8 @@ func TestIgnored(t *testing.T) {
 		Period: 2 * time.Hour, WaitingWithinPeriod: true, Horizon: time.Hour,
 		Tags: index.TagRules{Ignore: regexp.MustCompile(`^(?:chat)$`)}, ExpectedWait: []index.ExpectedWait{{Wait: time.Minute}},
 	})
-	x.Loaded(noon.Add(-3 * time.Hour)) // All count as created.
+	x.StartFlow(noon.Add(-3 * time.Hour))
+	x.Loaded() // All count as created.
 	listWaiting(x, noon, counted)
 	check := func(when string, s *index.Snapshot, now time.Time, ignored [2]int) {
 		t.Helper()

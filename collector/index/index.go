@@ -1,9 +1,15 @@
-// Package index turns listings of waitpoint tokens into a picture of them.
+// Package index turns pages of waitpoint tokens into counts of them.
 //
-// Two kinds of statement come in. A page, from whatever listing, proves that
-// its tokens exist with these statuses: Observe. A whole listing also proves
-// that nothing else is there: Begin, Add for each page, Close. What a token's
-// status was never comes from anything but a page that showed it.
+// Two kinds of statement come in. A page proves that its tokens exist with these
+// statuses: Observe. A page that covers a part of the list also proves that no
+// other token is there: Missing names those that it should have shown, and Lack
+// or Gone say so. No status comes from anything but a page that showed it.
+//
+// No single answer takes a token away for good. A WAITING token that one look
+// lacks is a suspect: it counts as WAITING until Settle, and goes only when its
+// outcome is shown or a second, different look lacks it too. A finished token
+// goes when it was absent in two whole turns (CloseTurn). What went is remembered,
+// so that it is not counted a second time when it comes back.
 //
 // No count depends on the order in which the service lists tokens. A token is
 // known by its id and createdAt, neither of which ever changes; WAITING tokens
@@ -57,15 +63,26 @@ type Finished struct {
 
 // Changes tell what a call found, for the caller's counters.
 type Changes struct {
-	// Finished are the tokens seen to finish since Loaded was called.
+	// Finished are the tokens seen to finish since StartFlow was called.
 	Finished []Finished
+	// Created are the tokens that count as created, from StartFlow on.
+	Created []Arrival
+	// New is the number of tokens that were not known, but for finished ones outside
+	// the window; Differs of those whose status was not what it had been taken for.
+	New, Differs int
+	// Returned is the number of tokens shown as WAITING that an earlier look lacked.
+	Returned int
 	// Statuses are those met for the first time that the client does not know.
 	Statuses []client.Status
-	// Known is the number of tokens that the picture had already, in whatever status.
-	Known int
 }
 
-// Index is the picture of one environment while it is being painted.
+// An Arrival is a token that counts as created.
+type Arrival struct {
+	ID        string
+	CreatedAt time.Time
+}
+
+// Index holds what is known of one environment's tokens.
 type Index struct {
 	opts     Options
 	seed     maphash.Seed
@@ -73,16 +90,23 @@ type Index struct {
 	sets     *setTable
 	flow     flow
 
-	waiting    map[string]*held
-	unresolved map[string]*held
-	finished   *btree.BTreeG[entry]
-	size       int // Of the waiting and the unresolved.
+	waiting  btree.Map[string, *held] // By id.
+	missing  btree.Map[string, *held] // Suspects, and tokens that have left WAITING with no outcome.
+	left     int                      // Of the missing, those that have left WAITING.
+	finished *btree.BTreeG[entry]
+	past     map[identity]past
+	pruned   time.Time // When past was last cleared of what is too old.
+	size     int       // Of the waiting and the missing.
 
-	listings    uint32 // Whole WAITING listings begun.
-	turn        uint8  // The current window listing, modulo 256.
-	complete    bool   // A whole WAITING listing has been closed.
-	loaded      bool
-	loadedLine  int64
+	turn        uint8     // The current turn of the verify walk, modulo 256.
+	turnBegun   time.Time // When it began.
+	behind      time.Time // When a page last proved that a replica is behind by more than Lag.
+	epoch       time.Time // What entry.seen counts from.
+	complete    bool      // All WAITING tokens are known.
+	loaded      bool      // All finished tokens of the window are known.
+	flowing     bool      // StartFlow has been called.
+	flowLine    int64
+	line        int64 // What was created before was listed, whole.
 	cutoff      int64 // Where the window has come to: what was created before is let go of.
 	created     uint64
 	corrections uint64
@@ -105,10 +129,10 @@ type held struct {
 	token     *Token
 	set       uint32
 	firstSeen time.Time
-	left      time.Time // When a listing proved that it had left WAITING.
-	listed    uint32    // The last whole WAITING listing that showed it.
-	turn      uint8     // The last window listing during which it was seen.
-	suspect   bool      // Not listed, but too young for that to prove anything.
+	shown     time.Time // The last look that showed it as WAITING.
+	lacked    time.Time // The first look since then that lacked it; zero if none did.
+	looked    time.Time // When its outcome was last looked up.
+	left      bool      // It does not count as WAITING any more.
 	outside   bool      // The window has let go of it: it counts nowhere.
 }
 
@@ -117,6 +141,7 @@ type entry struct {
 	created int64 // Milliseconds.
 	hash    uint64
 	set     uint32
+	seen    uint16 // Minutes from the epoch to when it was first seen finished, modulo 2^16.
 	status  uint8
 	turn    uint8
 }
@@ -131,110 +156,107 @@ func before(a, b entry) bool {
 // New returns an empty Index.
 func New(opts Options) *Index {
 	return &Index{
-		opts:       opts,
-		seed:       maphash.MakeSeed(),
-		statuses:   []client.Status{client.StatusWaiting, client.StatusCompleted, client.StatusTimedOut},
-		sets:       newSetTable(),
-		waiting:    map[string]*held{},
-		unresolved: map[string]*held{},
-		finished:   btree.NewBTreeGOptions(before, btree.Options{NoLocks: true}),
-		cutoff:     none,
+		opts:     opts,
+		seed:     maphash.MakeSeed(),
+		statuses: []client.Status{client.StatusWaiting, client.StatusCompleted, client.StatusTimedOut},
+		sets:     newSetTable(),
+		finished: btree.NewBTreeGOptions(before, btree.Options{NoLocks: true}),
+		past:     map[identity]past{},
+		cutoff:   none,
+		line:     none,
 	}
-}
-
-// SetBack reports whether the window at the given time begins more than Lag before
-// where it has begun already, so that tokens that were let go of are in it again:
-// the clock has been set back. Short of that the window waits for the clock.
-func (x *Index) SetBack(now time.Time) bool { return x.opts.setBack(x.cutoff, now) }
-
-func (o Options) setBack(cutoff int64, now time.Time) bool {
-	return o.Period > 0 && cutoff != none && ceilMilli(now.Add(o.Lag-o.Period)) < cutoff
-}
-
-// Anew returns an empty Index with the same rules, which goes on counting where x
-// stands.
-func (x *Index) Anew() *Index {
-	y := New(x.opts)
-	y.created, y.corrections, y.flow = x.created, x.corrections, x.flow
-	return y
 }
 
 // Observe takes in a page that was asked for at the given time: its tokens
 // exist, with these statuses. It keeps none of the caller's slices.
 func (x *Index) Observe(page []client.Token, at time.Time) Changes {
 	var ch Changes
+	x.prune(at)
 	for i := range page {
 		x.observe(&page[i], at, &ch)
 	}
 	return ch
 }
 
-// verdict tells how a token compared with the picture.
+// verdict tells how a token compared with what was known.
 type verdict int
 
 const (
 	verdictKnown verdict = iota
 	verdictNew
 	verdictMoved   // It has finished since.
-	verdictDiffers // The picture was wrong about a fact that never changes.
-	verdictOutside // Finished and outside the window: seen before or not, it is not held.
+	verdictDiffers // What was known was wrong about a fact that never changes.
 )
 
-func (x *Index) observe(t *client.Token, at time.Time, ch *Changes) verdict {
+func (x *Index) observe(t *client.Token, at time.Time, ch *Changes) {
 	key := entry{created: t.CreatedAt.UnixMilli(), hash: maphash.String(x.seed, t.ID)}
 	var v verdict
 	if t.Status == client.StatusWaiting {
-		v = x.observeWaiting(t, key, at)
+		v = x.observeWaiting(t, key, at, ch)
 	} else {
 		v = x.observeFinished(t, key, at, ch)
 	}
 	switch v {
 	case verdictNew:
-		if x.loaded && key.created > x.loadedLine && x.startsCount(t) {
-			x.created++
+		if t.Status == client.StatusWaiting || x.inWindow(key.created, at) || x.counts(key.created, at) {
+			ch.New++
 		}
-	case verdictKnown, verdictMoved, verdictDiffers:
-		ch.Known++
-	case verdictOutside:
+		if x.counts(key.created, at) {
+			if x.startsCount(t) {
+				x.created++
+			}
+			ch.Created = append(ch.Created, Arrival{t.ID, t.CreatedAt})
+		}
+	case verdictDiffers:
+		ch.Differs++
+	case verdictKnown, verdictMoved:
 	}
-	return v
 }
 
-func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time) verdict {
+// counts reports whether a token that was not known counts as created. Outside the
+// window what was listed once is not known any more.
+func (x *Index) counts(created int64, at time.Time) bool {
+	return x.flowing && created > x.flowLine && (created > x.line || x.inWindow(created, at))
+}
+
+// Known says that everything was listed that was created before line.
+func (x *Index) Known(line time.Time) { x.line = max(x.line, line.UnixMilli()) }
+
+func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time, ch *Changes) verdict {
 	if old, ok := x.finished.Get(key); ok {
-		// Finished is for ever: this row comes from a replica that lags.
+		// Finished is for ever: this row comes from a replica that is behind.
+		if x.minute(at)-old.seen >= 2 && x.minute(at)-old.seen < math.MaxUint16/2 {
+			x.Behind(at)
+		}
 		x.mark(old)
 		return verdictKnown
 	}
-	if h := x.unresolved[t.ID]; h != nil {
-		h.turn = x.turn
-		if at.Sub(h.left) <= x.opts.Lag {
-			return verdictKnown
-		}
-		// No replica is that far behind, so it was never gone.
-		delete(x.unresolved, t.ID)
-		h.left, h.listed, h.firstSeen = time.Time{}, x.listings, at
-		x.waiting[t.ID] = h
-		if !h.outside {
-			x.sets.count(h.set, waitingStatus)
-		}
-		return verdictDiffers
-	}
-	h := x.waiting[t.ID]
-	if h != nil {
-		h.suspect, h.turn = false, x.turn
+	if x.wasFinished(key, at) {
 		return verdictKnown
 	}
+	h, ok := x.waiting.Get(t.ID)
+	if !ok {
+		h, _ = x.missing.Get(t.ID) // It has left.
+	}
+	if h != nil {
+		if !h.lacked.IsZero() {
+			ch.Returned++
+		}
+		return x.seeWaiting(t.ID, h, at)
+	}
 	tags, set := x.setOf(t.Tags)
-	h = &held{token: newToken(t, tags, x.opts.expected(t.Tags)), firstSeen: at, turn: x.turn, set: set}
+	h = &held{token: newToken(t, tags, x.opts.expected(t.Tags)), firstSeen: at, shown: at, set: set}
 	x.sets.add(h.set, waitingStatus)
-	x.waiting[t.ID] = h
+	x.waiting.Set(t.ID, h)
 	x.size += h.token.size()
+	if x.recall(key) {
+		return verdictKnown
+	}
 	return verdictNew
 }
 
 func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Changes) verdict {
-	key.status, key.turn = x.status(t.Status, ch), x.turn
+	key.status, key.turn, key.seen = x.status(t.Status, ch), x.turn, x.minute(at)
 	old, known := x.finished.Get(key)
 	if known && old.status == key.status {
 		x.mark(old)
@@ -252,21 +274,17 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 	if x.inWindow(key.created, at) {
 		x.finished.Set(key)
 	} else {
-		v = verdictOutside
 		defer x.sets.remove(key.set, key.status)
 	}
-	if h := x.waiting[t.ID]; h != nil {
-		x.leave(t.ID, h)
-		x.size -= h.token.size()
-		if !h.outside {
-			x.sets.release(h.set)
-		}
+	if x.takeOut(t.ID) {
 		v = verdictMoved
-	} else if h := x.unresolved[t.ID]; h != nil {
-		x.forget(t.ID, h)
-		v = verdictMoved
+	} else if v == verdictNew {
+		v = x.finishedBefore(key, at)
 	}
-	if x.loaded && (v == verdictMoved || v == verdictNew && key.created > x.loadedLine) {
+	if !x.inWindow(key.created, at) {
+		x.remember(key, at)
+	}
+	if x.flowing && (v == verdictMoved || v == verdictNew && x.counts(key.created, at)) {
 		f := Finished{ID: t.ID, Status: x.statuses[key.status], HasWait: !t.CompletedAt.IsZero()}
 		if f.HasWait {
 			f.Wait = float64(max(0, t.CompletedAt.UnixMilli()-key.created)) / 1000
@@ -276,6 +294,14 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 		}
 	}
 	return v
+}
+
+// minute is what entry.seen holds for a time.
+func (x *Index) minute(at time.Time) uint16 {
+	if x.epoch.IsZero() {
+		x.epoch = at
+	}
+	return uint16(int64(at.Sub(x.epoch)/time.Minute) & math.MaxUint16)
 }
 
 func (x *Index) mark(e entry) {
@@ -308,77 +334,65 @@ func (x *Index) inWindow(created int64, now time.Time) bool {
 	return x.opts.Period == 0 || created >= max(x.cutoff, ceilMilli(now.Add(-x.opts.Period)))
 }
 
-// Loaded says that the window's finished tokens have all been listed. Tokens
-// created after line count as created from now on, and those that finish from
-// now on are reported as Finished. Only the first call counts.
-func (x *Index) Loaded(line time.Time) {
-	if !x.loaded {
-		x.loaded, x.loadedLine = true, line.UnixMilli()
+// StartFlow says that the WAITING and the newest tokens are known, down to those
+// created at line. Tokens that are not known and were created after it count as
+// created from now on, and those that finish from now on are reported as
+// Finished. Only the first call counts.
+func (x *Index) StartFlow(line time.Time) {
+	if !x.flowing {
+		x.flowing, x.flowLine = true, line.UnixMilli()
 	}
 }
+
+// Loaded says that the window's finished tokens have all been listed.
+func (x *Index) Loaded() { x.loaded = true }
 
 // IsLoaded reports whether Loaded has been called.
 func (x *Index) IsLoaded() bool { return x.loaded }
 
 // Len returns the number of tokens known: waiting, unresolved and finished.
-func (x *Index) Len() int { return len(x.waiting) + len(x.unresolved) + x.finished.Len() }
+func (x *Index) Len() int { return x.waiting.Len() + x.left + x.finished.Len() }
 
 // Size returns roughly how many bytes all that is known takes.
 func (x *Index) Size() int {
 	const finished = 40 // An entry and its share of the tree.
-	return x.size + x.sets.size + finished*x.finished.Len()
+	const remembered = 64
+	return x.size + x.sets.size + finished*x.finished.Len() + remembered*len(x.past)
 }
 
 // WaitingLen returns the number of WAITING tokens.
-func (x *Index) WaitingLen() int { return len(x.waiting) }
+func (x *Index) WaitingLen() int { return x.waiting.Len() }
 
-// Unresolved returns the tokens whose outcome is to be looked up, in no order:
-// those that have left WAITING, and those that a listing did not show though
-// they are too young for that to prove that they left.
-func (x *Index) Unresolved() []*Token {
-	out := make([]*Token, 0, len(x.unresolved))
-	for _, h := range x.unresolved {
-		out = append(out, h.token)
-	}
-	for _, h := range x.waiting {
-		if h.suspect {
-			out = append(out, h.token)
+// SetBack reports whether the window at the given time begins more than Lag before
+// where it has begun already, so that tokens that were let go of are in it again:
+// the clock has been set back. Short of that the window waits for the clock.
+func (x *Index) SetBack(now time.Time) bool { return x.opts.setBack(x.cutoff, now) }
+
+func (o Options) setBack(cutoff int64, now time.Time) bool {
+	return o.Period > 0 && cutoff != none && ceilMilli(now.Add(o.Lag-o.Period)) < cutoff
+}
+
+// Reset forgets all tokens. What counts events goes on where it stands.
+func (x *Index) Reset() {
+	y := New(x.opts)
+	y.seed, y.past, y.epoch, y.flow, y.flowing, y.flowLine = x.seed, x.past, x.epoch, x.flow, x.flowing, x.flowLine
+	y.created, y.corrections, y.line = x.created, x.corrections, x.line
+	y.flowLine = max(x.flowLine, x.line)
+	*x = *y
+}
+
+// Rewind moves the window back to where it begins by a clock that was set back.
+// All that is known stays; the history has to be listed again, and what is found
+// in it that is older than the newest known token does not count as created.
+func (x *Index) Rewind(now time.Time) {
+	x.cutoff, x.loaded = ceilMilli(now.Add(-x.opts.Period)), false
+	x.flowLine = max(x.flowLine, x.line)
+	x.waiting.Scan(func(_ string, h *held) bool {
+		if h.outside && h.token.created >= x.cutoff {
+			h.outside = false
+			_, h.set = x.setOf(h.token.Tags)
+			x.sets.add(h.set, waitingStatus)
 		}
-	}
-	return out
-}
-
-// IsUnresolved reports whether the token with this id still needs a look-up.
-func (x *Index) IsUnresolved(id string) bool {
-	if x.unresolved[id] != nil {
 		return true
-	}
-	h := x.waiting[id]
-	return h != nil && h.suspect
-}
-
-// Gone takes in a whole listing of everything that was created at the same
-// instant as the token, asked for at the given time, which did not show it. If
-// no lag can explain that, the service has deleted it: it has no outcome.
-func (x *Index) Gone(id string, at time.Time) {
-	if h := x.unresolved[id]; h != nil && at.Sub(h.left) > x.opts.Lag {
-		x.forget(id, h)
-	}
-}
-
-// forget drops an unresolved token.
-func (x *Index) forget(id string, h *held) {
-	delete(x.unresolved, id)
-	x.size -= h.token.size()
-	if !h.outside {
-		x.sets.release(h.set)
-	}
-}
-
-// leave takes a token out of WAITING; its set stays held for its tags' sake.
-func (x *Index) leave(id string, h *held) {
-	delete(x.waiting, id)
-	if !h.outside {
-		x.sets.uncount(h.set, waitingStatus)
-	}
+	})
 }

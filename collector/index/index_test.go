@@ -18,9 +18,19 @@ func token(id string, status client.Status, tags ...string) client.Token {
 
 // listWaiting makes a whole listing of WAITING tokens.
 func listWaiting(x *index.Index, at time.Time, tokens ...client.Token) {
-	l := x.Begin(index.ScopeWaiting, at, time.Time{})
-	l.Add(tokens, at)
-	l.Close()
+	x.Observe(tokens, at)
+	x.Complete()
+	x.Lack(x.Missing("", "\xff", at), at)
+	x.Settle(at)
+}
+
+// turn makes a whole turn of the verify walk, which shows these tokens.
+func turn(at time.Time, tokens ...client.Token) func(*index.Index) {
+	return func(x *index.Index) {
+		x.BeginTurn(at)
+		x.Observe(tokens, at)
+		x.CloseTurn(at, at)
+	}
 }
 
 // counts returns WAITING, COMPLETED, TIMED_OUT and unresolved.
@@ -65,16 +75,40 @@ func TestProof(t *testing.T) {
 		"a listing that breaks off proves no absence": {
 			{"listed", func(x *index.Index) { listWaiting(x, at(0), a, b) }, [4]int{2, 0, 0, 0}},
 			{"half", func(x *index.Index) {
-				x.Begin(index.ScopeWaiting, at(60), time.Time{}).Add([]client.Token{b}, at(60))
+				x.Observe([]client.Token{b}, at(60))
+				x.Settle(at(60))
 			}, [4]int{2, 0, 0, 0}},
 		},
-		"a whole walk drops what is gone": {
+		"two whole turns drop what is gone": {
 			{"known", func(x *index.Index) { x.Observe([]client.Token{doneA, token("c", client.StatusTimedOut)}, at(0)) }, [4]int{0, 1, 1, 0}},
-			{"walked", func(x *index.Index) {
-				l := x.Begin(index.ScopeWindow, at(60), at(60))
-				l.Add([]client.Token{doneA}, at(60))
-				l.Close()
+			{"absent in one turn", turn(at(60), doneA), [4]int{0, 1, 1, 0}},
+			{"absent in two", turn(at(120), doneA), [4]int{0, 1, 0, 0}},
+			{"back", func(x *index.Index) { x.Observe([]client.Token{token("c", client.StatusTimedOut)}, at(130)) }, [4]int{0, 1, 1, 0}},
+		},
+		"a turn in which a replica was behind does not count": {
+			{"known", func(x *index.Index) { x.Observe([]client.Token{doneA}, at(0)) }, [4]int{0, 1, 0, 0}},
+			{"absent in one turn", turn(at(60)), [4]int{0, 1, 0, 0}},
+			{"a replica is behind", func(x *index.Index) {
+				x.BeginTurn(at(120))
+				x.Behind(at(121))
+				x.CloseTurn(at(120), at(122))
 			}, [4]int{0, 1, 0, 0}},
+		},
+		"a suspect waits until it is settled, and a later look clears it": {
+			{"listed", func(x *index.Index) { listWaiting(x, at(0), a) }, [4]int{1, 0, 0, 0}},
+			{"lacked", func(x *index.Index) { x.Lack(x.Missing("", "b", at(60)), at(60)) }, [4]int{1, 0, 0, 0}},
+			{"shown", func(x *index.Index) { x.Observe([]client.Token{a}, at(61)); x.Settle(at(62)) }, [4]int{1, 0, 0, 0}},
+		},
+		"what a second look lacks too is gone, and counts once when it comes back": {
+			{"listed", func(x *index.Index) { listWaiting(x, at(0), a) }, [4]int{1, 0, 0, 0}},
+			{"lacked", func(x *index.Index) { x.Lack(x.Missing("", "b", at(60)), at(60)) }, [4]int{1, 0, 0, 0}},
+			{"lacked twice", func(x *index.Index) { x.Covered("", "b", time.Time{}, at(61)) }, [4]int{0, 0, 0, 0}},
+			{"back", func(x *index.Index) { x.Observe([]client.Token{doneA}, at(62)) }, [4]int{0, 1, 0, 0}},
+		},
+		"nothing leaves while a replica is behind": {
+			{"listed", func(x *index.Index) { listWaiting(x, at(0), a) }, [4]int{1, 0, 0, 0}},
+			{"lacked", func(x *index.Index) { x.Behind(at(50)); listWaiting(x, at(60)); x.Gone("a", at(61)) }, [4]int{1, 0, 0, 0}},
+			{"trusted again", func(x *index.Index) { listWaiting(x, at(1000)) }, [4]int{0, 0, 0, 1}},
 		},
 		"an unknown status counts as finished": {
 			{"shown", func(x *index.Index) { x.Observe([]client.Token{token("a", "EXPIRED")}, at(0)) }, [4]int{0, 0, 0, 0}},
@@ -100,7 +134,8 @@ func TestFinished(t *testing.T) {
 	old := token("old", client.StatusCompleted)
 	waiting := token("waiting", client.StatusWaiting)
 	x.Observe([]client.Token{old, waiting}, noon)
-	x.Loaded(noon)
+	x.StartFlow(noon)
+	x.Loaded()
 	finished := token("waiting", client.StatusTimedOut)
 	finished.CompletedAt = noon.Add(time.Minute)
 	quick := client.Token{ID: "quick", Status: client.StatusCompleted, CreatedAt: noon.Add(time.Second), CompletedAt: noon}
@@ -125,7 +160,8 @@ func TestTags(t *testing.T) {
 	x := index.New(index.Options{Tags: index.TagRules{Limit: 2}})
 	names := func(loaded bool) (out []string) {
 		if loaded {
-			x.Loaded(noon)
+			x.StartFlow(noon)
+			x.Loaded()
 		}
 		for _, g := range x.Cut(noon, noon).Tags {
 			out = append(out, g.Tag)

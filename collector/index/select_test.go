@@ -34,7 +34,8 @@ func TestSelectAgrees(t *testing.T) {
 			x := index.New(opts)
 			listWaiting(x, noon, randomTokens(random, 300)...)
 			if seed%3 == 0 {
-				x.Loaded(noon)
+				x.StartFlow(noon)
+				x.Loaded()
 			}
 			s := x.Cut(noon, noon)
 			if s.Folded == 0 || len(s.Tags) != 6 {

@@ -40,7 +40,7 @@ func TestSizeGoes(t *testing.T) {
 		},
 		"missing from all of time": func(x *index.Index) {
 			gone(x)
-			x.Begin(index.ScopeWindow, later.Add(time.Minute), later.Add(time.Minute)).Close()
+			x.Covered("", "b", time.Time{}, later.Add(time.Minute))
 		},
 	} {
 		x := index.New(opts)
@@ -50,7 +50,8 @@ func TestSizeGoes(t *testing.T) {
 			t.Errorf("%s: a token with 1,001 bytes of tags takes %d", name, n)
 		}
 		leave(x)
-		x.Cut(later, later.Add(1000*time.Hour)) // The window lets go of what has finished.
+		x.Cut(later, later.Add(1000*time.Hour))   // The window lets go of what has finished.
+		x.Observe(nil, later.Add(2000*time.Hour)) // So does memory.
 		if n := x.Size() - empty; n != 0 || x.Len() != 0 {
 			t.Errorf("%s: %d bytes of %d tokens are left", name, n, x.Len())
 		}
@@ -91,7 +92,8 @@ func TestSize(t *testing.T) {
 				created := noon.Add(-time.Duration(i) * time.Second)
 				x.Observe([]client.Token{{ID: fmt.Sprintf("waitpoint_%025d", i), Status: tc.status, Tags: tc.tags(i), CreatedAt: created}}, noon)
 			}
-			x.Loaded(noon)
+			x.StartFlow(noon)
+			x.Loaded()
 			shown, next := x.Cut(noon, noon), x.Cut(noon, noon)
 			taken, counted := heap()-before, x.Size()
 			if taken > 2*counted {

@@ -12,10 +12,12 @@ import (
 // A Snapshot is the picture at one moment, immutable and safe to share. What
 // depends on the time of day is asked of its Groups with the time of asking.
 type Snapshot struct {
-	// At is when the WAITING tokens were last listed whole.
+	// At is when the WAITING token was listed that was listed least recently.
 	At time.Time
 	// Waiting is set once the WAITING tokens have been listed whole.
 	Waiting bool
+	// Flowing is set once Created counts.
+	Flowing bool
 	// Loaded is set once the window's finished tokens have all been listed.
 	Loaded bool
 	// Statuses are all statuses that Counts of a Group speak of, WAITING first.
@@ -34,7 +36,7 @@ type Snapshot struct {
 	Unresolved int
 	// Folded is the number of distinct tags counted under OtherTag.
 	Folded int
-	// Created is the number of tokens created since the history was loaded.
+	// Created is the number of tokens created since the newest were first known.
 	Created uint64
 	// Corrections is the number of tokens found other than the picture had them.
 	Corrections uint64
@@ -209,14 +211,14 @@ func (g *Group) NextTimeout(now time.Time) (time.Time, bool) {
 }
 
 // Cut lets go of what has left the window and returns the picture as of now.
-// At is when the WAITING tokens were last listed whole.
+// At is when the WAITING token was listed that was listed least recently.
 func (x *Index) Cut(at, now time.Time) *Snapshot {
 	x.expire(now)
 	x.keepTags()
 	x.settleFlow()
 	s := &Snapshot{
-		At: at, Waiting: x.complete, Loaded: x.loaded, Statuses: slices.Clone(x.statuses),
-		Unresolved: len(x.unresolved), Created: x.created, Corrections: x.corrections,
+		At: at, Waiting: x.complete, Flowing: x.flowing, Loaded: x.loaded, Statuses: slices.Clone(x.statuses),
+		Unresolved: x.left, Created: x.created, Corrections: x.corrections,
 		opts: x.opts, cutoff: x.cutoff,
 	}
 	c := x.newCutter()
@@ -240,16 +242,20 @@ func (x *Index) expire(now time.Time) {
 			break
 		}
 		x.drop(e)
+		if x.minute(now)-e.seen < uint16(memory/time.Minute) {
+			x.remember(e, now)
+		}
 	}
 	if !x.opts.WaitingWithinPeriod {
 		return
 	}
-	for _, h := range x.waiting {
+	x.waiting.Scan(func(_ string, h *held) bool {
 		if !h.outside && h.token.created < cutoff {
 			x.sets.remove(h.set, waitingStatus)
 			h.outside = true
 		}
-	}
+		return true
+	})
 }
 
 // keepTags gives the free series to the tags with the most WAITING tokens, then
@@ -390,12 +396,13 @@ func (c *cutter) placeExpiring(now time.Time) {
 
 func (c *cutter) placeWaiting() []*Token {
 	x := c.x
-	list := make([]*held, 0, len(x.waiting))
-	for _, h := range x.waiting {
+	list := make([]*held, 0, x.waiting.Len())
+	x.waiting.Scan(func(_ string, h *held) bool {
 		if !h.outside {
 			list = append(list, h)
 		}
-	}
+		return true
+	})
 	slices.SortFunc(list, func(a, b *held) int {
 		return cmp.Or(cmp.Compare(a.token.created, b.token.created), cmp.Compare(a.token.ID, b.token.ID))
 	})

@@ -42,7 +42,8 @@ func TestFoldedOnce(t *testing.T) {
 	listWaiting(x, noon, token("a", client.StatusWaiting, "x"), token("b", client.StatusWaiting, "x", "y", "z"),
 		token("c", client.StatusWaiting, "y", "z"), token("d", client.StatusWaiting, "y"), token("e", client.StatusWaiting, "x"))
 	x.Observe([]client.Token{token("f", client.StatusCompleted, "y", "z")}, noon)
-	x.Loaded(noon)
+	x.StartFlow(noon)
+	x.Loaded()
 	s := x.Cut(noon, noon)
 	got := map[string][2]int{}
 	for _, g := range s.Tags {
@@ -57,18 +58,13 @@ func TestFoldedOnce(t *testing.T) {
 // neither counted nor reported again when a page shows it.
 func TestOutsideWindow(t *testing.T) {
 	x := index.New(index.Options{Period: time.Hour})
-	x.Loaded(noon)
+	x.StartFlow(noon)
+	x.Loaded()
 	token := client.Token{ID: "a", Status: client.StatusCompleted, CreatedAt: noon.Add(time.Minute), CompletedAt: noon.Add(2 * time.Minute)}
 	reported := 0
 	for i := range 4 {
 		now := noon.Add(2*time.Minute + time.Duration(i)*time.Hour)
-		line := now
-		if i == 0 {
-			line = noon // The token is new.
-		}
-		l := x.Begin(index.ScopeWindow, now, line)
-		reported += len(l.Add([]client.Token{token}, now).Finished)
-		l.Close()
+		reported += len(x.Observe([]client.Token{token}, now).Finished)
 		if s := x.Cut(now, now); s.Created != 1 || s.Corrections != 0 || reported != 1 {
 			t.Fatalf("after %d h: created %d, corrections %d, reported %d times", i, s.Created, s.Corrections, reported)
 		}
@@ -80,7 +76,8 @@ func TestOutsideWindow(t *testing.T) {
 func TestSetBack(t *testing.T) {
 	const lag = 30 * time.Second
 	x := index.New(index.Options{Period: time.Hour, Lag: lag})
-	x.Loaded(noon.Add(-2 * time.Hour))
+	x.StartFlow(noon.Add(-2 * time.Hour))
+	x.Loaded()
 	token := client.Token{ID: "a", Status: client.StatusCompleted, CreatedAt: noon.Add(-30 * time.Minute)}
 	x.Observe([]client.Token{token}, noon)
 	if x.SetBack(noon) {
@@ -99,13 +96,13 @@ func TestSetBack(t *testing.T) {
 	if s := x.Cut(noon, noon); s.Total.Count(1, noon) != 0 || s.Created != 1 {
 		t.Errorf("the window has moved back: %d finished, %d created", s.Total.Count(1, noon), s.Created)
 	}
-	x = x.Anew()
+	x.Rewind(noon)
 	if x.SetBack(noon) || x.IsLoaded() {
-		t.Error("what is new knows of the clock or the history")
+		t.Error("the window has not moved back")
 	}
 	x.Observe([]client.Token{token}, noon)
-	x.Loaded(noon)
+	x.Loaded()
 	if s := x.Cut(noon, noon); s.Total.Count(1, noon) != 1 || s.Created != 1 {
-		t.Errorf("anew: %d finished, %d created", s.Total.Count(1, noon), s.Created)
+		t.Errorf("listed again: %d finished, %d created", s.Total.Count(1, noon), s.Created)
 	}
 }

@@ -378,7 +378,13 @@ func (w *week) footprint() footprint {
 	for _, f := range families {
 		series += len(f.GetMetric())
 	}
-	return footprint{runtime.NumGoroutine(), int(m.HeapAlloc), len(files), series}
+	goroutines := runtime.NumGoroutine()
+	for range 5 { // Requests may be under way.
+		time.Sleep(time.Second)
+		synctest.Wait()
+		goroutines = min(goroutines, runtime.NumGoroutine())
+	}
+	return footprint{goroutines, int(m.HeapAlloc), len(files), series}
 }
 
 func (f footprint) String() string {

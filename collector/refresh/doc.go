@@ -1,63 +1,70 @@
-// Package refresh keeps one environment's picture fresh, whole and cheap.
+// Package refresh keeps the snapshot of one environment fresh, whole and cheap.
 //
-// # The plan
+// # Pages
 //
-// A refresh makes these listings, in this order:
+// A page is the unit of progress. A list (list.go) is made of pieces, one for each
+// page, with the cursor that asks for it again. There are two: the WAITING tokens,
+// and the tokens of all statuses. A page that was fetched is never lost: a walk
+// that stops goes on where it was, in this refresh or a later one, and any piece
+// can be asked for at any time, several at once.
 //
-//  1. WAITING, whole: W/100 requests. What waited and is not listed has left
-//     WAITING, and leaves the gauge at once.
-//  2. Newest, without a filter, from the top down to ground that is known and
-//     older than the lag: N/100 requests for N new tokens. It shows tokens that
-//     were created and finished since the last refresh.
-//  3. Outcomes of what left WAITING, a page each at the worst, from the bookmark
-//     right above the token; a page settles every token it shows.
-//  4. A few pages of the walk through the whole window, so that a full turn fits
-//     the verify interval. It puts right whatever the others missed. The first
-//     turn is the loading of the history: several walkers, at full speed,
-//     between refreshes.
+// # Tasks
 //
-// # Why it is whole
+// A task (tasks.go) says which page it wants next, and does no I/O. What a page
+// proves is in take.go. The scheduler (scheduler.go) sends the requests, shares them
+// out by weight, and accounts for failures. What a task does not use goes to the
+// others, so none can starve another. The limiter holds requests back.
 //
-// A page proves what it shows. Only a listing that was walked to its end proves
-// that something is absent, and only index.Listing.Close may say so. WAITING to
-// finished happens once and for ever, so of two rows that differ the finished one
-// is the later. A token is taken to have left WAITING if a whole listing lacks
-// it and it had been known for longer than the lag: then every replica had it.
-// A younger one is looked up first. A token that was taken to have left and is
-// still listed as WAITING after the lag never left; it is put back.
+//   - newest: the top of the list, other places where new tokens appear, and the
+//     pieces in which a token may yet appear. N/100 requests for N new tokens.
+//   - waiting: every WAITING token, W/100 requests. Where that does not fit into an
+//     interval, the top and what has come to its timeout in each refresh, the rest
+//     in turn; Snapshot.At is when the oldest look was.
+//   - outcomes: the piece that holds a token which has left WAITING, a page each at
+//     the worst; a page settles every token it shows.
+//   - history: what was there before the first listing. It is split at places found
+//     by createdAt, so that several parts are listed side by side.
+//   - verify: each piece again, once in a verify interval.
+//   - probe: now and then a short time by createdAt, all of whose tokens should be
+//     known.
 //
-// The order WAITING, newest makes created-and-finished tokens visible: a token
-// is in the first listing if it waited then, and in the second if it came or
-// finished since.
+// A refresh ends when nothing is left to do, or when the next one is due. What is
+// left then goes on.
 //
-// # Why it is cheap
+// # What a page proves
 //
-// The service finds a page by cursor in 0.1 ms at any depth, but reads the whole
-// history for a page by createdAt. So every page listed without a filter leaves
-// a bookmark, the cursor behind it. They stand at most 100 tokens apart, so a
-// page from the bookmark above a token shows it. Filters on createdAt are left
-// for what no bookmark reaches: tokens older than the window.
+// Its tokens exist with these statuses. WAITING to finished happens once and for
+// ever, so of two rows that differ the finished one is the later. And no other
+// token is between its first and last, or down to the end of the list if it has no
+// cursor: what should be there and is not is looked up, and is gone if a second,
+// different look lacks it too. A page that lacks more than usual is not believed
+// before a second query agrees. See package index for what absence then means.
+//
+// # What is assumed of the service, and how it is watched
+//
+//   - Lists are in descending order of id. Each page is checked. A cursor that leads
+//     elsewhere is forgotten; if that does not help, listings are walked one page
+//     after another, by createdAt where a place is needed (unordered.go).
+//   - New tokens appear at the top. Others are found by the probe, or when they are
+//     seen waiting, and the place is then watched as the top is.
+//   - Replicas are behind, and hosts' clocks differ, by no more than the constant lag
+//     together. If tokens appear later, refreshes wait longer for them. A page that
+//     shows as WAITING what finished long ago, or a top without what was on it, proves
+//     that a replica is further behind: no absence counts for a while.
+//   - Pages have the size that was asked for. Nothing depends on it but cost.
+//   - Nothing is deleted. What is gone from two whole turns of the verify walk is
+//     dropped, and remembered, so that it does not count twice if it comes back.
+//
+// What does not hold is logged once and shown as
+// triggerdev_waitpoint_assumption_broken.
 //
 // # Clocks
 //
 // What is a span of this process, such as an interval or the lag, goes by the
-// monotonic clock, which every time from time.Now has. It stands while the machine is
-// suspended, so a refresh is late by an interval at most, and a picture's age goes
-// by the wall clock too. What is compared with times of tokens goes by the wall
-// clock. If that is set ahead the window moves on; if it is set back the window
-// does not move back, and past the lag the history is listed again.
-//
-// # What is assumed of the service
-//
-//   - The list is in descending order of id, byte by byte. If a page shows
-//     otherwise, bookmarks and the splitting of the history are given up:
-//     outcomes are looked up by createdAt and the history is walked in one go.
-//     Nothing is counted wrongly.
-//   - Ids are nearly in order of creation. One that is not is seen when it
-//     waits, and otherwise by the walk.
-//   - Replicas lag, and hosts' clocks differ, by less than the constant lag. If
-//     they exceed it, a token may be taken to have left too early; the next
-//     listing puts it back, and the walk corrects the rest.
-//   - Nothing is deleted. What is deleted all the same is dropped at the end of
-//     the walk's turn.
+// monotonic clock, which every time from time.Now has. It stands while the machine
+// is suspended, so a refresh is late by an interval at most, and a snapshot's age
+// goes by the wall clock too. What is compared with times of tokens goes by the
+// service's clock, or by the wall clock. If that is set ahead the window moves on;
+// if it is set back by more than the lag the history is listed again, and what was
+// counted stays counted.
 package refresh

@@ -2,10 +2,9 @@ package refresh
 
 import (
 	"cmp"
-	"context"
+	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -82,7 +81,7 @@ type State struct {
 	Usage Usage
 }
 
-// Environment keeps the picture of one environment. Run owns it; Snapshot and
+// Environment keeps the snapshot of one environment. Run owns it; Snapshot and
 // State may be called from anywhere at any time.
 type Environment struct {
 	api  Lister
@@ -90,21 +89,72 @@ type Environment struct {
 	now  func() time.Time
 	log  log.Logger
 
-	index     *index.Index
-	bookmarks bookmarks
-	unordered bool      // The list is not in order of id.
-	newest    time.Time // The newest createdAt that the last newest walk showed.
-	walk      *walk
-	at        time.Time // When WAITING was last listed whole.
-	loadErr   error     // Why the loading of the history last stopped.
-	oldest    time.Time // Of what the walk has listed.
-	progress  time.Time // When progress was last logged.
-	failing   bool
-	filled    time.Time // When the picture came to a bound; zero if it is not at one.
+	index *index.Index
+	round round
+	sched scheduler
+	// What is known of the two listings; nil where ids are in no order.
+	waiting, all *list
+	joins        int  // Boundaries that were forgotten in this round.
+	loadedOnce   bool // The history has been loaded at least once.
+	flowing      bool
+	careful      bool // The last refresh failed, and few pages came since.
+	failing      bool
+	historyErr   error     // Why the history could not be listed further.
+	wake         time.Time // When a look-up is due that waits.
+	published    time.Time
+
+	slack       time.Duration // For how long a new token may yet be seen.
+	served      time.Time     // When the top was last listed, by the service's clock.
+	firstServed time.Time
+	flowLine    time.Time
+	highest     high
+	unsettled   []string        // Pieces to list again in this round.
+	urgent      map[string]bool // Pieces with a timeout that has come.
+	missed      map[string]bool // Tokens that the page of their piece did not reach.
+	again       []*request      // Second looks at WAITING tokens,
+	check       []*request      // and at the end of the list.
+	more        []*request      // Further pages of look-ups.
+	echo        time.Time       // When a look-up last met a replica behind.
+	locate      []string        // Tokens whose place is to be found,
+	locating    string          // and the one whose place is being asked for.
+	pin         *request        // Gets the cursor of a new place.
+
+	unplaced map[string]arrival // Seen, but not yet where new tokens appear.
+	appeared int                // Tokens that appeared there in this round.
+	rate     float64            // The same on average.
+	probes   float64            // Probes that may be made.
+	probed   bool
+	clean    time.Time // The time up to which a probe last found nothing.
+
+	turnOpen            bool
+	turnBegun, turnLine time.Time
+	turnAt              string
+	due                 int // Pages of the verify walk that are due in this round.
+
+	waitingChain, newestChain, allChain *chain
+	listedAt, newestAt, line            time.Time
+	doubted, walked                     bool
+
+	top, oldest time.Time // The createdAt of the first and the oldest token listed.
+	loadBegun   time.Time
+	progress    time.Time // When progress was last logged.
+	filled      time.Time // When a bound was reached; zero if none is.
 
 	snapshot atomic.Pointer[index.Snapshot]
 	state    atomic.Pointer[State]
 }
+
+// An arrival is when a token was created, and when it was first seen.
+type arrival struct{ created, seen time.Time }
+
+// high is the highest id seen on top of the list, and how often a page lacked it.
+type high struct {
+	id      string
+	at      time.Time
+	strikes int
+}
+
+var errContradiction = errors.New("pages contradict each other")
 
 // New returns an Environment that lists from api.
 func New(api Lister, opts Options) *Environment {
@@ -120,25 +170,44 @@ func New(api Lister, opts Options) *Environment {
 			Lag:          lag, Horizon: opts.MaxStaleness,
 		}),
 	}
+	e.slack, e.unplaced, e.missed = lag, map[string]arrival{}, map[string]bool{}
+	now := e.now()
+	e.waiting, e.all = newList(now), newList(now)
 	e.state.Store(&State{})
 	return e
 }
 
 // startOver forgets all that was listed, and lists it again. What counts events
-// goes on where it stands, and the last picture stays until the next is known.
-func (e *Environment) startOver(why string) {
-	level.Warn(e.log).Log("msg", why+", listing everything again")
-	e.index = e.index.Anew()
-	e.bookmarks, e.unordered, e.walk, e.loadErr = bookmarks{}, false, nil, nil
-	e.newest, e.oldest, e.filled = time.Time{}, time.Time{}, time.Time{}
+// goes on where it stands, and the last snapshot stays until the next is known.
+func (e *Environment) startOver(now time.Time) {
+	level.Warn(e.log).Log("msg", "more tokens were listed than can be held, listing everything again")
+	e.index.Reset()
+	e.loseOrder()
+	e.waiting = newList(now)
+	e.listAgain(now)
+	e.filled = time.Time{}
 }
 
-// room returns an error once so many tenths of what may be held are. What has
-// filled the picture may be gone from the service, and stays all the same as long
-// as nothing can be listed: after a verify interval the next round starts over.
-func (e *Environment) room(tenths int) error {
+// listAgain has the history listed as if for the first time.
+func (e *Environment) listAgain(now time.Time) {
+	e.all = newList(now)
+	e.check, e.locate, e.pin, e.unsettled = nil, nil, nil, nil
+	e.top, e.oldest, e.historyErr, e.loadBegun = time.Time{}, time.Time{}, nil, time.Time{}
+	e.turnBegun, e.turnOpen = time.Time{}, false
+}
+
+// checkCapacity returns an error once so many tenths of what may be held are. What
+// has filled the index may be gone from the service, and stays all the same as
+// long as nothing can be listed: after a verify interval the next round starts over.
+func (e *Environment) checkCapacity(tenths int) error {
 	tokens, bytes := e.opts.MaxTokens/10*tenths, e.opts.MaxBytes/10*tenths
-	if e.index.Len() < tokens && e.index.Size()+e.bookmarks.size < bytes {
+	size := e.index.Size()
+	for _, l := range []*list{e.waiting, e.all} {
+		if l != nil {
+			size += l.size
+		}
+	}
+	if e.index.Len() < tokens && size < bytes {
 		return nil
 	}
 	if e.filled.IsZero() {
@@ -147,7 +216,7 @@ func (e *Environment) room(tenths int) error {
 	return fmt.Errorf("there are more tokens than can be held, which is %d, or %d MiB of them: if they are real, set --tokens.period", tokens, bytes>>20)
 }
 
-// Snapshot returns the newest picture; nil before the WAITING tokens are known.
+// Snapshot returns the newest snapshot; nil before the WAITING tokens are known.
 func (e *Environment) Snapshot() *index.Snapshot { return e.snapshot.Load() }
 
 // State returns how the environment is doing.
@@ -157,63 +226,156 @@ func (e *Environment) State() State {
 	return s
 }
 
-// Run refreshes until ctx ends, and returns ctx's error.
-func (e *Environment) Run(ctx context.Context) error {
-	for {
-		start, requests := e.now(), ctx
-		if !e.index.IsLoaded() {
-			requests = BeyondShare(ctx)
-		}
-		ok := e.refresh(requests, start)
-		next := start.Add(e.opts.Interval)
-		if ok && !e.index.IsLoaded() {
-			e.load(requests, next)
-		}
-		if err := sleep(ctx, next.Sub(e.now())); err != nil {
-			return err
-		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// refresh makes one round of listings, accounts for it, and reports whether the
-// round succeeded.
-func (e *Environment) refresh(parent context.Context, start time.Time) bool {
-	ctx, cancel := context.WithTimeout(parent, e.opts.MaxStaleness)
-	defer cancel()
+// begin starts a round.
+func (e *Environment) begin(start time.Time) {
+	e.round = round{start: start, open: true, number: e.round.number + 1}
+	e.careful, e.joins = e.failing, 0
 	if e.index.SetBack(start) {
-		e.startOver("the clock has been set back")
+		level.Warn(e.log).Log("msg", "the clock has been set back, listing the history again")
+		e.index.Rewind(start)
+		if e.all != nil {
+			e.listAgain(start)
+		}
 	}
-	err := e.round(ctx, start)
-	if parent.Err() != nil {
-		return false
+	if !e.filled.IsZero() && start.Sub(e.filled) >= e.opts.VerifyInterval {
+		e.startOver(start)
 	}
-	ok := err == nil
-	if ok {
-		err = e.loadErr
+	if err := e.checkCapacity(10); err != nil {
+		e.round.err, e.round.stopped = err, true
+		return
+	}
+	e.plan(start)
+}
+
+// end closes the round: what its looks lacked has left, and its success is
+// accounted for.
+func (e *Environment) end() {
+	err := e.round.err
+	if err == nil && !e.index.IsLoaded() {
+		err = purpose(history, e.checkCapacity(loadTenths))
 	}
 	if err == nil {
 		e.filled = time.Time{}
+		if e.all != nil {
+			e.settleArrivals()
+		}
+		if !e.served.IsZero() && (e.all == nil || !e.newGaps()) {
+			e.index.Known(e.served.Add(-e.slack))
+		}
 	}
-	end := e.now()
-	e.opts.Metrics.ended(end, end.Sub(start), err)
-	e.report(err, end)
-	level.Debug(e.log).Log("msg", "refresh ended", "duration", end.Sub(start), "waiting", e.index.WaitingLen(),
-		"known", e.index.Len(), "err", err)
-	return ok
+	e.round.open = false
+	if err == nil || !e.round.benched[waiting] && e.round.pages[waiting] > 0 {
+		e.index.Settle(e.now())
+		e.publish()
+	}
+	e.account(err)
+}
+
+// advance takes the steps that a page may have made possible.
+func (e *Environment) advance(t task) {
+	at, whole := e.waitingAt()
+	if whole && e.snapshot.Load() == nil {
+		e.index.Complete()
+		e.publish()
+		level.Info(e.log).Log("msg", "WAITING tokens are known", "waiting", e.index.WaitingLen())
+	}
+	if whole && !e.flowing && e.newestKnown() {
+		e.flowing, e.flowLine = true, e.firstServed.Add(-e.slack)
+		e.index.StartFlow(e.flowLine)
+		e.opts.Metrics.flowing()
+	}
+	if whole && e.flowing && !e.index.IsLoaded() && e.historyKnown() {
+		e.loaded()
+	}
+	// Between rounds, and in one that lasts, numbers are shown as they are found.
+	every := e.opts.Interval / 2
+	if !e.round.open && t == outcomes {
+		every = time.Second
+	}
+	if now := e.now(); whole && t != history && e.round.err == nil && now.Sub(e.published) >= every && now.Sub(at) < e.opts.MaxStaleness {
+		e.index.Settle(e.round.start.Add(-e.opts.Interval))
+		e.publish()
+	}
+}
+
+// waitingAt returns when the WAITING token was listed that was least recently;
+// false if some were not yet.
+func (e *Environment) waitingAt() (time.Time, bool) {
+	if e.waiting == nil {
+		return e.listedAt, !e.listedAt.IsZero()
+	}
+	at, whole := e.waiting.oldest()
+	return at, whole && (len(e.again) == 0 || e.snapshot.Load() != nil)
+}
+
+// newestKnown reports whether all tokens are known that may count as created.
+func (e *Environment) newestKnown() bool {
+	if e.firstServed.IsZero() {
+		e.firstServed = e.served
+	}
+	if e.all == nil {
+		return !e.newestAt.IsZero()
+	}
+	if e.served.IsZero() {
+		return false
+	}
+	gap := e.topGap()
+	return gap == nil || gap.at.Before(e.firstServed.Add(-e.slack))
+}
+
+// newGaps reports whether new tokens are known with a gap.
+func (e *Environment) newGaps() (found bool) {
+	e.all.gaps.Scan(func(_ string, p *piece) bool {
+		found = !p.history
+		return !found
+	})
+	return found
+}
+
+func (e *Environment) historyKnown() bool {
+	if e.all == nil {
+		return e.walked
+	}
+	return e.all.gaps.Len() == 0 && len(e.check) == 0
+}
+
+// loaded says that the history is known.
+func (e *Environment) loaded() {
+	e.index.Loaded()
+	e.loadedOnce, e.historyErr = true, nil
+	e.publish()
+	level.Info(e.log).Log("msg", "history is loaded", "tokens", e.index.Len(), "duration", e.now().Sub(e.loadBegun))
+	if !e.round.open && e.round.err == nil {
+		e.report(nil, e.now())
+	}
+	e.plan(e.now())
+}
+
+// publish makes the snapshot of what is known. While the newest are known with a
+// gap, what is finished is not shown.
+func (e *Environment) publish() {
+	at, whole := e.waitingAt()
+	if !whole {
+		return
+	}
+	now := e.now()
+	s := e.index.Cut(at, now)
+	if e.all != nil && e.all.gaps.Len() > 0 {
+		s.Loaded = false
+	}
+	finished, gone := e.index.TakeFlow()
+	e.opts.Metrics.byTag(s, finished, gone)
+	e.snapshot.Store(s)
+	e.published = now
+}
+
+// account takes the end of a refresh into the metrics, the state and the log.
+func (e *Environment) account(err error) {
+	now := e.now()
+	e.opts.Metrics.ended(now, now.Sub(e.round.start), err)
+	e.report(err, now)
+	level.Debug(e.log).Log("msg", "refresh ended", "duration", now.Sub(e.round.start), "requests", e.round.sent,
+		"waiting", e.index.WaitingLen(), "known", e.index.Len(), "err", err)
 }
 
 // report updates the state, and logs when failures begin and end.
@@ -221,9 +383,13 @@ func (e *Environment) report(err error, at time.Time) {
 	s := e.State()
 	switch {
 	case err != nil && !e.failing:
-		level.Warn(e.log).Log("msg", "refresh does not succeed, keeping the last picture", "reason", client.ReasonOf(err), "err", err)
+		msg := "refresh failed, keeping the last snapshot"
+		if e.snapshot.Load() == nil {
+			msg = "refresh failed"
+		}
+		level.Warn(e.log).Log("msg", msg, "reason", client.ReasonOf(err), "err", err)
 	case err == nil && e.failing:
-		level.Info(e.log).Log("msg", "refresh succeeds again")
+		level.Info(e.log).Log("msg", "refresh succeeded again")
 	}
 	e.failing = err != nil
 	s.Up, s.Err, s.Reason = err == nil, "", ""
@@ -236,52 +402,29 @@ func (e *Environment) report(err error, at time.Time) {
 	e.state.Store(&s)
 }
 
-func (e *Environment) round(ctx context.Context, start time.Time) error {
-	if !e.filled.IsZero() && start.Sub(e.filled) >= e.opts.VerifyInterval {
-		e.startOver("more tokens were listed than can be held")
+// show notes how far the list has come, and tells so now and then.
+func (e *Environment) show(s sight) {
+	for _, t := range s.page.Tokens {
+		if e.oldest.IsZero() || t.CreatedAt.Before(e.oldest) {
+			e.oldest = t.CreatedAt
+		}
 	}
-	if err := e.room(10); err != nil {
-		return err
+	if e.index.IsLoaded() {
+		return
 	}
-	if err := e.listWaiting(ctx); err != nil {
-		return fmt.Errorf("list WAITING tokens: %w", err)
+	now := e.now()
+	if e.loadBegun.IsZero() {
+		e.loadBegun, e.progress = now, now
+		level.Info(e.log).Log("msg", "loading the history")
 	}
-	if e.snapshot.Load() == nil {
-		e.publish()
-		level.Info(e.log).Log("msg", "WAITING tokens are known", "waiting", e.index.WaitingLen())
+	if now.Sub(e.progress) < progressEvery {
+		return
 	}
-	err := e.listNewest(ctx)
-	e.publish()
-	if err != nil {
-		return fmt.Errorf("list the newest tokens: %w", err)
-	}
-	if !e.index.IsLoaded() {
-		return nil
-	}
-	defer e.publish()
-	if err := e.lookUp(ctx, start.Add(e.opts.Interval)); err != nil {
-		return fmt.Errorf("look up outcomes: %w", err)
-	}
-	if err := e.verify(ctx); err != nil {
-		return fmt.Errorf("list the history again: %w", err)
-	}
-	return nil
-}
-
-func (e *Environment) publish() {
-	s := e.index.Cut(e.at, e.now())
-	finished, gone := e.index.TakeFlow()
-	e.opts.Metrics.byTag(s, finished, gone)
-	e.snapshot.Store(s)
-}
-
-// changed passes on what the index found, and returns an error if it is full.
-func (e *Environment) changed(ch index.Changes) error {
-	e.opts.Metrics.finished(ch.Finished)
-	for _, s := range ch.Statuses {
-		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished", "status", printable(string(s)))
-	}
-	return e.room(10)
+	e.progress = now
+	state := e.State()
+	state.Listed, state.Oldest = e.index.Len(), e.oldest
+	e.state.Store(&state)
+	level.Info(e.log).Log("msg", "loading the history", "tokens", state.Listed, "back_to", state.Oldest.Format(time.RFC3339))
 }
 
 // printable returns a text that does nothing in a terminal. The log's formats
@@ -293,99 +436,4 @@ func printable(text string) string {
 		}
 		return r
 	}, text)
-}
-
-// inOrder checks that a page is in the order that bookmarks rely on.
-func (e *Environment) inOrder(page client.Page) {
-	desc := func(a, b client.Token) int { return cmp.Compare(b.ID, a.ID) }
-	if e.unordered || slices.IsSortedFunc(page.Tokens, desc) {
-		return
-	}
-	e.unordered = true
-	e.bookmarks = bookmarks{}
-	level.Warn(e.log).Log("msg", "tokens are not listed in order of id, looking outcomes up by createdAt")
-}
-
-// listWaiting lists every WAITING token.
-func (e *Environment) listWaiting(ctx context.Context) error {
-	begun := e.now()
-	listing := e.index.Begin(index.ScopeWaiting, begun, time.Time{})
-	pager := e.api.Pager(client.ListOptions{Statuses: []client.Status{client.StatusWaiting}})
-	for pager.More() {
-		at := e.now()
-		page, err := pager.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if err := e.changed(listing.Add(page.Tokens, at)); err != nil {
-			return err
-		}
-	}
-	listing.Close()
-	e.at = begun
-	return nil
-}
-
-// A walk that found no known ground in this many pages of old tokens stops: the
-// token it looks for has been deleted.
-const oldPages = 3
-
-// listNewest lists from the top until it has met the newest token of last time
-// and come to tokens that were there, on every replica, then.
-func (e *Environment) listNewest(ctx context.Context) error {
-	var (
-		newest = e.newest
-		line   = e.newest.Add(-lag)
-		met    = e.newest.IsZero()
-		old    = 0
-		above  string
-	)
-	pager := e.api.Pager(client.ListOptions{})
-	for pager.More() {
-		at := e.now()
-		page, err := pager.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if err := e.changed(e.index.Observe(page.Tokens, at)); err != nil {
-			return err
-		}
-		e.inOrder(page)
-		if len(page.Tokens) == 0 {
-			continue
-		}
-		e.mark(above, page)
-		served := at
-		if !page.Date.IsZero() {
-			served = page.Date
-		}
-		wholly := true
-		for _, t := range page.Tokens {
-			if t.CreatedAt.After(newest) && t.CreatedAt.Before(served.Add(time.Minute)) {
-				newest = t.CreatedAt
-			}
-			if !t.CreatedAt.Before(e.newest) {
-				met = true
-			}
-			if !t.CreatedAt.Before(line) {
-				wholly = false
-			}
-		}
-		if wholly {
-			old++
-		}
-		last := page.Tokens[len(page.Tokens)-1]
-		above = last.ID
-		if e.newest.IsZero() || last.CreatedAt.Before(line) && (met || old >= oldPages) {
-			break
-		}
-	}
-	e.newest = newest
-	return nil
-}
-
-func (e *Environment) mark(above string, page client.Page) {
-	if !e.unordered {
-		e.bookmarks.put(above, page)
-	}
 }

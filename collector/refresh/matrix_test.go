@@ -87,7 +87,7 @@ func phases() []phase {
 	timed := func(r *http.Request) bool { return r.URL.Query().Has("filter[createdAt][to]") }
 	never := refresh.Options{MaxStaleness: 4 * matrixInterval, VerifyInterval: 365 * 24 * time.Hour}
 	return []phase{
-		{name: "first listing of WAITING", hits: waiting, opts: never, early: true, tokens: 400},
+		{name: "first listing of WAITING", hits: waiting, opts: never, early: true, most: 3, tokens: 400}, // The history is listed meanwhile.
 		{name: "WAITING behind its first page", hits: func(r *http.Request) bool { return waiting(r) && behind(r) }, opts: never, tokens: 400},
 		{name: "steady refresh", hits: func(r *http.Request) bool { return !waiting(r) && !behind(r) && !timed(r) }, opts: never, tokens: 400},
 		{name: "load of the history", hits: func(r *http.Request) bool { return !waiting(r) && (behind(r) || timed(r)) }, opts: never, early: true, most: 3, tokens: 2000},

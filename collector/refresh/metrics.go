@@ -24,9 +24,12 @@ type Metrics struct {
 	requests      *prometheus.CounterVec
 	requestTime   prometheus.Histogram
 	limit, remain *prometheus.GaugeVec
+	lateArrivals  prometheus.Counter
+	broken        *prometheus.GaugeVec
 
 	mu    sync.Mutex
 	usage Usage
+	known map[string]bool // Assumptions that do not hold.
 }
 
 // Usage is what an environment has used of the API, and what the last answer
@@ -102,6 +105,19 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 			Help:        "Requests left in the environment's rate limit bucket, from the last answer.",
 		}, nil),
 	}
+	m.lateArrivals = f.NewCounter(prometheus.CounterOpts{
+		ConstLabels: labels,
+		Name:        "triggerdev_waitpoint_late_arrivals_total",
+		Help:        "Tokens that another look found and the list from its top had not shown: the service's order is not what it was.",
+	})
+	m.broken = f.NewGaugeVec(prometheus.GaugeOpts{
+		ConstLabels: labels,
+		Name:        "triggerdev_waitpoint_assumption_broken",
+		Help:        "Whether background refreshes found that the service did not keep to what they assume of it (1), so that they go on without.",
+	}, []string{"assumption"})
+	for _, a := range []string{"id_order", "newest_on_top", "creation_order", "replica_lag", "page_size"} {
+		m.broken.WithLabelValues(a)
+	}
 	for _, reason := range client.Reasons() {
 		m.errors.WithLabelValues(string(reason))
 	}
@@ -126,8 +142,23 @@ func (m *Metrics) Attempt(a client.Attempt) {
 	}
 }
 
-// loaded makes the histograms of the usual statuses present.
-func (m *Metrics) loaded() {
+func (m *Metrics) late() { m.lateArrivals.Inc() }
+
+// broke notes that an assumption does not hold, and reports whether that is new.
+func (m *Metrics) broke(assumption string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil {
+		m.known = map[string]bool{}
+	}
+	was := m.known[assumption]
+	m.known[assumption] = true
+	m.broken.WithLabelValues(assumption).Set(1)
+	return !was
+}
+
+// flowing makes the histograms of the usual statuses present.
+func (m *Metrics) flowing() {
 	m.waits.WithLabelValues(string(client.StatusCompleted))
 	m.waits.WithLabelValues(string(client.StatusTimedOut))
 }

@@ -83,11 +83,12 @@ func TestLate(t *testing.T) {
 		finished := func(created time.Time) {
 			w.truth.Finish(w.truth.Add(simulator.Token{CreatedAt: created, VisibleAt: time.Now()})[0], "COMPLETED")
 		}
+		time.Sleep(29 * time.Second) // Just before a refresh.
 		top := time.Now()
 		for i := range 150 {
 			finished(top.Add(-time.Duration(i) * 10 * time.Millisecond))
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Second)
 		finished(top.Add(-20 * time.Second))
 		finished(time.Now())
 		time.Sleep(time.Minute)

@@ -299,7 +299,7 @@ func (l load) requests(t *testing.T) float64 {
 	time.Sleep(5 * time.Minute)
 	before := w.truth.Count()
 	// The history once, WAITING and the newest five times, and the seeks.
-	if most := l.tokens/100 + 6*(l.waiting/100+1) + 40; before > most {
+	if most := l.tokens/100 + l.tokens/10_000 + 6*(l.waiting/100+1) + 40; before > most {
 		t.Errorf("%d requests to load the history, want at most %d", before, most)
 	}
 	waiting := slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" })

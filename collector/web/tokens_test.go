@@ -36,9 +36,8 @@ var update = flag.Bool("update", false, "write the golden files")
 // list returns a snapshot of WAITING tokens, listed whole at noon.
 func list(opts index.Options, tokens ...client.Token) *index.Snapshot {
 	x := index.New(opts)
-	l := x.Begin(index.ScopeWaiting, noon, time.Time{})
-	l.Add(tokens, noon)
-	l.Close()
+	x.Observe(tokens, noon)
+	x.Complete()
 	return x.Cut(noon, noon)
 }
 

@@ -31,11 +31,11 @@ func (s source) State() refresh.State      { return s.state }
 
 func picture(loaded bool) *index.Snapshot {
 	x := index.New(index.Options{})
-	l := x.Begin(index.ScopeWaiting, noon, time.Time{})
-	l.Add([]client.Token{{ID: "a", Status: client.StatusWaiting, CreatedAt: noon}}, noon)
-	l.Close()
+	x.Observe([]client.Token{{ID: "a", Status: client.StatusWaiting, CreatedAt: noon}}, noon)
+	x.Complete()
 	if loaded {
-		x.Loaded(noon)
+		x.StartFlow(noon)
+		x.Loaded()
 	}
 	return x.Cut(noon, noon)
 }
@@ -75,10 +75,10 @@ func TestLanding(t *testing.T) {
 		return client.Token{ID: fmt.Sprint(created), Status: client.StatusWaiting, CreatedAt: noon.Add(created), TimeoutAt: noon.Add(timeout)}
 	}
 	busy := index.New(index.Options{ExpectedWait: []index.ExpectedWait{{Wait: time.Hour}}})
-	l := busy.Begin(index.ScopeWaiting, noon, time.Time{})
-	l.Add([]client.Token{token(-200*time.Hour, -time.Hour), token(-2*time.Hour, time.Hour), token(-time.Minute, time.Hour)}, noon)
-	l.Close()
-	busy.Loaded(noon)
+	busy.Observe([]client.Token{token(-200*time.Hour, -time.Hour), token(-2*time.Hour, time.Hour), token(-time.Minute, time.Hour)}, noon)
+	busy.Complete()
+	busy.StartFlow(noon)
+	busy.Loaded()
 	for name, tc := range map[string]struct {
 		source source
 		want   []string

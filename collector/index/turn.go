@@ -1,0 +1,48 @@
+package index
+
+import "time"
+
+// A turn is one walk of the verify walk through everything in the window. Each
+// page of whatever listing marks the finished tokens that it shows with the
+// current turn.
+
+// BeginTurn begins a turn at the given time.
+func (x *Index) BeginTurn(at time.Time) {
+	x.turn++
+	x.turnBegun = at
+}
+
+// CloseTurn says that every token in the window that was created before line has
+// been listed since BeginTurn. Finished tokens that neither this turn nor the one
+// before has shown are gone. A turn during which a replica was found to be further
+// behind than Lag proves nothing, and does not count.
+func (x *Index) CloseTurn(line, now time.Time) {
+	if !x.behind.Before(x.turnBegun) {
+		x.turn--
+		return
+	}
+	x.expire(now)
+	limit := line.UnixMilli()
+	var gone []entry
+	x.finished.Scan(func(e entry) bool {
+		if e.created >= limit {
+			return false
+		}
+		if x.turn-e.turn >= 2 {
+			gone = append(gone, e)
+		}
+		return true
+	})
+	for _, e := range gone {
+		x.drop(e)
+		x.past[identity{e.created, e.hash}] = past{e.status, now.Add(tombstone)}
+	}
+	x.Correct(len(gone))
+}
+
+// Correct counts tokens that the verify walk found other than they were known.
+func (x *Index) Correct(n int) {
+	if x.loaded {
+		x.corrections += uint64(n)
+	}
+}

@@ -1,0 +1,328 @@
+package refresh
+
+import (
+	"errors"
+	"time"
+
+	"waitpoint_exporter/client"
+
+	"github.com/tidwall/btree"
+)
+
+const (
+	// topID is above every id: ids are valid UTF-8, which never has this byte.
+	topID = "\xff"
+	// A page that shows so many tokens below a boundary has passed it, even if the
+	// boundary's own token is not shown: fewer may be out of order.
+	passed = 8
+)
+
+// errOutOfOrder is in the error for a page that is not in descending order of id.
+var errOutOfOrder = errors.New("tokens are not listed in order of id")
+
+// A list is what is known of the places in one listing of the service, which is
+// in descending order of id. It is made of pieces that lie one below the other.
+// Each page becomes a piece of its own, with the cursor that asks for it again: a
+// page that was fetched is never lost, and any piece can be asked for at any time.
+type list struct {
+	pieces btree.Map[string, *piece] // By above.
+	gaps   btree.Map[string, *piece] // Those with a gap.
+	places map[string]*piece         // Those that are watched.
+	size   int                       // Roughly the bytes that they take.
+}
+
+// A piece is the part of a list below the id above, down to and with the id that
+// the next piece is named after.
+type piece struct {
+	above string
+	// Cursor asks for the page below above; empty at the top. Resume, if set, asks
+	// for the rest behind pages that had no token of use.
+	cursor, resume string
+	// Listed is when a page last showed the piece, and served the same by the
+	// service's clock; zero if none did.
+	listed, served time.Time
+	// Known is the highest id that the piece had then. What came above it since is
+	// not known; gap says that there is such a part.
+	known string
+	gap   bool
+	// History says that the gap was there before the first listing.
+	history bool
+	// High is the newest createdAt that was listed, changed when a page last showed
+	// a token that was not known.
+	high, changed time.Time
+	// Watched says that new tokens appear here, as they do at the top; idle counts
+	// the rounds since one did.
+	watched bool
+	idle    int
+	busy    bool
+
+	// For loading: the createdAt of the token above, that down to which the last
+	// piece goes as far as known, how much time the page above spans, and whether
+	// a place to split the gap is being looked for, or is of no use.
+	at, bound          time.Time
+	span               time.Duration
+	pages              int
+	splitting, unsplit bool
+	doubts             int // Pages in this round that a second look contradicted.
+}
+
+func newList(now time.Time) *list {
+	l := &list{places: map[string]*piece{}}
+	l.set(&piece{above: topID, gap: true, history: true, watched: true, at: now})
+	return l
+}
+
+func (l *list) set(p *piece) {
+	l.remove(p.above)
+	l.pieces.Set(p.above, p)
+	l.size += p.bytes()
+	l.sort(p)
+}
+
+// sort puts a piece in with the gaps and the places, or takes it out.
+func (l *list) sort(p *piece) {
+	if p.gap {
+		l.gaps.Set(p.above, p)
+	} else {
+		l.gaps.Delete(p.above)
+	}
+	if p.watched {
+		l.places[p.above] = p
+	} else {
+		delete(l.places, p.above)
+	}
+}
+
+func (l *list) remove(above string) {
+	if p, ok := l.pieces.Delete(above); ok {
+		l.size -= p.bytes()
+		l.gaps.Delete(above)
+		delete(l.places, above)
+	}
+}
+
+func (p *piece) bytes() int { return 320 + 2*len(p.above) + len(p.cursor) }
+
+// find returns the piece that has the id in it.
+func (l *list) find(id string) *piece {
+	var found *piece
+	l.pieces.Ascend(id, func(above string, p *piece) bool {
+		if above == id {
+			return true
+		}
+		found = p
+		return false
+	})
+	return found
+}
+
+// below returns the piece below another; nil below the last.
+func (l *list) below(above string) *piece {
+	var found *piece
+	l.pieces.Descend(above, func(id string, p *piece) bool {
+		if id == above {
+			return true
+		}
+		found = p
+		return false
+	})
+	return found
+}
+
+// A sight is one page and what it proves.
+type sight struct {
+	// The page was asked for below the id above, by the cursor, at the time at.
+	above, cursor string
+	page          client.Page
+	at            time.Time
+	// Fresh says that it showed a token that was not known.
+	fresh bool
+}
+
+func (s sight) served() time.Time {
+	if s.page.Date.IsZero() {
+		return s.at
+	}
+	return s.page.Date
+}
+
+func (s sight) check() error {
+	above := s.above
+	for _, t := range s.page.Tokens {
+		if t.ID >= above {
+			return errOutOfOrder
+		}
+		above = t.ID
+	}
+	return nil
+}
+
+// cover takes in a page and returns the id down to which it covers the list,
+// empty for its end.
+func (l *list) cover(s sight) (lo string, err error) {
+	if err := s.check(); err != nil {
+		return "", err
+	}
+	tokens := s.page.Tokens
+	p, ok := l.pieces.Get(s.above)
+	if !ok {
+		// The piece was taken in by another while this page was under way.
+		whole := *l.find(s.above)
+		whole.above, whole.cursor, whole.watched, whole.resume = s.above, s.cursor, false, ""
+		p = &whole
+		l.set(p)
+	}
+	if len(tokens) == 0 && s.page.Next != "" {
+		p.resume = s.page.Next
+		return s.above, nil
+	}
+	lo, cut := l.reach(s)
+	if lo != "" {
+		l.leave(s, lo, cut)
+	}
+	p.listed, p.served, p.gap, p.history, p.resume = s.at, s.served(), false, false, ""
+	p.known, p.high = "", time.Time{}
+	if len(tokens) > 0 {
+		p.known = tokens[0].ID
+	}
+	for _, t := range tokens {
+		if t.CreatedAt.After(p.high) {
+			p.high = t.CreatedAt
+		}
+	}
+	var swallowed []*piece
+	l.pieces.Descend(s.above, func(id string, q *piece) bool {
+		if id <= lo {
+			return false
+		}
+		if q != p {
+			swallowed = append(swallowed, q)
+			if q.changed.After(p.changed) {
+				p.changed = q.changed
+			}
+		}
+		return true
+	})
+	if s.fresh {
+		p.changed = s.at
+	}
+	l.sort(p)
+	for _, q := range swallowed {
+		if !q.watched {
+			l.remove(q.above)
+			continue
+		}
+		q.listed, q.served, q.high, q.changed, q.gap, q.history, q.known = p.listed, p.served, p.high, p.changed, false, false, ""
+		for _, t := range tokens {
+			if t.ID < q.above {
+				q.known = t.ID
+				break
+			}
+		}
+		l.sort(q)
+	}
+	return lo, nil
+}
+
+// reach returns the id down to which a page covers the list. It ends at a boundary
+// that the page has not surely passed: the last tokens of a page may be out of
+// order. Then cut is set.
+func (l *list) reach(s sight) (lo string, cut bool) {
+	tokens := s.page.Tokens
+	if s.page.Next == "" {
+		return "", false
+	}
+	lo = tokens[len(tokens)-1].ID
+	l.pieces.Descend(s.above, func(id string, _ *piece) bool {
+		if id == s.above {
+			return true
+		}
+		if id <= lo {
+			return false
+		}
+		above := 0 // Tokens above the boundary.
+		for above < len(tokens) && tokens[above].ID > id {
+			above++
+		}
+		shown := tokens[above].ID == id
+		if above > 0 && !shown && len(tokens)-above < passed {
+			lo, cut = tokens[above-1].ID, true
+			return false
+		}
+		return true
+	})
+	return lo, cut
+}
+
+// leave makes the piece that begins below a page, of what the page left over.
+func (l *list) leave(s sight, lo string, cut bool) {
+	if p, ok := l.pieces.Get(lo); ok {
+		if p.cursor != s.page.Next {
+			l.size += len(s.page.Next) - len(p.cursor)
+			p.cursor = s.page.Next
+		}
+		return
+	}
+	rest := *l.find(lo)
+	tokens := s.page.Tokens
+	last := tokens[len(tokens)-1]
+	rest.above, rest.cursor, rest.resume, rest.watched, rest.busy = lo, s.page.Next, "", false, false
+	rest.gap = cut || rest.listed.IsZero() || lo > rest.known
+	rest.history = rest.history && rest.gap
+	rest.at, rest.span = last.CreatedAt, tokens[0].CreatedAt.Sub(last.CreatedAt)
+	if rest.high.After(last.CreatedAt) {
+		rest.high = last.CreatedAt // In order of id is in order of its host's clock.
+	}
+	rest.pages++
+	rest.splitting, rest.unsplit, rest.doubts = false, false, 0
+	l.set(&rest)
+}
+
+// split makes a boundary below a token that a look by createdAt found.
+func (l *list) split(p *piece, t client.Token, cursor string) bool {
+	if _, ok := l.pieces.Get(t.ID); ok || l.find(t.ID) != p || !p.gap || t.ID <= p.known {
+		return false
+	}
+	l.set(&piece{
+		above: t.ID, cursor: cursor, at: t.CreatedAt, bound: p.bound,
+		listed: p.listed, served: p.served, known: p.known, gap: true, history: p.history, high: p.high, changed: p.changed,
+	})
+	p.known = t.ID
+	return true
+}
+
+// join forgets a boundary: its cursor leads somewhere else. The piece becomes part
+// of the one above.
+func (l *list) join(above string) bool {
+	p, ok := l.pieces.Get(above)
+	if !ok || above == topID {
+		return false
+	}
+	l.remove(above)
+	q := l.find(above)
+	q.listed, q.gap, q.history, q.known = p.listed, true, p.history, p.known
+	l.sort(q)
+	return true
+}
+
+// oldest returns when the piece was listed that was least recently; false if one
+// never was.
+func (l *list) oldest() (time.Time, bool) {
+	var oldest time.Time
+	whole := true
+	l.pieces.Scan(func(_ string, p *piece) bool {
+		if p.listed.IsZero() {
+			whole = false
+		} else if oldest.IsZero() || p.listed.Before(oldest) {
+			oldest = p.listed
+		}
+		return whole
+	})
+	return oldest, whole
+}
+
+// settled reports whether no token can be in the piece that its last page did not
+// show: as many seconds have passed as a new one may take to be seen.
+func (p *piece) settled(slack time.Duration) bool {
+	return p.served.Sub(p.high) >= slack || p.listed.Sub(p.changed) >= slack
+}

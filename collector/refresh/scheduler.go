@@ -1,0 +1,323 @@
+package refresh
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"waitpoint_exporter/client"
+
+	"github.com/go-kit/log/level"
+)
+
+// A task is one thing that requests are made for.
+type task int
+
+const (
+	newest   task = iota // The places where new tokens appear.
+	waiting              // What waits.
+	outcomes             // What became of tokens that do not wait any more.
+	history              // What was there before the first listing.
+	verify               // Everything, once in a verify interval.
+	probe                // What the newest should have shown.
+	tasks
+)
+
+// weights are the tasks' shares of the requests while all of them want some. What
+// one does not use goes to the others in proportion.
+var weights = [tasks]float64{newest: 4, waiting: 12, outcomes: 3, history: 3, verify: 2, probe: 1}
+
+// A request asks for one page.
+type request struct {
+	task task
+	opts client.ListOptions
+	// Take is called with the page.
+	take func(client.Page, time.Time) error
+	// Start, if set, is called when the request is sent, drop when it is over,
+	// whatever came of it.
+	start, drop func()
+	// Pager, if set, is asked for its next page; else a new one is made of opts.
+	pager *client.Pager
+
+	at   time.Time
+	page client.Page
+	err  error
+}
+
+func (r *request) fetch(ctx context.Context, most time.Duration, api Lister, results chan<- *request) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	pager := r.pager
+	if pager == nil {
+		pager = api.Pager(r.opts)
+	}
+	r.page, r.err = pager.Next(ctx)
+	results <- r
+}
+
+// After a failed refresh one request is sent at a time until so many pages came.
+const fewPages = 8
+
+// A round is one refresh: from its start until nothing is left to be done, or
+// until the next one is due.
+type round struct {
+	start   time.Time
+	open    bool
+	err     error
+	benched [tasks]bool // A task that failed waits for the next round.
+	stopped bool
+	pages   [tasks]int // That came.
+	number  int
+	sent    int // Requests,
+	came    int // and the pages that came.
+}
+
+// scheduler shares requests among tasks.
+type scheduler struct {
+	results chan *request
+	active  [tasks]int
+	busy    int
+	virtual [tasks]float64 // What a task has used, divided by its weight.
+	clock   float64        // The same of the task that was served last.
+}
+
+// turn returns the tasks in the order in which they may ask for a page.
+func (s *scheduler) turn() []task {
+	order := make([]task, tasks)
+	for t := range tasks {
+		order[t] = t
+		// A task that was idle gets no more than its share now.
+		s.virtual[t] = max(s.virtual[t], s.clock-1)
+	}
+	slices.SortStableFunc(order, func(a, b task) int {
+		switch {
+		case s.virtual[a] < s.virtual[b]:
+			return -1
+		case s.virtual[a] > s.virtual[b]:
+			return 1
+		}
+		return 0
+	})
+	return order
+}
+
+func (s *scheduler) charge(t task) {
+	s.clock = s.virtual[t]
+	s.virtual[t] += 1 / weights[t]
+	s.active[t]++
+	s.busy++
+}
+
+// Run refreshes until ctx ends, and returns ctx's error.
+func (e *Environment) Run(ctx context.Context) error {
+	e.sched.results = make(chan *request, e.opts.Concurrency)
+	defer func() {
+		for ; e.sched.busy > 0; e.sched.busy-- {
+			<-e.sched.results
+		}
+	}()
+	for {
+		start := e.now()
+		next := start.Add(e.opts.Interval)
+		e.begin(start)
+		for {
+			wake := e.launch(ctx)
+			if e.round.open && e.idle() {
+				e.end()
+			}
+			if now := e.now(); !now.Before(next) && (!e.round.open || e.progressed()) {
+				break
+			}
+			if err := e.await(ctx, next, wake); err != nil {
+				return err
+			}
+		}
+		if e.round.open {
+			e.end()
+		}
+	}
+}
+
+// await waits for a page, or for the time until which there is nothing to do.
+func (e *Environment) await(ctx context.Context, next, wake time.Time) error {
+	now := e.now()
+	var timeout <-chan time.Time
+	if wake.IsZero() || next.After(now) && next.Before(wake) {
+		wake = next
+	}
+	if wait := wake.Sub(now); wait > 0 || e.sched.busy == 0 {
+		timer := time.NewTimer(max(wait, time.Millisecond))
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case r := <-e.sched.results:
+		e.finish(ctx, r)
+	case <-timeout:
+	}
+	return ctx.Err()
+}
+
+// launch sends requests as long as there are some that may be sent, and returns
+// when to try again; zero if only a page makes a difference.
+func (e *Environment) launch(ctx context.Context) (wake time.Time) {
+	e.wake = time.Time{}
+	requests := ctx
+	if !e.loadedOnce {
+		requests = BeyondShare(ctx)
+	}
+	for e.sched.busy < e.workers() && ctx.Err() == nil && !e.round.stopped {
+		now := e.now()
+		r := e.pick(now)
+		if r == nil {
+			break
+		}
+		r.at = now
+		e.round.sent++
+		go r.fetch(requests, e.opts.MaxStaleness, e.api, e.sched.results)
+	}
+	return e.wake
+}
+
+// workers is the number of requests at once. After a failure a single one tries
+// whether the service is back.
+func (e *Environment) workers() int {
+	if e.careful || e.round.err != nil {
+		return 1
+	}
+	return e.opts.Concurrency
+}
+
+func (e *Environment) pick(now time.Time) *request {
+	for _, t := range e.sched.turn() {
+		if e.round.benched[t] {
+			continue
+		}
+		if r := e.next(t, now); r != nil {
+			r.task = t
+			e.sched.charge(t)
+			if r.start != nil {
+				r.start()
+			}
+			return r
+		}
+	}
+	return nil
+}
+
+func (e *Environment) next(t task, now time.Time) *request {
+	switch t {
+	case newest:
+		return e.nextNewest(now)
+	case waiting:
+		return e.nextWaiting()
+	case outcomes:
+		return e.nextOutcome(now)
+	case history:
+		return e.nextHistory(now)
+	case verify:
+		return e.nextVerify(now)
+	case probe:
+		return e.nextProbe()
+	case tasks:
+	}
+	return nil
+}
+
+// finish takes in what a request brought.
+func (e *Environment) finish(ctx context.Context, r *request) {
+	e.sched.busy--
+	e.sched.active[r.task]--
+	if r.drop != nil {
+		r.drop()
+	}
+	err := r.err
+	if err == nil {
+		e.round.pages[r.task]++
+		if e.round.came++; e.round.came >= fewPages {
+			e.careful = false
+		}
+		err = r.take(r.page, r.at)
+	}
+	if err == nil && r.task == history {
+		err = e.checkCapacity(loadTenths)
+	}
+	if r.task == history {
+		e.historyErr = err
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err == nil {
+		e.advance(r.task)
+		return
+	}
+	e.fail(r.task, err)
+}
+
+// fail keeps a task from asking in this round. Where the next request would fail
+// too, none is sent: an outage is no time for more requests than usual.
+func (e *Environment) fail(t task, err error) {
+	level.Debug(e.log).Log("msg", "request failed", "task", int(t), "err", err)
+	if e.round.benched[t] {
+		return // Another of its requests was under way.
+	}
+	again := e.round.err != nil
+	e.round.benched[t] = true
+	switch client.ReasonOf(err) {
+	case client.ReasonInvalidResponse, client.ReasonBadRequest:
+		e.round.stopped = e.round.stopped || again
+	default:
+		e.round.stopped = true
+	}
+	if !again {
+		e.round.err = purpose(t, err)
+	}
+	if !e.round.open && !again {
+		e.account(e.round.err)
+		e.round.stopped = true
+	}
+}
+
+// idle reports whether the round has nothing left to do but what may go on until
+// the next one.
+func (e *Environment) idle() bool {
+	for t := range tasks {
+		if e.sched.active[t] > 0 && (t != history || e.historyErr != nil || e.round.stopped) {
+			return false
+		}
+	}
+	if e.round.stopped {
+		return true
+	}
+	now := e.now()
+	for t := range tasks {
+		if t == history && (e.historyErr == nil || e.round.benched[history] || e.round.pages[history] > 0) || e.round.benched[t] {
+			continue
+		}
+		if e.wants(t, now) {
+			return false
+		}
+	}
+	return true
+}
+
+// progressed reports whether each task that still wants a page got one: past its
+// interval such a round has gone as far as it could.
+func (e *Environment) progressed() bool {
+	if e.round.stopped || e.round.err != nil {
+		return e.sched.busy == 0
+	}
+	now := e.now()
+	for _, t := range []task{newest, waiting} {
+		if e.round.pages[t] == 0 && (e.sched.active[t] > 0 || e.wants(t, now)) {
+			return false
+		}
+	}
+	return true
+}
+
+// wants reports whether a task has a page to ask for.
+func (e *Environment) wants(t task, now time.Time) bool { return e.next(t, now) != nil }

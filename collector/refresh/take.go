@@ -1,0 +1,409 @@
+package refresh
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
+
+	"github.com/go-kit/log/level"
+)
+
+// What each page proves.
+
+const (
+	// A place where nothing came for so many rounds is looked at once in so many.
+	idleRounds = 10
+	// mostPlaces bounds how many places are watched.
+	mostPlaces = 8
+	// maxSlack bounds for how long a token is waited for.
+	maxSlack = 10 * time.Minute
+	// echoes is for how long look-ups wait after one met a replica behind.
+	echoes = 10 * time.Minute
+	// probeShare is the part of all requests that probes may take where nothing
+	// points at tokens that are out of order.
+	probeShare = 0.005
+	// mostJoins is how many cursors may lead elsewhere in one round.
+	mostJoins = 3
+)
+
+// observe takes in the tokens of a page: each exists, with this status.
+func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Changes, error) {
+	ch := e.index.Observe(page.Tokens, at)
+	e.opts.Metrics.finished(ch.Finished)
+	for _, s := range ch.Statuses {
+		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished", "status", printable(string(s)))
+	}
+	if t == newest {
+		e.appeared += len(ch.Created)
+		before := len(e.unplaced)
+		if before > 0 {
+			for _, token := range page.Tokens {
+				delete(e.unplaced, token.ID)
+			}
+		}
+		e.appeared += before - len(e.unplaced)
+	} else if e.index.IsLoaded() {
+		for _, a := range ch.Created {
+			e.unplaced[a.ID] = arrival{a.CreatedAt, at}
+		}
+	}
+	if t == verify {
+		n := ch.New - len(ch.Created) + ch.Differs
+		for _, a := range ch.Created {
+			if a.CreatedAt.Before(e.turnLine) {
+				n++
+			}
+		}
+		e.index.Correct(n)
+	}
+	if t == outcomes && ch.Returned > 0 {
+		e.echo = at // A replica does not know yet.
+	}
+	return ch, e.checkCapacity(10)
+}
+
+// takeWaiting takes in a page of the WAITING tokens. What it should have shown and
+// did not has left. When that is more than usual a second, different look at the
+// same tokens has to agree.
+func (e *Environment) takeWaiting(s sight) error {
+	if _, err := e.observe(waiting, s.page, s.at); err != nil {
+		return err
+	}
+	if e.waiting == nil || s.check() != nil {
+		return e.disorder(e.waiting, s)
+	}
+	lo, _ := e.waiting.reach(s)
+	if len(s.page.Tokens) == 0 && s.page.Next != "" {
+		lo = s.above
+	}
+	missing := e.index.Missing(lo, s.above, s.at)
+	shown := len(s.page.Tokens)
+	if len(missing) > 0 && shown == 0 || len(missing) > max(10, shown/2) {
+		e.again = append(e.again, e.lookAgain(s, missing))
+		return nil
+	}
+	return e.coverWaiting(s, missing)
+}
+
+func (e *Environment) coverWaiting(s sight, missing []*index.Token) error {
+	if e.waiting == nil {
+		return nil
+	}
+	if _, err := e.waiting.cover(s); err != nil {
+		return err
+	}
+	e.index.Lack(missing, s.at)
+	return nil
+}
+
+// lookAgain asks for the tokens that a page lacked, by another query.
+func (e *Environment) lookAgain(s sight, missing []*index.Token) *request {
+	to := missing[0].CreatedAt
+	for _, t := range missing {
+		if t.CreatedAt.After(to) {
+			to = t.CreatedAt
+		}
+	}
+	return &request{
+		task: waiting,
+		opts: client.ListOptions{Statuses: onlyWaiting, After: s.cursor, To: to},
+		take: func(page client.Page, at time.Time) error {
+			if _, err := e.observe(waiting, page, at); err != nil {
+				return err
+			}
+			shown := map[string]bool{}
+			last := ""
+			for _, t := range page.Tokens {
+				shown[t.ID], last = true, t.ID
+			}
+			agreed := missing[:0:0]
+			contradicted := 0
+			for _, t := range missing {
+				switch {
+				case shown[t.ID]:
+					contradicted++
+				case page.Next == "" || t.ID > last:
+					agreed = append(agreed, t)
+				}
+			}
+			if contradicted > len(missing)/2 {
+				return e.contradict(s)
+			}
+			return e.coverWaiting(s, agreed)
+		},
+	}
+}
+
+// contradict drops a page that a second look has shown to be wrong. Its piece is
+// asked for again, but not for ever.
+func (e *Environment) contradict(s sight) error {
+	level.Warn(e.log).Log("msg", "two looks at the same tokens contradict each other, believing the one that shows more")
+	if e.waiting == nil {
+		return nil
+	}
+	if p, ok := e.waiting.pieces.Get(s.above); ok {
+		if p.doubts++; p.doubts > 2 {
+			p.doubts = 0
+			return invalid(errContradiction)
+		}
+	}
+	return nil
+}
+
+func (e *Environment) takeNewest(s sight) error {
+	if s.above == topID {
+		e.takeTop(s)
+	}
+	return e.takeAll(newest, s, time.Time{})
+}
+
+// takeTop notes what the top of the list says of the time and of replicas.
+func (e *Environment) takeTop(s sight) {
+	e.served = s.served()
+	if len(s.page.Tokens) == 0 {
+		return
+	}
+	first := s.page.Tokens[0]
+	if e.top.IsZero() {
+		e.top = first.CreatedAt
+	}
+	switch {
+	case first.ID >= e.highest.id:
+		if first.ID != e.highest.id {
+			e.highest = high{id: first.ID, at: s.at}
+		}
+		e.highest.strikes = 0
+	case s.at.Sub(e.highest.at) > lag:
+		// The token on top may have been deleted; a replica may be behind.
+		if e.highest.strikes++; e.highest.strikes > 3 {
+			e.highest = high{id: first.ID, at: s.at}
+			return
+		}
+		e.index.Behind(s.at)
+		e.warn("replica_lag", "a replica of the service is further behind than "+lag.String()+", believing no absence for a while")
+	}
+}
+
+// takeHistory takes in a page of what was there before the first listing. The end
+// of the list has to be shown twice.
+func (e *Environment) takeHistory(s sight) error {
+	return e.takeAll(history, s, e.windowStart(s.at))
+}
+
+// takeAll takes in a page with tokens of all statuses, created since from.
+func (e *Environment) takeAll(t task, s sight, from time.Time) error {
+	ch, err := e.observe(t, s.page, s.at)
+	if err != nil {
+		return err
+	}
+	if e.all == nil || s.check() != nil {
+		return e.disorder(e.all, s)
+	}
+	if e.doubtsEnd(t, s) {
+		again := s
+		e.check = append(e.check, &request{
+			task: t,
+			opts: client.ListOptions{After: s.cursor, From: from, PageSize: 99},
+			take: func(page client.Page, at time.Time) error {
+				again.page, again.at = page, at
+				ch, err := e.observe(t, page, at)
+				if err == nil && again.check() == nil {
+					err = e.coverAll(t, again, from, ch)
+				}
+				return err
+			},
+		})
+		return nil
+	}
+	return e.coverAll(t, s, from, ch)
+}
+
+// doubtsEnd reports whether a page ends the list where more is known, or expected.
+func (e *Environment) doubtsEnd(t task, s sight) bool {
+	if s.page.Next != "" || t != history {
+		return false
+	}
+	p, ok := e.all.pieces.Get(s.above)
+	return ok && p.gap
+}
+
+func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes) error {
+	if e.all == nil {
+		return nil
+	}
+	s.fresh = ch.New > 0
+	lo, err := e.all.cover(s)
+	if err != nil {
+		return err
+	}
+	if s.page.Next != "" && len(s.page.Tokens) < 80 && len(s.page.Tokens) > 0 {
+		e.warn("page_size", "the service gives shorter pages than were asked for", "tokens", len(s.page.Tokens))
+	}
+	e.index.Covered(lo, s.above, from, s.at)
+	if t == history || t == newest {
+		e.show(s)
+	}
+	e.growth(s, ch)
+	return nil
+}
+
+// growth looks for a place where new tokens appear below older ones, or below ones
+// dated ahead, and has it watched as the top is.
+func (e *Environment) growth(s sight, ch index.Changes) {
+	if !e.index.IsLoaded() || len(ch.Created) == 0 && e.locating == "" {
+		return
+	}
+	fresh := map[string]bool{e.locating: true}
+	for _, a := range ch.Created {
+		fresh[a.ID] = true
+	}
+	for i, t := range s.page.Tokens {
+		if !fresh[t.ID] {
+			continue
+		}
+		if p, ok := e.all.pieces.Get(s.above); ok && i == 0 && s.above != topID {
+			if p.watched {
+				p.idle = 0
+			} else if e.apart(t.CreatedAt, p.at) && len(e.all.places) < mostPlaces {
+				p.watched, p.idle = true, 0
+				e.all.sort(p)
+				e.found(t)
+			}
+		}
+		if i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.apart(t.CreatedAt, s.page.Tokens[i-1].CreatedAt) && e.pin == nil && len(e.all.places) < mostPlaces {
+			e.pinBelow(s, i)
+			e.found(t)
+		}
+	}
+	if e.locating != "" && slices.ContainsFunc(s.page.Tokens, func(t client.Token) bool { return t.ID == e.locating }) {
+		e.locating = ""
+	}
+}
+
+func (e *Environment) found(t client.Token) {
+	if t.ID == e.locating {
+		e.locating = ""
+	}
+	e.warn("newest_on_top", "new tokens appear inside the list, watching the place", "created", t.CreatedAt)
+}
+
+func (e *Environment) apart(a, b time.Time) bool { return a.Sub(b).Abs() > 2*e.slack }
+
+// pinBelow gets the cursor right below the page's ith token.
+func (e *Environment) pinBelow(s sight, i int) {
+	above := s.page.Tokens[i-1].ID
+	if p, ok := e.all.pieces.Get(above); ok {
+		p.watched, p.idle = true, 0
+		e.all.sort(p)
+		return
+	}
+	e.pin = &request{
+		task: newest,
+		opts: client.ListOptions{After: s.cursor, PageSize: i, From: e.windowStart(s.at)},
+		take: func(page client.Page, at time.Time) error {
+			if err := e.takeAll(newest, sight{above: s.above, cursor: s.cursor, page: page, at: at}, e.windowStart(at)); err != nil || e.all == nil {
+				return err
+			}
+			if n := len(page.Tokens); n > 0 {
+				if p, ok := e.all.pieces.Get(page.Tokens[n-1].ID); ok {
+					p.watched, p.idle = true, 0
+					e.all.sort(p)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// takeProbe counts what the newest should have shown.
+func (e *Environment) takeProbe(page client.Page, at, to time.Time) error {
+	var late []client.Token
+	for i := range page.Tokens {
+		if t := &page.Tokens[i]; t.CreatedAt.After(e.flowLine) && !e.index.Knows(t) {
+			late = append(late, *t)
+		}
+	}
+	if _, err := e.observe(probe, page, at); err != nil {
+		return err
+	}
+	for _, t := range late {
+		delete(e.unplaced, t.ID)
+		e.late(t.ID, t.CreatedAt, at)
+	}
+	if len(late) == 0 {
+		e.clean = to
+	}
+	return nil
+}
+
+// late notes a token that the newest did not show. It may be in another place, or
+// come later than was waited for.
+func (e *Environment) late(id string, created, seen time.Time) {
+	e.opts.Metrics.late()
+	if e.all == nil {
+		return
+	}
+	if p := e.all.find(id); e.apart(created, p.at) && e.apart(created, p.high) {
+		if len(e.locate) < mostPlaces && !slices.Contains(e.locate, id) {
+			e.locate = append(e.locate, id)
+		}
+		return
+	}
+	behind := min(seen.Sub(created)*3/2, maxSlack)
+	if behind <= e.slack {
+		return
+	}
+	e.warn("creation_order", "tokens appear later than "+e.slack.String()+" after their createdAt, waiting longer for them")
+	e.slack = behind
+	e.all.pieces.Scan(func(_ string, p *piece) bool {
+		if !p.gap && p.high.After(e.clean.Add(-maxSlack)) {
+			p.changed = p.listed // List it once more.
+			p.high = e.served
+		}
+		return true
+	})
+}
+
+// disorder takes in that a page is not where or what it should be. If its cursor
+// leads elsewhere the boundary is forgotten. If that does not help, or the page's
+// own tokens are out of order, nothing is taken from the order any more.
+func (e *Environment) disorder(l *list, s sight) error {
+	if l == nil {
+		return nil
+	}
+	inside := sight{above: topID, page: s.page}
+	if inside.check() == nil && e.joins < mostJoins && l.join(s.above) {
+		e.joins++
+		return nil
+	}
+	e.warn("id_order", "tokens are not listed in order of id, listing them one page after another and looking outcomes up by createdAt")
+	e.loseOrder()
+	return nil
+}
+
+// settleArrivals counts the tokens that no place has shown a lag after they were
+// first seen.
+func (e *Environment) settleArrivals() {
+	for id, a := range e.unplaced {
+		if e.round.start.Sub(a.seen) > lag {
+			delete(e.unplaced, id)
+			if a.created.Before(e.served.Add(-e.slack)) {
+				e.late(id, a.created, a.seen)
+			}
+		}
+	}
+	for _, p := range e.all.places {
+		p.idle++
+		if p.idle > 100*idleRounds && p.above != topID {
+			p.watched = false
+			e.all.sort(p)
+		}
+	}
+	e.rate += (float64(e.appeared) - e.rate) / 5
+	e.probes += probeShare * float64(e.round.sent)
+	e.probes = math.Min(e.probes, 1)
+	e.appeared = 0
+}
