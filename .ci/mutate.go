@@ -116,6 +116,8 @@ var mutations = []mutation{
 	{"one header that makes no sense voids the others", "client/ratelimit.go", "r := RateLimit{Remaining: -1}\n", "r := RateLimit{Remaining: -1}\n\tif _, err := strconv.Atoi(h.Get(\"X-Ratelimit-Reset\")); err != nil {\n\t\treturn RateLimit{}\n\t}\n", clientTests},
 	{"a reset in another unit is believed", "client/ratelimit.go", "reset.Sub(now).Abs() <= furthestReset", "true", clientTests},
 	{"any number of tokens is held", "collector/refresh/environment.go", "e.index.Len() < tokens && ", "", refreshTests},
+	{"systemd is told that it is ready before it listens", "collector/server/run.go", "server.onListening = func() { notify(daemon.SdNotifyReady, logger) }", "notify(daemon.SdNotifyReady, logger)", "."},
+	{"systemd is not told of the end", "collector/server/run.go", "notify(daemon.SdNotifyStopping, logger)", "_ = daemon.SdNotifyStopping", "."},
 	{"what once filled the picture stays", "collector/refresh/environment.go", "start.Sub(e.filled) >= e.opts.VerifyInterval {", "false {", refreshTests},
 	{"a history too long leaves no room", "collector/refresh/environment.go", "loadTenths = 9", "loadTenths = 10", refreshTests},
 	{"tags take no bytes", "collector/index/sets.go", "t.size += t.names[id].size()", "", indexTests},
