@@ -3,6 +3,7 @@
 package live
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -124,31 +126,7 @@ func testLiveAlert(t *testing.T, settings string) {
 		"--web.config.file="+web,
 	)
 
-	told := &mailbox{}
-	receiver := httptest.NewServer(told)
-	t.Cleanup(receiver.Close)
-	example, err := os.ReadFile(filepath.Join(root, "deploy/prometheus/alertmanager.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Weekends are for people, not for tests.
-	config := strings.ReplaceAll(shortWaits.Replace(string(example)), "http://localhost:9095", receiver.URL)
-	config = strings.ReplaceAll(config, "weekdays: [saturday, sunday]", "years: ['2000']")
-	alertmanager := freeAddress(ctx, t)
-	start(
-		ctx,
-		t,
-		dir,
-		program(t, "ALERTMANAGER"),
-		"--config.file="+write(t, dir, "alertmanager.yml", config),
-		"--storage.path="+filepath.Join(
-			dir,
-			"alertmanager",
-		),
-		"--web.listen-address="+alertmanager,
-		"--cluster.listen-address=",
-	)
-
+	told, alertmanager := exampleAlertmanager(ctx, t, dir)
 	prom := &api{ctx, prometheusOver(ctx, t, dir, address, alertmanager, settings)}
 	waitFor(ctx, t, "the orphan, as one that was always there", func() error {
 		return prom.hasData(`waitpoint:tagged_late:min1w{tag="team:kyc"} == 1`)
@@ -271,4 +249,97 @@ func certificate(t *testing.T, dir string) *http.Client {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cert)
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+}
+
+// exampleAlertmanager starts an Alertmanager with the example configuration, and
+// returns what its receivers are told, and its address.
+func exampleAlertmanager(ctx context.Context, t *testing.T, dir string) (told *mailbox, address string) {
+	t.Helper()
+	told = &mailbox{}
+	receiver := httptest.NewServer(told)
+	t.Cleanup(receiver.Close)
+	example, err := os.ReadFile(filepath.Join(root, "deploy/prometheus/alertmanager.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Weekends are for people, not for tests.
+	config := strings.ReplaceAll(shortWaits.Replace(string(example)), "http://localhost:9095", receiver.URL)
+	config = strings.ReplaceAll(config, "weekdays: [saturday, sunday]", "years: ['2000']")
+	address = freeAddress(ctx, t)
+	start(ctx, t, dir, program(t, "ALERTMANAGER"), "--config.file="+write(t, dir, "alertmanager.yml", config),
+		"--storage.path="+filepath.Join(dir, "alertmanager"), "--web.listen-address="+address, "--cluster.listen-address=")
+	return told, address
+}
+
+// TestLiveGrouping holds that one cause is one message to each who can act: an
+// approver of twenty-one teams is broken, of which one has a receiver of its own.
+func TestLiveGrouping(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	told, address := exampleAlertmanager(ctx, t, t.TempDir())
+	type posted struct {
+		Labels map[string]string `json:"labels"`
+	}
+	var alerts []posted
+	fire := func(name, severity, team string) {
+		labels := map[string]string{"alertname": name, "severity": severity, "environment": "prod", "instance": "x:10210"}
+		if team != "" {
+			labels["team"], labels["tag"] = team, "team:"+team
+		}
+		alerts = append(alerts, posted{labels})
+	}
+	teams := []string{"payments"}
+	for i := range 20 {
+		teams = append(teams, fmt.Sprintf("team%d", i))
+	}
+	for _, team := range teams {
+		fire("WaitpointTaggedCompletionsStopped", "warning", team)
+		fire("WaitpointTaggedTokensLate", "warning", team)
+		fire("WaitpointTaggedTokensLateCritical", "critical", team)
+	}
+	fire("WaitpointCompletionsStopped", "critical", "")
+	fire("WaitpointTokensLate", "warning", "")
+	fire("WaitpointTokensLateCritical", "critical", "")
+	fire("WaitpointBacklogGrowing", "warning", "")
+	body, err := json.Marshal(alerts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(ctx, t, "Alertmanager", func() error {
+		resp, err := http.Post("http://"+address+"/api/v2/alerts", "application/json", bytes.NewReader(body)) //nolint:noctx // A test.
+		if err != nil {
+			return err
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("alerts: %s", resp.Status)
+		}
+		return nil
+	})
+	waitFor(ctx, t, "both receivers", func() error {
+		if len(told.to("/platform")) == 0 || len(told.to("/team-payments")) == 0 {
+			return errors.New("one is not told")
+		}
+		return nil
+	})
+	sleep(ctx, 15*time.Second) // What else there is would have come.
+	for path, want := range map[string][]string{
+		"/platform":      {"WaitpointCompletionsStopped"},
+		"/team-payments": {"WaitpointTaggedCompletionsStopped", "WaitpointTaggedTokensLateCritical"},
+	} {
+		var names []string
+		for _, n := range told.to(path) {
+			for _, a := range n.Alerts {
+				names = append(names, a.Labels["alertname"])
+			}
+		}
+		slices.Sort(names)
+		if !slices.Equal(names, want) {
+			t.Errorf("%s was told %q, want %q", path, names, want)
+		}
+		// What is mute at weekends has a route, and so a message, of its own.
+		if n := len(told.to(path)); n > len(want) {
+			t.Errorf("%s had %d messages", path, n)
+		}
+	}
 }
