@@ -203,6 +203,21 @@ func Exporter() *Dashboard {
 		),
 	)
 
+	b.add(12, 8, curves("Assumptions about the service",
+		"Tokens that a look by createdAt found and the list from its top had not shown, and assumptions that no longer hold.",
+		"locale", steps("green", 1, "orange"), nil,
+		query{
+			each("increase(" + gauge("late_arrivals_total") + "[$__rate_interval])"),
+			"late arrivals {{project}} {{environment}}",
+		},
+		query{each(gauge("assumption_broken"), "assumption"), "{{assumption}} broken {{project}} {{environment}}"}))
+	b.add(12, 8, curves("Age of the oldest look at a WAITING token",
+		"With many WAITING tokens the others are confirmed in turn; staleness goes by this.", "s", plain(), nil,
+		query{
+			"time() - min by (project, environment) (" + gauge("waiting_listed_timestamp_seconds") + ")",
+			"{{project}} {{environment}}",
+		}))
+
 	b.begin("What it costs", false, "")
 	b.add(8, 8, curves("Requests by code", "What the exporter sends, a second.", "reqps", plain(), nil,
 		query{"sum by (code) (rate(" + sel("triggerdev_api_requests_total") + "[$__rate_interval]))", "{{code}}"}))
