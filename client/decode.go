@@ -213,7 +213,7 @@ func inField(name string, err error) error {
 }
 
 // bounded reads a string of at most so many bytes, which are good only until
-// the next call; null is an empty one.
+// the next call. Nil for null.
 func (d *decoder) bounded(name string, most int) ([]byte, error) {
 	if d.null() {
 		return nil, nil
@@ -232,15 +232,12 @@ func (d *decoder) text(name string, most int) (string, error) {
 
 // time reads a time; null is a zero one.
 func (d *decoder) time(name string) (time.Time, error) {
-	if d.null() {
-		return time.Time{}, nil
-	}
-	b, err := d.str()
-	if err != nil {
-		return time.Time{}, inField(name, err)
+	b, err := d.bounded(name, maxTime)
+	if err != nil || b == nil {
+		return time.Time{}, err
 	}
 	var t time.Time
-	if len(b) > maxTime || t.UnmarshalText(b) != nil {
+	if t.UnmarshalText(b) != nil {
 		return time.Time{}, inField(name, errOtherKind)
 	}
 	return t.UTC(), nil

@@ -84,8 +84,14 @@ type body struct {
 	html, begun bool
 }
 
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
+// Read fills p, however little comes at once: what a decoder does for each piece
+// may cost as much as all that it has not done with.
+func (b *body) Read(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = b.r.Read(p[n:])
+		n += more
+	}
 	if start := bytes.TrimSpace(p[:n]); !b.begun && len(start) > 0 {
 		b.begun, b.html = true, start[0] == '<'
 	}
