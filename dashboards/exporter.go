@@ -143,6 +143,10 @@ func Exporter() *Dashboard {
 			steps("green", 600, "red"),
 			nil,
 			query{"time() - " + each(gauge("last_refresh_timestamp_seconds")), "{{project}} {{environment}}"},
+			query{
+				"time() - min by (project, environment) (" + gauge("waiting_listed_timestamp_seconds") + ")",
+				"oldest look {{project}} {{environment}}",
+			},
 		),
 	)
 	failed := curves(
@@ -187,6 +191,14 @@ func Exporter() *Dashboard {
 			query{
 				each("increase(" + gauge("verify_corrections_total") + "[$__rate_interval])"),
 				"corrected {{project}} {{environment}}",
+			},
+			query{
+				each("increase(" + gauge("late_arrivals_total") + "[$__rate_interval])"),
+				"late arrivals {{project}} {{environment}}",
+			},
+			query{
+				each(gauge("assumption_broken"), "assumption"),
+				"{{assumption}} broken {{project}} {{environment}}",
 			},
 		),
 	)

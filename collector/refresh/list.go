@@ -28,6 +28,7 @@ type list struct {
 	pieces btree.Map[string, *piece] // By above.
 	gaps   btree.Map[string, *piece] // Those with a gap.
 	places map[string]*piece         // Those that are watched.
+	rests  []string                  // Pieces that pages have left over since they were last looked at.
 	size   int                       // Roughly the bytes that they take.
 }
 
@@ -276,6 +277,9 @@ func (l *list) leave(s sight, lo string, cut bool) {
 	rest.pages++
 	rest.splitting, rest.unsplit, rest.doubts = false, false, 0
 	l.set(&rest)
+	if !rest.gap {
+		l.rests = append(l.rests, lo)
+	}
 }
 
 // split makes a boundary below a token that a look by createdAt found.
@@ -303,6 +307,12 @@ func (l *list) join(above string) bool {
 	q.listed, q.gap, q.history, q.known = p.listed, true, p.history, p.known
 	l.sort(q)
 	return true
+}
+
+// watch has a place looked at as the top is. What is below it may not be known.
+func (l *list) watch(p *piece) {
+	p.watched, p.idle, p.known = true, 0, ""
+	l.sort(p)
 }
 
 // oldest returns when the piece was listed that was least recently; false if one

@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -147,6 +148,18 @@ func (s scrambled) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, err := json.Marshal(page)
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return resp, err
+}
+
+// rewrite changes the text of an answer.
+func rewrite(resp *http.Response, change func(string) string) (*http.Response, error) {
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close() // All of it is read.
+	if err != nil {
+		return nil, err
+	}
+	text := change(string(body))
+	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
+	return resp, nil
 }
 
 // TestOtherOrder holds that nothing but cost depends on the order of the list, in

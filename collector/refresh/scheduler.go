@@ -284,13 +284,13 @@ func (e *Environment) fail(t task, err error) {
 // idle reports whether the round has nothing left to do but what may go on until
 // the next one.
 func (e *Environment) idle() bool {
+	if e.round.stopped {
+		return true // What is under way would not make it succeed.
+	}
 	for t := range tasks {
-		if e.sched.active[t] > 0 && (t != history || e.historyErr != nil || e.round.stopped) {
+		if e.sched.active[t] > 0 && (t != history || e.historyErr != nil) {
 			return false
 		}
-	}
-	if e.round.stopped {
-		return true
 	}
 	now := e.now()
 	for t := range tasks {

@@ -268,8 +268,7 @@ func (e *Environment) growth(s sight, ch index.Changes) {
 			if p.watched {
 				p.idle = 0
 			} else if e.apart(t.CreatedAt, p.at) && len(e.all.places) < mostPlaces {
-				p.watched, p.idle = true, 0
-				e.all.sort(p)
+				e.all.watch(p)
 				e.found(t)
 			}
 		}
@@ -296,8 +295,7 @@ func (e *Environment) apart(a, b time.Time) bool { return a.Sub(b).Abs() > 2*e.s
 func (e *Environment) pinBelow(s sight, i int) {
 	above := s.page.Tokens[i-1].ID
 	if p, ok := e.all.pieces.Get(above); ok {
-		p.watched, p.idle = true, 0
-		e.all.sort(p)
+		e.all.watch(p)
 		return
 	}
 	e.pin = &request{
@@ -309,8 +307,7 @@ func (e *Environment) pinBelow(s sight, i int) {
 			}
 			if n := len(page.Tokens); n > 0 {
 				if p, ok := e.all.pieces.Get(page.Tokens[n-1].ID); ok {
-					p.watched, p.idle = true, 0
-					e.all.sort(p)
+					e.all.watch(p)
 				}
 			}
 			return nil

@@ -85,6 +85,8 @@ func (e *Environment) nextNewest(now time.Time) *request {
 		r.start = func() { e.pin = nil }
 		return &r
 	}
+	e.unsettled = append(e.unsettled, e.all.rests...)
+	e.all.rests = nil
 	for len(e.unsettled) > 0 {
 		p, ok := e.all.pieces.Get(e.unsettled[0])
 		if ok && p.listed.Before(e.round.start) && !p.settled(e.slack) {
@@ -457,7 +459,7 @@ func (e *Environment) nextProbe() *request {
 	if e.probed || !e.round.open || !e.flowing || e.served.IsZero() || e.sched.active[newest] > 0 || e.round.pages[newest] == 0 {
 		return nil
 	}
-	sudden := e.rate >= 3 && e.appeared == 0
+	sudden := e.rate >= 3 && (e.appeared == 0 || e.rate-float64(e.appeared) > 4*math.Sqrt(e.rate))
 	if !sudden && e.probes < 1 {
 		return nil
 	}
