@@ -37,7 +37,7 @@ func TestShare(t *testing.T) {
 		"beside production":          {750, 250, 10 * time.Second, 10, .9, 1.04},
 		"beside a lot of production": {750, 250, 10 * time.Second, 18, .7, 1.03},
 		"refilled by the minute":     {1500, 1500, time.Minute, 0, .9, 1.04},
-		"every second":               {100, 5, time.Second, 0, .55, 1.4}, // So little at a time shows late.
+		"every second":               {100, 5, time.Second, 0, .55, 1.6}, // So little at a time shows late.
 		"a slow refill":              {750, 50, 10 * time.Second, 0, .9, 1.15},
 		"a quick refill":             {750, 750, 10 * time.Second, 0, .3, 1.03}, // Which shows as what the bucket has room for.
 		"a small bucket":             {60, 20, 10 * time.Second, 0, .9, 1.1},

@@ -109,7 +109,7 @@ func TestFarHistory(t *testing.T) {
 					if d := w.diff(time.Now()); d != "" {
 						t.Fatalf("%s %s", w.subject.State().Err, d)
 					}
-					if n := w.truth.Count(); n > 55 {
+					if n := w.truth.Count(); n > 70 {
 						t.Errorf("%d requests for 30 pages", n)
 					}
 				})
