@@ -136,8 +136,9 @@ type sight struct {
 	above, cursor string
 	page          client.Page
 	at            time.Time
-	// Fresh says that it showed a token that was not known.
-	fresh bool
+	// Fresh says that it showed a token that was not known, tail that its last one
+	// was not.
+	fresh, tail bool
 }
 
 func (s sight) served() time.Time {
@@ -268,8 +269,11 @@ func (l *list) leave(s sight, lo string, cut bool) {
 	tokens := s.page.Tokens
 	last := tokens[len(tokens)-1]
 	rest.above, rest.cursor, rest.resume, rest.watched, rest.busy = lo, s.page.Next, "", false, false
-	rest.gap = cut || rest.listed.IsZero() || lo > rest.known
+	rest.gap = cut || s.tail || rest.listed.IsZero() || lo > rest.known
 	rest.history = rest.history && rest.gap
+	if s.tail && lo <= rest.known {
+		rest.known = "" // New tokens have come below ones that were known.
+	}
 	rest.at, rest.span = last.CreatedAt, tokens[0].CreatedAt.Sub(last.CreatedAt)
 	if rest.high.After(last.CreatedAt) {
 		rest.high = last.CreatedAt // In order of id is in order of its host's clock.
@@ -282,9 +286,11 @@ func (l *list) leave(s sight, lo string, cut bool) {
 	}
 }
 
-// split makes a boundary below a token that a look by createdAt found.
-func (l *list) split(p *piece, t client.Token, cursor string) bool {
-	if _, ok := l.pieces.Get(t.ID); ok || l.find(t.ID) != p || !p.gap || t.ID <= p.known {
+// split makes a boundary in a gap, below a token that a look by createdAt found.
+// It reports false for a token that is in none.
+func (l *list) split(t client.Token, cursor string) bool {
+	p := l.find(t.ID)
+	if _, ok := l.pieces.Get(t.ID); ok || !p.gap || t.ID <= p.known {
 		return false
 	}
 	l.set(&piece{

@@ -223,11 +223,13 @@ func (e *Environment) takeAll(t task, s sight, from time.Time) error {
 
 // doubtsEnd reports whether a page ends the list where more is known, or expected.
 func (e *Environment) doubtsEnd(t task, s sight) bool {
-	if s.page.Next != "" || t != history {
+	if s.page.Next != "" {
 		return false
 	}
 	p, ok := e.all.pieces.Get(s.above)
-	return ok && p.gap
+	below := e.all.below(s.above)
+	return t == history && ok && p.gap || len(s.page.Tokens) == 0 && e.index.Len() > 0 ||
+		below != nil && !slices.ContainsFunc(s.page.Tokens, func(t client.Token) bool { return t.ID == below.above })
 }
 
 func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes) error {
@@ -235,6 +237,9 @@ func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes
 		return nil
 	}
 	s.fresh = ch.New > 0
+	if n := len(s.page.Tokens); n > 0 && len(ch.Created) > 0 {
+		s.tail = ch.Created[len(ch.Created)-1].ID == s.page.Tokens[n-1].ID
+	}
 	lo, err := e.all.cover(s)
 	if err != nil {
 		return err

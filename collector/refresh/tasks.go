@@ -56,6 +56,11 @@ func (e *Environment) nextNewest(now time.Time) *request {
 	if e.all == nil {
 		return e.nextNewestInTurn(now)
 	}
+	if len(e.check) > 0 {
+		r := *e.check[0]
+		r.start = func() { e.check = e.check[1:] }
+		return &r
+	}
 	for _, p := range e.places() {
 		if !p.busy && p.listed.Before(e.round.start) {
 			from := time.Time{}
@@ -182,10 +187,10 @@ func (e *Environment) askSplit(p *piece, from time.Time) *request {
 				p.bound = seek // Nothing, or a single token, is older.
 				return nil
 			}
-			if !e.all.split(p, page.Tokens[0], page.Next) {
+			if !e.all.split(page.Tokens[0], page.Next) {
 				p.unsplit = true
-				if rest := e.all.below(p.above); rest != nil && rest.gap {
-					rest.unsplit = true
+				if rest := e.all.below(p.above); rest != nil {
+					rest.unsplit = true // Of what was the same gap when the request was sent.
 				}
 			}
 			return nil
@@ -195,7 +200,11 @@ func (e *Environment) askSplit(p *piece, from time.Time) *request {
 
 // bound is the createdAt down to which a piece goes, as far as known.
 func (e *Environment) bound(p *piece, from time.Time) time.Time {
-	if below := e.all.below(p.above); below != nil {
+	below := e.all.below(p.above)
+	switch {
+	case p.known != "" && (below == nil || p.high.After(below.at)):
+		return p.high // The newest that was known before.
+	case below != nil:
 		return below.at
 	}
 	if !p.bound.IsZero() || !from.IsZero() {
@@ -359,10 +368,6 @@ func (e *Environment) nextHistory(now time.Time) *request {
 		return nil
 	case e.all == nil:
 		return e.nextHistoryInTurn(now)
-	case len(e.check) > 0:
-		r := *e.check[0]
-		r.start = func() { e.check = e.check[1:] }
-		return &r
 	case e.checkCapacity(loadTenths) != nil:
 		return nil
 	}

@@ -1,0 +1,388 @@
+package refresh_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector/refresh"
+)
+
+// What the service may do otherwise than is assumed of it: numbers stay right, or
+// are absent, and counters count each token once.
+
+// flow adds tokens that were created and finished at once, by a host whose clock
+// is off.
+type flow struct {
+	w       *world
+	created uint64
+}
+
+func (f *flow) quick(id string, at time.Time, off time.Duration) {
+	f.created++
+	token := simulator.Token{ID: id, CreatedAt: at.Add(off), VisibleAt: at, Tags: []string{"quick"}}
+	f.w.truth.Finish(f.w.truth.Add(token)[0], "COMPLETED")
+}
+
+// check compares all numbers with the service, and what counted as created.
+func (f *flow) check(t *testing.T, when string) {
+	t.Helper()
+	synctest.Wait()
+	if d := f.w.diff(time.Now()); d != "" {
+		t.Errorf("%s: %s", when, d)
+	}
+	if s := f.w.subject.Snapshot(); s.Created != f.created {
+		t.Errorf("%s: %d tokens counted as created, %d were", when, s.Created, f.created)
+	}
+	if s := f.w.subject.State(); !s.Up {
+		t.Errorf("%s: %s", when, s.Err)
+	}
+}
+
+// newShape is an id of the shape that sorts below all others, by its time.
+func newShape(at time.Time, n int) string {
+	return fmt.Sprintf("waitpoint_0%013d%06d", at.UnixMilli(), n)
+}
+
+// TestNewIDs holds that tokens whose ids sort below all old ones are counted from
+// the middle of a history on, at the usual price.
+func TestNewIDs(t *testing.T) {
+	for name, opts := range map[string]refresh.Options{"all": {}, "window": {Period: 24 * time.Hour}} {
+		for _, mixed := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " mixed ", mixed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					opts.VerifyInterval = 24 * time.Hour
+					w := start(t, simulator.EnvironmentOptions{Limit: simulator.Limit{Size: 1 << 30}}, opts, func(e *simulator.Environment) {
+						e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 100, Span: 3 * 24 * time.Hour})
+					})
+					defer w.stop()
+					time.Sleep(90 * time.Second)
+					f := &flow{w: w}
+					perSecond := short(300, 30)
+					second := func(shape func(i int) bool) {
+						now := time.Now()
+						for i := range perSecond {
+							id := ""
+							if shape(i) {
+								id = newShape(now, i)
+							}
+							f.quick(id, now, 0)
+						}
+						time.Sleep(time.Second)
+					}
+					for range 180 {
+						second(func(int) bool { return false })
+					}
+					before := w.truth.Count()
+					for range 300 {
+						second(func(i int) bool { return !mixed || i%2 == 0 })
+					}
+					per := (w.truth.Count() - before) / 5
+					time.Sleep(2 * time.Minute)
+					f.check(t, "two intervals later")
+					if most := perSecond*60/100*2 + 30; per > most {
+						t.Errorf("%d requests a refresh, want at most %d", per, most)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestHostClocks holds that tokens of a host whose clock is ahead or behind are
+// counted exactly.
+func TestHostClocks(t *testing.T) {
+	for _, off := range []time.Duration{-20 * time.Second, 35 * time.Second, 60 * time.Second, 2 * time.Minute} {
+		t.Run(off.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t, simulator.EnvironmentOptions{Lag: 10 * time.Second}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+					e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 100})
+				})
+				defer w.stop()
+				time.Sleep(90 * time.Second)
+				f := &flow{w: w}
+				for i := range 1200 {
+					for range 5 {
+						f.quick("", time.Now(), 0)
+					}
+					if i%2 == 0 {
+						f.quick("", time.Now(), off)
+					}
+					time.Sleep(time.Second / 2)
+				}
+				time.Sleep(3 * time.Minute)
+				f.check(t, "in the end")
+			})
+		})
+	}
+}
+
+// TestDatedAhead holds that a block of tokens dated a day ahead on top of the list
+// neither hides what is new nor costs its pages again and again.
+func TestDatedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 100})
+		})
+		defer w.stop()
+		time.Sleep(90 * time.Second)
+		f := &flow{w: w}
+		for range 2000 {
+			f.quick("", time.Now(), 24*time.Hour)
+		}
+		time.Sleep(10 * time.Minute)
+		f.check(t, "they are known")
+		before := w.truth.Count()
+		for i := range 3600 {
+			if i%5 == 0 {
+				f.quick("", time.Now(), 0)
+			}
+			time.Sleep(time.Second)
+		}
+		n := w.truth.Count() - before
+		time.Sleep(2 * time.Minute)
+		f.check(t, "an hour later")
+		if n > 60*6 {
+			t.Errorf("%d requests in an hour", n)
+		}
+	})
+}
+
+// TestOneEmptyPage holds that an empty page with 200 takes nothing away.
+func TestOneEmptyPage(t *testing.T) {
+	for name, hits := range map[string]func(*http.Request) bool{
+		"WAITING": func(r *http.Request) bool { return r.URL.Query().Has("filter[status]") },
+		"all":     func(r *http.Request) bool { return !r.URL.Query().Has("filter[status]") },
+		"any":     func(*http.Request) bool { return true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			under(t, refresh.Options{VerifyInterval: 20 * time.Minute}, func(t *testing.T, w *world) {
+				before := w.truth.Count()
+				for range 60 {
+					w.service.Inject(simulator.Fault{Kind: simulator.FaultBody, Body: `{"data":[],"pagination":{}}`, Match: hits, Times: 1})
+					for range 6 {
+						time.Sleep(10 * time.Second)
+						if d := w.diff(time.Now()); d != "" {
+							t.Fatal(d)
+						}
+					}
+				}
+				if n := w.truth.Count() - before; n > 60*12 {
+					t.Errorf("%d requests in an hour", n)
+				}
+				if n := w.subject.Snapshot().Corrections; n > 0 {
+					t.Errorf("%d corrections", n)
+				}
+			})
+		})
+	}
+}
+
+// TestEmptyWhileLoading holds that an empty page does not end the history.
+func TestEmptyWhileLoading(t *testing.T) {
+	for n := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			var seen atomic.Int64
+			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
+				return between{next, simulator.Transport(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", "application/json")
+					_, _ = w.Write([]byte(`{"data":[],"pagination":{}}`))
+				})), func(r *http.Request) bool {
+					return !r.URL.Query().Has("filter[status]") && r.URL.Query().Has("page[after]") && seen.Add(1) == int64(n+1)
+				}}
+			}, func(e *simulator.Environment) {
+				e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 50})
+			})
+			defer w.stop()
+			for range 60 {
+				time.Sleep(time.Second)
+				if s := w.subject.Snapshot(); s != nil && s.Loaded {
+					if d := w.diff(time.Now()); d != "" {
+						t.Fatalf("page %d is empty: %s", n+1, d)
+					}
+				}
+			}
+			if s := w.subject.Snapshot(); s == nil || !s.Loaded {
+				t.Errorf("page %d is empty: not loaded", n+1)
+			}
+		})
+	}
+}
+
+// TestStandingReplica holds that a replica that stands still for an hour and
+// answers every third request does not make counters wrong.
+func TestStandingReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var standing atomic.Bool
+		var n atomic.Int64
+		old := simulator.New(simulator.Options{Seed: 7, Latency: 20 * time.Millisecond})
+		frozen := old.Environment(simulator.EnvironmentOptions{Key: key})
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 30 * time.Minute}, func(next http.RoundTripper) http.RoundTripper {
+			return between{next, plain{simulator.Transport(old)}, func(*http.Request) bool { return standing.Load() && n.Add(1)%3 == 0 }}
+		}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 250})
+		})
+		defer w.stop()
+		time.Sleep(90 * time.Second)
+		for _, token := range w.truth.Tokens() {
+			frozen.Add(token)
+		}
+		standing.Store(true)
+		f := &flow{w: w}
+		rng := rand.New(rand.NewPCG(1, 1))
+		churn := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Second) {
+				f.quick("", time.Now(), 0)
+				f.created++
+				w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"waits"}})
+				waits := slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" })
+				w.truth.Finish(waits[rng.IntN(len(waits))].ID, "COMPLETED")
+			}
+		}
+		churn(time.Hour)
+		standing.Store(false)
+		churn(20 * time.Minute)
+		time.Sleep(time.Hour)
+		f.check(t, "an hour after it moves again")
+	})
+}
+
+// limited cuts pages down to 25 tokens.
+type limited struct{ http.RoundTripper }
+
+func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
+	q := r.URL.Query()
+	if size := q.Get("page[size]"); len(size) > 1 && size > "25" || len(size) > 2 {
+		q.Set("page[size]", "25")
+		r.URL.RawQuery = q.Encode()
+	}
+	return l.RoundTripper.RoundTrip(r)
+}
+
+// TestShortPages holds that a verify turn keeps to its interval though the service
+// gives pages of 25 where 100 were asked for.
+func TestShortPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: time.Hour}, func(next http.RoundTripper) http.RoundTripper { return limited{next} }, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 100})
+		})
+		defer w.stop()
+		time.Sleep(5 * time.Minute)
+		gone := 0
+		for _, token := range w.truth.Tokens()[500:] {
+			if token.Status != "WAITING" && gone < 100 {
+				gone++
+				w.truth.Delete(token.ID)
+			}
+		}
+		time.Sleep(3*time.Hour + 5*time.Minute)
+		if d := w.diff(time.Now()); d != "" {
+			t.Errorf("after three turns, what was deleted is still there: %s", d)
+		}
+	})
+}
+
+// TestOddAtPageEnd holds that an id out of order at the end of a page does not end
+// a part of the history.
+func TestOddAtPageEnd(t *testing.T) {
+	for n := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			var seen atomic.Int64
+			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
+				return misplacing{next, &seen, int64(n), time.Now().Add(-20 * 24 * time.Hour)}
+			}, func(e *simulator.Environment) {
+				e.Populate(simulator.Population{Seed: 1, Tokens: 4000, Waiting: 50})
+			})
+			defer w.stop()
+			time.Sleep(3 * time.Minute)
+			if d := w.diff(time.Now()); d != "" {
+				t.Errorf("page %d: %s", n, d)
+			}
+		})
+	}
+}
+
+// misplacing has a token from far down the list at the end of one page, too.
+type misplacing struct {
+	http.RoundTripper
+
+	seen *atomic.Int64
+	n    int64
+	to   time.Time
+}
+
+func (m misplacing) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := m.RoundTripper.RoundTrip(r)
+	if err != nil || r.URL.Query().Has("filter[status]") || r.URL.Query().Get("page[size]") != "100" || m.seen.Add(1) != m.n+1 {
+		return resp, err
+	}
+	oldest := r.Clone(r.Context())
+	oldest.URL.RawQuery = "page[size]=1&filter[createdAt][to]=" + m.to.UTC().Format("2006-01-02T15:04:05.000Z")
+	other, err := m.RoundTripper.RoundTrip(oldest)
+	if err != nil {
+		return nil, err
+	}
+	var odd string
+	if _, err := rewrite(other, func(body string) string {
+		odd = body[strings.Index(body, "[{")+1 : strings.Index(body, "}]")+1]
+		return body
+	}); err != nil {
+		return nil, err
+	}
+	return rewrite(resp, func(body string) string { return strings.Replace(body, "}]", "},"+odd+"]", 1) })
+}
+
+// TestBacklog holds that after an outage during which many tokens came the first
+// refresh succeeds, and that the backlog is listed once.
+func TestBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 50})
+		})
+		defer w.stop()
+		time.Sleep(90 * time.Second)
+		f := &flow{w: w}
+		up := w.service.Inject(simulator.Fault{Kind: simulator.FaultDrop})
+		remove := w.service.Inject(simulator.Fault{Kind: simulator.FaultSlow, Delay: 80 * time.Millisecond})
+		defer remove()
+		n := short(600_000, 60_000)
+		for i := range 3600 {
+			for range n / 3600 {
+				f.quick("", time.Now(), 0)
+			}
+			if i%600 == 0 {
+				synctest.Wait()
+			}
+			time.Sleep(time.Second)
+		}
+		if w.subject.State().Up {
+			t.Fatal("up in an outage")
+		}
+		up()
+		before := w.truth.Count()
+		time.Sleep(61 * time.Second)
+		for i := 0; !w.subject.State().Up && i < 60; i++ {
+			time.Sleep(time.Second)
+		}
+		if s := w.subject.State(); !s.Up {
+			t.Errorf("two minutes later: %s", s.Err)
+		}
+		for i := 0; i < 3600 && !w.subject.Snapshot().Loaded; i++ {
+			time.Sleep(time.Second)
+		}
+		pages := w.truth.Count() - before
+		t.Logf("%d requests for %d tokens", pages, n)
+		time.Sleep(2 * time.Minute)
+		f.check(t, "when the backlog is listed")
+		if most := n/100*11/10 + 200; pages > most {
+			t.Errorf("%d requests, want at most %d", pages, most)
+		}
+	})
+}
