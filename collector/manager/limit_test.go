@@ -41,6 +41,13 @@ func (l *lowest) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// sofar returns the number of requests so far, and the least that remained.
+func (l *lowest) sofar() (requests, remains int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.requests, l.remains
+}
+
 // TestOneKey holds that the branches of a preview environment, which have one key,
 // together leave the reserve of the limit that they share, and together use one
 // share of it. A reload in between forgets none of it.
@@ -81,19 +88,20 @@ func TestOneKey(t *testing.T) {
 				t.Errorf("branch-%d has not been loaded after 5 minutes", i)
 			}
 		}
-		if seen.requests < 12*100 || seen.remains < 375 {
-			t.Errorf("%d requests, bucket down to %d of a reserve of 375", seen.requests, seen.remains)
+		before, remains := seen.sofar()
+		if before < 12*100 || remains < 375 {
+			t.Errorf("%d requests, bucket down to %d of a reserve of 375", before, remains)
 		}
-		before := seen.requests
 		time.Sleep(10 * time.Minute)
 		// 50 requests for WAITING, 12 times a minute, would be 600; the share is 375.
-		if used := seen.requests - before; used > 375*11 || used < 375*8 {
+		requests, _ := seen.sofar()
+		if used := requests - before; used > 375*11 || used < 375*8 {
 			t.Errorf("%d requests in ten minutes; a quarter of what is refilled is %d", used, 375*10)
 		}
 		apply("59s")
 		time.Sleep(2 * time.Minute)
-		if seen.remains < 375 {
-			t.Errorf("bucket down to %d of a reserve of 375 after a reload", seen.remains)
+		if _, remains := seen.sofar(); remains < 375 {
+			t.Errorf("bucket down to %d of a reserve of 375 after a reload", remains)
 		}
 	})
 }

@@ -170,7 +170,7 @@ func (l *list) cover(s sight) (lo string, err error) {
 	if !ok {
 		// The piece was taken in by another while this page was under way.
 		whole := *l.find(s.above)
-		whole.above, whole.cursor, whole.watched, whole.resume = s.above, s.cursor, false, ""
+		whole.above, whole.cursor, whole.watched, whole.busy, whole.resume = s.above, s.cursor, false, false, ""
 		p = &whole
 		l.set(p)
 	}

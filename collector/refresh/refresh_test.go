@@ -69,6 +69,12 @@ func start(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Opti
 // startOver is start with something between the service and the client.
 func startOver(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Options, between func(http.RoundTripper) http.RoundTripper, fill func(*simulator.Environment)) *world {
 	t.Helper()
+	return startWith(t, refresh.NewLimiter(.5, time.Now), service, opts, between, fill)
+}
+
+// startWith is startOver with another limiter.
+func startWith(t *testing.T, limiter client.Limiter, service simulator.EnvironmentOptions, opts refresh.Options, between func(http.RoundTripper) http.RoundTripper, fill func(*simulator.Environment)) *world {
+	t.Helper()
 	w := &world{service: simulator.New(simulator.Options{Seed: 7, Latency: 20 * time.Millisecond}), metrics: prometheus.NewRegistry(), done: make(chan struct{})}
 	service.Key = key
 	w.truth = w.service.Environment(service)
@@ -82,7 +88,7 @@ func startOver(t *testing.T, service simulator.EnvironmentOptions, opts refresh.
 	w.opts = opts
 	api, err := client.New(client.Options{
 		APIURL: "http://api.test", Key: func() (string, error) { return key, nil },
-		Transport: between(plain{simulator.Transport(w.service)}), Limiter: refresh.NewLimiter(0.5, time.Now),
+		Transport: between(plain{simulator.Transport(w.service)}), Limiter: limiter,
 	})
 	if err != nil {
 		t.Fatal(err)

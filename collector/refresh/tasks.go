@@ -252,6 +252,7 @@ func (e *Environment) nextWaiting() *request {
 	}
 	var best *piece
 	above, sequential := false, e.waiting.pieces.Len() <= shortList // Of the piece above: whether it is being listed.
+	urgent := e.round.pages[waiting]%3 == 0                         // The others must not wait for ever.
 	e.waiting.pieces.Reverse(func(id string, p *piece) bool {
 		switch {
 		case p.busy && sequential:
@@ -264,7 +265,7 @@ func (e *Environment) nextWaiting() *request {
 		case best == nil:
 			best = p
 		case best.above == topID:
-		case e.urgent[id] != e.urgent[best.above]:
+		case urgent && e.urgent[id] != e.urgent[best.above]:
 			if e.urgent[id] {
 				best = p
 			}
