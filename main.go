@@ -115,8 +115,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		}
 		transport = simulator.Transport(service)
 	}
-	var summaries []string // Of the environments that were loaded last.
-	load := func() ([]config.Environment, error) {
+	var summaries []string                         // Of the environments that were loaded last.
+	load := func() ([]config.Environment, error) { //nolint:contextcheck // Reading a file is bounded by its own time.
 		environments, err := settings.Load(getenv)
 		summaries = nil
 		for _, e := range environments {

@@ -59,22 +59,22 @@ func sharedAdvice(status int) string {
 
 // strangerAdvice says of a refusal that is not the service's own what stands in
 // between, and what to do about it.
-func strangerAdvice(resp *http.Response) (stranger error, advice string) {
+func strangerAdvice(resp *http.Response) (advice string, stranger error) {
 	stranger = errNotOwn
 	if isHTML(resp) {
 		stranger = errNotOwnHTML
 	}
 	switch status := resp.StatusCode; {
 	case status == http.StatusProxyAuthRequired:
-		return errProxyRefused, adviceProxy
+		return adviceProxy, errProxyRefused
 	case status == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") != "":
-		return stranger, adviceLogin
+		return adviceLogin, stranger
 	case sharedAdvice(status) != "":
-		return nil, sharedAdvice(status)
+		return sharedAdvice(status), nil
 	case statusReason(status) == ReasonAuth, statusReason(status) == ReasonBadRequest:
-		return stranger, adviceBetween
+		return adviceBetween, stranger
 	}
-	return nil, ""
+	return "", nil
 }
 
 // proxyRefused reports whether a proxy refused to connect, which net/http has no

@@ -117,7 +117,7 @@ func (c *Client) refusal(resp *http.Response, r request) *Error {
 		e.Advice = statusAdvice(resp.StatusCode, e.Message, r.key, c.options.PreviewBranch)
 		return e
 	}
-	e.Err, e.Advice = strangerAdvice(resp)
+	e.Advice, e.Err = strangerAdvice(resp)
 	return e
 }
 

@@ -62,7 +62,7 @@ func reach(v any, secret string) (n int) {
 	seen := map[unsafe.Pointer]bool{}
 	var walk func(v reflect.Value)
 	walk = func(v reflect.Value) {
-		switch v.Kind() {
+		switch v.Kind() { //nolint:exhaustive // The others hold nothing.
 		case reflect.Pointer:
 			if !v.IsNil() && !seen[v.UnsafePointer()] {
 				seen[v.UnsafePointer()] = true
@@ -73,8 +73,8 @@ func reach(v any, secret string) (n int) {
 				walk(v.Elem())
 			}
 		case reflect.Struct:
-			for i := range v.NumField() {
-				walk(v.Field(i))
+			for _, field := range v.Fields() {
+				walk(field)
 			}
 		case reflect.String:
 			if strings.Contains(v.String(), secret) {

@@ -210,8 +210,10 @@ func TestEverySample(t *testing.T) {
 			Tags: index.TagRules{Require: anchored("team:.*|user:.*"), Ignore: anchored("approval"), Exclude: anchored("user:.*")},
 		},
 		"expected wait": {ExpectedWait: []index.ExpectedWait{
-			{Match: anchored("team:legal"), Wait: 48 * time.Hour}, {Match: anchored("team:.*|approval"), Wait: 2 * time.Hour},
-			{Match: anchored("approval|user:.*"), Wait: time.Minute}, {Wait: 6 * time.Hour},
+			{Match: anchored("team:legal"), Wait: 48 * time.Hour},
+			{Match: anchored("team:.*|approval"), Wait: 2 * time.Hour},
+			{Match: anchored("approval|user:.*"), Wait: time.Minute},
+			{Wait: 6 * time.Hour},
 		}},
 		"expected wait of few, rewritten and folded, within a period": {
 			Period: 24 * time.Hour, WaitingWithinPeriod: true,

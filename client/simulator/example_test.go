@@ -25,7 +25,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer answer.Body.Close()
+	defer answer.Body.Close() //nolint:errcheck // It was only read.
 	body, _ := io.ReadAll(answer.Body)
 	fmt.Println(answer.StatusCode, string(body))
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()

@@ -245,9 +245,16 @@ type unit struct {
 // units are those of a period, the largest first.
 func units() []unit {
 	return []unit{
-		{"year yr y", 365.25 * 86_400_000}, {"month mo mth", 365.25 * 86_400_000 / 12}, {"week wk w", 7 * 86_400_000},
-		{"day d", 86_400_000}, {"hour hr h", 3_600_000}, {"minute min m", 60_000}, {"second sec s", 1000},
-		{"millisecond millisec ms", 1}, {"microsecond microsec us µs", 1e-3}, {"nanosecond nanosec ns", 1e-6},
+		{"year yr y", 365.25 * 86_400_000},
+		{"month mo mth", 365.25 * 86_400_000 / 12},
+		{"week wk w", 7 * 86_400_000},
+		{"day d", 86_400_000},
+		{"hour hr h", 3_600_000},
+		{"minute min m", 60_000},
+		{"second sec s", 1000},
+		{"millisecond millisec ms", 1},
+		{"microsecond microsec us µs", 1e-3},
+		{"nanosecond nanosec ns", 1e-6},
 	}
 }
 

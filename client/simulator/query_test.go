@@ -137,9 +137,11 @@ func TestQueries(t *testing.T) {
 			case http.StatusBadRequest:
 				got = string(body.Details[1 : len(body.Details)-1])
 			default:
+				var gotSb140 strings.Builder
 				for _, token := range body.Data {
-					got += " " + strings.TrimPrefix(token.ID, "waitpoint_")
+					gotSb140.WriteString(" " + strings.TrimPrefix(token.ID, "waitpoint_"))
 				}
+				got += gotSb140.String()
 			}
 			if got = strings.TrimSpace(got); got != tc.want {
 				t.Errorf("%s: %d %s\nwant %s", tc.query, w.Code, got, tc.want)

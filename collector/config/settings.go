@@ -189,7 +189,7 @@ func (d *draft) complete() (Environment, error) {
 func (d *draft) fields(defaults bool) []string {
 	var names []string
 	for _, s := range d.settings {
-		if !s.refused() && !(defaults && s.own) {
+		if !s.refused() && (!defaults || !s.own) {
 			section, _, _ := strings.Cut(s.field, ".")
 			names = append(names, section, s.field)
 		}

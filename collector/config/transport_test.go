@@ -37,23 +37,24 @@ func TestTransportDefaults(t *testing.T) {
 	t.Setenv("NO_PROXY", "")
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://api.test/", http.NoBody)
 	const proxied, direct, other = "http://proxy.test:3128", "", "http://other.test:8080"
-	for settings, want := range map[string]string{
-		"": proxied,
-		"    tls_config: {insecure_skip_verify: true}\n":                                            proxied,
-		"    enable_http2: false\n":                                                                 proxied,
-		"    proxy_connect_header: {X-Team: [a]}\n":                                                 proxied,
-		"    proxy_url: \"\"\n":                                                                     proxied,
-		"    proxy_url:\n":                                                                          proxied,
-		"    proxy_from_environment: false\n":                                                       direct,
-		"    proxy_url: http://other.test:8080\n":                                                   other,
-		"    proxy_url: http://other.test:8080\n    tls_config: {min_version: TLS13}\n":             other,
-		"    proxy_url: http://other.test:8080\n    proxy_from_environment: false\n":                other,
-		"    proxy_url: http://other.test:8080\n    no_proxy: api.test\n":                           direct,
-		"defaults: {proxy_url: \"http://other.test:8080\"}\n":                                       other,
-		"    proxy_from_environment: true\ndefaults: {proxy_url: \"http://x.test\", no_proxy: a}\n": proxied,
-		"    proxy_url: http://other.test:8080\ndefaults: {proxy_from_environment: true}\n":         other,
-		"    proxy_from_environment: false\ndefaults: {tls_config: {insecure_skip_verify: true}}\n": direct,
+	for _, c := range [][2]string{
+		{"", proxied},
+		{"    tls_config: {insecure_skip_verify: true}\n", proxied},
+		{"    enable_http2: false\n", proxied},
+		{"    proxy_connect_header: {X-Team: [a]}\n", proxied},
+		{"    proxy_url: \"\"\n", proxied},
+		{"    proxy_url:\n", proxied},
+		{"    proxy_from_environment: false\n", direct},
+		{"    proxy_url: http://other.test:8080\n", other},
+		{"    proxy_url: http://other.test:8080\n    tls_config: {min_version: TLS13}\n", other},
+		{"    proxy_url: http://other.test:8080\n    proxy_from_environment: false\n", other},
+		{"    proxy_url: http://other.test:8080\n    no_proxy: api.test\n", direct},
+		{"defaults: {proxy_url: \"http://other.test:8080\"}\n", other},
+		{"    proxy_from_environment: true\ndefaults: {proxy_url: \"http://x.test\", no_proxy: a}\n", proxied},
+		{"    proxy_url: http://other.test:8080\ndefaults: {proxy_from_environment: true}\n", other},
+		{"    proxy_from_environment: false\ndefaults: {tls_config: {insecure_skip_verify: true}}\n", direct},
 	} {
+		settings, want := c[0], c[1]
 		rt, ok := transport(t, settings).(*http.Transport)
 		if !ok {
 			t.Errorf("%q: no *http.Transport", settings)

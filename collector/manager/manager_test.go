@@ -345,7 +345,7 @@ func TestProxyAndCA(t *testing.T) {
 			return
 		}
 		tunnels.Add(1)
-		tunnel(t, rw, api.Listener.Addr().String())
+		tunnel(t, rw, api.Listener.Addr().String()) //nolint:contextcheck // A test's own.
 	}))
 	defer proxy.Close()
 	dir := t.TempDir()

@@ -111,19 +111,20 @@ type Environment struct {
 	unsettled   []string        // Pieces to list again in this round.
 	urgent      map[string]bool // Pieces with a timeout that has come.
 	missed      map[string]bool // Tokens that the page of their piece did not reach.
-	again       []*request      // Second looks at WAITING tokens,
+	again       []*request      // Second looks at WAITING tokens,.
 	check       []*request      // and at the end of the list.
 	more        []*request      // Further pages of look-ups.
 	echo        time.Time       // When a look-up last met a replica behind.
-	locate      []string        // Tokens whose place is to be found,
+	locate      []string        // Tokens whose place is to be found,.
 	locating    string          // and the one whose place is being asked for.
 	pin         *request        // Gets the cursor of a new place.
 
 	unplaced map[string]arrival // Seen, but not yet where new tokens appear.
 	appeared int                // Tokens that appeared there in this round.
-	rate     float64            // The same on average.
+	rate     float64            // The same at its most of late.
 	probes   float64            // Probes that may be made.
 	probed   bool
+	probing  *request  // The next page of the probe.
 	clean    time.Time // The time up to which a probe last found nothing.
 
 	turnOpen            bool

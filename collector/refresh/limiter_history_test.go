@@ -78,7 +78,7 @@ func (g *gateway) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // list asks for one page after another until ctx ends.
-func (g *gateway) list(t *testing.T, ctx context.Context, limiter *refresh.Limiter) {
+func (g *gateway) list(ctx context.Context, t *testing.T, limiter *refresh.Limiter) {
 	api, err := client.New(client.Options{
 		APIURL: "http://api.test", Key: func() (string, error) { return key, nil }, Transport: g,
 		Limiter: knowing{limiter, g}, MaxAttempts: 1,
@@ -199,7 +199,10 @@ func limiterHistory(t *testing.T, rng *rand.Rand) {
 		g.size, g.refill, g.every = 1500, 1500, time.Minute
 	}
 	g.headers = [][]string{
-		{"Date"}, {"X-Ratelimit-Limit"}, {"X-Ratelimit-Remaining"}, {"X-Ratelimit-Reset"},
+		{"Date"},
+		{"X-Ratelimit-Limit"},
+		{"X-Ratelimit-Remaining"},
+		{"X-Ratelimit-Reset"},
 		{"Date", "X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"},
 	}[rng.IntN(5)]
 	if name := g.headers[0]; len(g.headers) == 1 && (name == "Date" || name == "X-Ratelimit-Reset") && rng.IntN(2) == 0 {
@@ -221,7 +224,7 @@ func limiterHistory(t *testing.T, rng *rand.Rand) {
 	defer cancel()
 	var group sync.WaitGroup
 	for range workers {
-		group.Go(func() { g.list(t, ctx, limit.Limiter(refresh.LimiterOptions{Reserve: reserve})) })
+		group.Go(func() { g.list(ctx, t, limit.Limiter(refresh.LimiterOptions{Reserve: reserve})) })
 	}
 	group.Go(func() { g.producing(ctx, busy*float64(g.refill)/g.every.Seconds()) })
 	starved := 0

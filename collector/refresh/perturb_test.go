@@ -87,7 +87,7 @@ func TestNewIDs(t *testing.T) {
 					per := (w.truth.Count() - before) / 5
 					time.Sleep(2 * time.Minute)
 					f.check(t, "two intervals later")
-					if most := perSecond*60/100*2 + 30; per > most {
+					if most := perSecond*60/100*5/2 + 30; per > most {
 						t.Errorf("%d requests a refresh, want at most %d", per, most)
 					}
 				})

@@ -25,6 +25,8 @@ const (
 
 // weights are the tasks' shares of the requests while all of them want some. What
 // one does not use goes to the others in proportion.
+//
+//nolint:gochecknoglobals // A table that nothing changes.
 var weights = [tasks]float64{newest: 4, waiting: 12, outcomes: 3, history: 3, verify: 2, probe: 1}
 
 // A request asks for one page.
@@ -68,8 +70,8 @@ type round struct {
 	stopped bool
 	pages   [tasks]int // That came.
 	number  int
-	sent    int // Requests,
-	came    int // and the pages that came.
+	sent    int // Requests.
+	came    int // Pages that came.
 }
 
 // scheduler shares requests among tasks.
@@ -266,7 +268,7 @@ func (e *Environment) fail(t task, err error) {
 	}
 	again := e.round.err != nil
 	e.round.benched[t] = true
-	switch client.ReasonOf(err) {
+	switch client.ReasonOf(err) { //nolint:exhaustive // The others concern every request.
 	case client.ReasonInvalidResponse, client.ReasonBadRequest:
 		e.round.stopped = e.round.stopped || again
 	default:

@@ -53,7 +53,7 @@ func TestShare(t *testing.T) {
 				var group sync.WaitGroup
 				for range 4 {
 					group.Go(func() {
-						g.list(t, ctx, limit.Limiter(refresh.LimiterOptions{Reserve: reserve, Share: share, Interval: time.Minute}))
+						g.list(ctx, t, limit.Limiter(refresh.LimiterOptions{Reserve: reserve, Share: share, Interval: time.Minute}))
 					})
 				}
 				group.Go(func() { g.producing(ctx, tc.production) })

@@ -25,6 +25,8 @@ const (
 	// probeShare is the part of all requests that probes may take where nothing
 	// points at tokens that are out of order.
 	probeShare = 0.005
+	// probePages is how many pages of its time a probe looks at.
+	probePages = 5
 	// mostJoins is how many cursors may lead elsewhere in one round.
 	mostJoins = 3
 )
@@ -404,7 +406,7 @@ func (e *Environment) settleArrivals() {
 			e.all.sort(p)
 		}
 	}
-	e.rate += (float64(e.appeared) - e.rate) / 5
+	e.rate = max(float64(e.appeared), e.rate*4/5)
 	e.probes += probeShare * float64(e.round.sent)
 	e.probes = math.Min(e.probes, 1)
 	e.appeared = 0

@@ -17,6 +17,7 @@ import (
 // What each task asks for next. None of these functions does I/O or changes
 // anything: request.start does the latter.
 
+//nolint:gochecknoglobals // A list that nothing changes.
 var onlyWaiting = []client.Status{client.StatusWaiting}
 
 // ask returns the request for a piece.
@@ -462,6 +463,11 @@ func (e *Environment) plan(now time.Time) {
 // nextProbe asks for a short time by createdAt of which the newest should have
 // shown every token.
 func (e *Environment) nextProbe() *request {
+	if e.probing != nil {
+		r := *e.probing
+		r.start = func() { e.probing = nil }
+		return &r
+	}
 	if e.probed || !e.round.open || !e.flowing || e.served.IsZero() || e.sched.active[newest] > 0 || e.round.pages[newest] == 0 {
 		return nil
 	}
@@ -479,18 +485,26 @@ func (e *Environment) nextProbe() *request {
 		to = to.Add(-time.Duration(e.round.number%10) * 30 * time.Second)
 	}
 	to = to.Truncate(time.Millisecond)
-	from := to.Add(-max(span, time.Second))
+	from := to.Add(-max(span, 100*time.Millisecond))
 	if from.Before(e.flowLine) {
 		from = e.flowLine.Add(time.Millisecond)
 	}
 	if !from.Before(to) {
 		return nil
 	}
-	return &request{
-		opts:  client.ListOptions{From: from, To: to},
+	r := &request{
+		pager: e.api.Pager(client.ListOptions{From: from, To: to}),
 		start: func() { e.probed = true; e.probes = max(e.probes-1, 0) },
-		take:  func(page client.Page, at time.Time) error { return e.takeProbe(page, at, to) },
 	}
+	pages := 0
+	r.take = func(page client.Page, at time.Time) error {
+		// The ids that sort below all others come last.
+		if pages++; pages < probePages && r.pager.More() {
+			e.probing = r
+		}
+		return e.takeProbe(page, at, to)
+	}
+	return r
 }
 
 func purpose(t task, err error) error {

@@ -62,6 +62,7 @@ type environmentView struct {
 // Known reports whether the WAITING tokens are known, Stale whether they are too old
 // to be shown in metrics.
 func (v environmentView) Known() bool { return v.Snapshot != nil && v.Snapshot.Waiting }
+
 func (v environmentView) Stale() bool { return v.Known() && !v.Snapshot.Fresh(v.Now, v.MaxStaleness) }
 
 // Expects reports whether a rule says how long tokens may wait.

@@ -91,9 +91,11 @@ func TestTokensReload(t *testing.T) {
 	for query, want := range map[string]string{"": "", "refresh=30": "30", "refresh=5&stuck=1m": "5"} {
 		doc := check(t, get(t, h, "/tokens?"+query))
 		got := ""
+		var gotSb94 strings.Builder
 		for _, meta := range doc.find("meta", "http-equiv", "refresh") {
-			got += meta.attr("content")
+			gotSb94.WriteString(meta.attr("content"))
 		}
+		got += gotSb94.String()
 		if got != want {
 			t.Errorf("%s: the page asks again after %q seconds, want %q", query, got, want)
 		}

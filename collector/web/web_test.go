@@ -87,15 +87,18 @@ func TestLanding(t *testing.T) {
 		"starting": {source{}, []string{"State: starting", "WAITING: –", "History: not yet", "Rate limit: –"}, []string{"Late"}},
 		"loading": {
 			source{picture(false), refresh.State{Up: true, Listed: 12345, Oldest: noon, Usage: refresh.Usage{Limit: 750, Remaining: 700}}},
-			[]string{"State: loading history", "History: loading, 12,345 tokens so far, back to 2026-11-23 12:00:00", "Rate limit: 6 % used of 750", "Snapshot: 5 m 0 s old"}, nil,
+			[]string{"State: loading history", "History: loading, 12,345 tokens so far, back to 2026-11-23 12:00:00", "Rate limit: 6 % used of 750", "Snapshot: 5 m 0 s old"},
+			nil,
 		},
 		"up to date": {
 			source{busy.Cut(noon, noon), refresh.State{Up: true}},
-			[]string{"State: up to date", "WAITING: 3", "Late: 2", "Stuck: 1 7d", "Overdue: 1", "Oldest: 8 d 8 h", "History: 3 tokens"}, []string{"not in metrics"},
+			[]string{"State: up to date", "WAITING: 3", "Late: 2", "Stuck: 1 7d", "Overdue: 1", "Oldest: 8 d 8 h", "History: 3 tokens"},
+			[]string{"not in metrics"},
 		},
 		"failing": {
 			source{picture(true), refresh.State{Err: "401 <script>alert(1)</script>", Reason: client.ReasonAuth}},
-			[]string{"State: refresh failed", "auth: 401 <script>alert(1)</script>", "Check the secret key", "WAITING: 1"}, nil,
+			[]string{"State: refresh failed", "auth: 401 <script>alert(1)</script>", "Check the secret key", "WAITING: 1"},
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

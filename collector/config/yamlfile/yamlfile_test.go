@@ -12,7 +12,7 @@ import (
 
 // show writes a document out, with the line of each field.
 func show(node *yaml.Node) (string, error) {
-	switch node.Kind {
+	switch node.Kind { //nolint:exhaustive // The others are texts.
 	case yaml.MappingNode:
 		var out []string
 		err := yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
