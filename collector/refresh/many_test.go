@@ -47,7 +47,7 @@ func TestManyWaiting(t *testing.T) {
 					loaded, oldest   time.Duration
 					refused, pending int
 				)
-				for i := range 2400 {
+				for i := range short(2400, 1200) {
 					refused += w.truth.Take(tc.production)
 					j := rng.IntN(len(waits))
 					w.truth.Finish(waits[j].ID, "COMPLETED")

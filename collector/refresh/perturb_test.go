@@ -65,7 +65,7 @@ func TestNewIDs(t *testing.T) {
 					defer w.stop()
 					time.Sleep(90 * time.Second)
 					f := &flow{w: w}
-					perSecond := short(300, 30)
+					perSecond := short(300, 10)
 					second := func(shape func(i int) bool) {
 						now := time.Now()
 						for i := range perSecond {
@@ -108,7 +108,7 @@ func TestHostClocks(t *testing.T) {
 				defer w.stop()
 				time.Sleep(90 * time.Second)
 				f := &flow{w: w}
-				for i := range 1200 {
+				for i := range short(1200, 600) {
 					for range 5 {
 						f.quick("", time.Now(), 0)
 					}
@@ -165,7 +165,7 @@ func TestOneEmptyPage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			under(t, refresh.Options{VerifyInterval: 20 * time.Minute}, func(t *testing.T, w *world) {
 				before := w.truth.Count()
-				for range 60 {
+				for range short(60, 6) {
 					w.service.Inject(simulator.Fault{Kind: simulator.FaultBody, Body: `{"data":[],"pagination":{}}`, Match: hits, Times: 1})
 					for range 6 {
 						time.Sleep(10 * time.Second)
@@ -187,7 +187,7 @@ func TestOneEmptyPage(t *testing.T) {
 
 // TestEmptyWhileLoading holds that an empty page does not end the history.
 func TestEmptyWhileLoading(t *testing.T) {
-	for n := range 20 {
+	for n := range short(20, 4) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen atomic.Int64
 			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
@@ -246,9 +246,9 @@ func TestStandingReplica(t *testing.T) {
 				w.truth.Finish(waits[rng.IntN(len(waits))].ID, "COMPLETED")
 			}
 		}
-		churn(time.Hour)
+		churn(time.Duration(short(60, 10)) * time.Minute)
 		standing.Store(false)
-		churn(20 * time.Minute)
+		churn(time.Duration(short(20, 5)) * time.Minute)
 		time.Sleep(time.Hour)
 		f.check(t, "an hour after it moves again")
 	})
@@ -292,7 +292,7 @@ func TestShortPages(t *testing.T) {
 // TestOddAtPageEnd holds that an id out of order at the end of a page does not end
 // a part of the history.
 func TestOddAtPageEnd(t *testing.T) {
-	for n := range 20 {
+	for n := range short(20, 4) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen atomic.Int64
 			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
@@ -352,7 +352,7 @@ func TestBacklog(t *testing.T) {
 		up := w.service.Inject(simulator.Fault{Kind: simulator.FaultDrop})
 		remove := w.service.Inject(simulator.Fault{Kind: simulator.FaultSlow, Delay: 80 * time.Millisecond})
 		defer remove()
-		n := short(600_000, 60_000)
+		n := short(600_000, 18_000)
 		for i := range 3600 {
 			for range n / 3600 {
 				f.quick("", time.Now(), 0)
