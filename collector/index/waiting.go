@@ -126,9 +126,6 @@ func (x *Index) Unresolved(yield func(Lookup) bool) {
 	x.missing.Reverse(func(_ string, h *held) bool { return yield(Lookup{h.token, h.lacked, h.looked}) })
 }
 
-// UnresolvedLen returns the number of tokens whose outcome is to be looked up.
-func (x *Index) UnresolvedLen() int { return x.missing.Len() }
-
 // Look says that the outcome of the token is being looked up.
 func (x *Index) Look(id string, at time.Time) {
 	if h, ok := x.missing.Get(id); ok {

@@ -111,20 +111,16 @@ type Environment struct {
 	unsettled   []string        // Pieces to list again in this round.
 	urgent      map[string]bool // Pieces with a timeout that has come.
 	missed      map[string]bool // Tokens that the page of their piece did not reach.
-	again       []*request      // Second looks at WAITING tokens,.
-	check       []*request      // and at the end of the list.
-	more        []*request      // Further pages of look-ups.
 	echo        time.Time       // When a look-up last met a replica behind.
-	locate      []string        // Tokens whose place is to be found,.
-	locating    string          // and the one whose place is being asked for.
-	pin         *request        // Gets the cursor of a new place.
+	locate      []string        // Tokens whose place is to be found.
+	locating    string          // The one whose place is being asked for.
+	pinning     bool            // The cursor of a new place is being asked for.
 
 	unplaced map[string]arrival // Seen, but not yet where new tokens appear.
 	appeared int                // Tokens that appeared there in this round.
 	rate     float64            // The same at its most of late.
 	probes   float64            // Probes that may be made.
 	probed   bool
-	probing  *request  // The next page of the probe.
 	clean    time.Time // The time up to which a probe last found nothing.
 
 	turnOpen            bool
@@ -192,9 +188,15 @@ func (e *Environment) startOver(now time.Time) {
 // listAgain has the history listed as if for the first time.
 func (e *Environment) listAgain(now time.Time) {
 	e.all = newList(now)
-	e.check, e.locate, e.pin, e.unsettled = nil, nil, nil, nil
+	e.forgetPlaces()
 	e.top, e.oldest, e.historyErr, e.loadBegun = time.Time{}, time.Time{}, nil, time.Time{}
 	e.turnBegun, e.turnOpen = time.Time{}, false
+}
+
+// forgetPlaces drops what is under way about places in the list of all tokens.
+func (e *Environment) forgetPlaces() {
+	e.locate, e.unsettled, e.pinning = nil, nil, false
+	e.sched.queued[newest] = nil
 }
 
 // checkCapacity returns an error once so many tenths of what may be held are. What
@@ -306,7 +308,7 @@ func (e *Environment) waitingAt() (time.Time, bool) {
 		return e.listedAt, !e.listedAt.IsZero()
 	}
 	at, whole := e.waiting.oldest()
-	return at, whole && (len(e.again) == 0 || e.snapshot.Load() != nil)
+	return at, whole && (len(e.sched.queued[waiting]) == 0 || e.snapshot.Load() != nil)
 }
 
 // newestKnown reports whether all tokens are known that may count as created.
@@ -337,7 +339,7 @@ func (e *Environment) historyKnown() bool {
 	if e.all == nil {
 		return e.walked
 	}
-	return e.all.gaps.Len() == 0 && len(e.check) == 0
+	return e.all.gaps.Len() == 0 && len(e.sched.queued[newest]) == 0
 }
 
 // loaded says that the history is known.

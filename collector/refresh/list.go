@@ -1,7 +1,6 @@
 package refresh
 
 import (
-	"errors"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -16,9 +15,6 @@ const (
 	// boundary's own token is not shown: fewer may be out of order.
 	passed = 8
 )
-
-// errOutOfOrder is in the error for a page that is not in descending order of id.
-var errOutOfOrder = errors.New("tokens are not listed in order of id")
 
 // A list is what is known of the places in one listing of the service, which is
 // in descending order of id. It is made of pieces that lie one below the other.
@@ -148,23 +144,22 @@ func (s sight) served() time.Time {
 	return s.page.Date
 }
 
-func (s sight) check() error {
+// inOrder reports whether the page is in descending order of id, below the id that
+// it was asked for.
+func (s sight) inOrder() bool {
 	above := s.above
 	for _, t := range s.page.Tokens {
 		if t.ID >= above {
-			return errOutOfOrder
+			return false
 		}
 		above = t.ID
 	}
-	return nil
+	return true
 }
 
-// cover takes in a page and returns the id down to which it covers the list,
-// empty for its end.
-func (l *list) cover(s sight) (lo string, err error) {
-	if err := s.check(); err != nil {
-		return "", err
-	}
+// cover takes in a page that is in order, and returns the id down to which it
+// covers the list, empty for its end.
+func (l *list) cover(s sight) string {
 	tokens := s.page.Tokens
 	p, ok := l.pieces.Get(s.above)
 	if !ok {
@@ -174,11 +169,11 @@ func (l *list) cover(s sight) (lo string, err error) {
 		p = &whole
 		l.set(p)
 	}
-	if len(tokens) == 0 && s.page.Next != "" {
-		p.resume = s.page.Next
-		return s.above, nil
-	}
 	lo, cut := l.reach(s)
+	if lo == s.above {
+		p.resume = s.page.Next
+		return lo
+	}
 	if lo != "" {
 		l.leave(s, lo, cut)
 	}
@@ -223,7 +218,7 @@ func (l *list) cover(s sight) (lo string, err error) {
 		}
 		l.sort(q)
 	}
-	return lo, nil
+	return lo
 }
 
 // reach returns the id down to which a page covers the list. It ends at a boundary
@@ -231,8 +226,11 @@ func (l *list) cover(s sight) (lo string, err error) {
 // order. Then cut is set.
 func (l *list) reach(s sight) (lo string, cut bool) {
 	tokens := s.page.Tokens
-	if s.page.Next == "" {
+	switch {
+	case s.page.Next == "":
 		return "", false
+	case len(tokens) == 0:
+		return s.above, false
 	}
 	lo = tokens[len(tokens)-1].ID
 	l.pieces.Descend(s.above, func(id string, _ *piece) bool {

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -31,7 +32,6 @@ var weights = [tasks]float64{newest: 4, waiting: 12, outcomes: 3, history: 3, ve
 
 // A request asks for one page.
 type request struct {
-	task task
 	opts client.ListOptions
 	// Take is called with the page.
 	take func(client.Page, time.Time) error
@@ -41,6 +41,7 @@ type request struct {
 	// Pager, if set, is asked for its next page; else a new one is made of opts.
 	pager *client.Pager
 
+	task task
 	at   time.Time
 	page client.Page
 	err  error
@@ -81,6 +82,8 @@ type scheduler struct {
 	busy    int
 	virtual [tasks]float64 // What a task has used, divided by its weight.
 	clock   float64        // The same of the task that was served last.
+	// What pages have made a task ask for besides: it goes before all else.
+	queued [tasks][]*request
 }
 
 // turn returns the tasks in the order in which they may ask for a page.
@@ -91,17 +94,11 @@ func (s *scheduler) turn() []task {
 		// A task that was idle gets no more than its share now.
 		s.virtual[t] = max(s.virtual[t], s.clock-1)
 	}
-	slices.SortStableFunc(order, func(a, b task) int {
-		switch {
-		case s.virtual[a] < s.virtual[b]:
-			return -1
-		case s.virtual[a] > s.virtual[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(order, func(a, b task) int { return cmp.Compare(s.virtual[a], s.virtual[b]) })
 	return order
 }
+
+func (s *scheduler) queue(t task, r *request) { s.queued[t] = append(s.queued[t], r) }
 
 func (s *scheduler) charge(t task) {
 	s.clock = s.virtual[t]
@@ -200,7 +197,9 @@ func (e *Environment) pick(now time.Time) *request {
 		if r := e.next(t, now); r != nil {
 			r.task = t
 			e.sched.charge(t)
-			if r.start != nil {
+			if queue := e.sched.queued[t]; len(queue) > 0 {
+				e.sched.queued[t] = queue[1:]
+			} else if r.start != nil {
 				r.start()
 			}
 			return r
@@ -210,6 +209,9 @@ func (e *Environment) pick(now time.Time) *request {
 }
 
 func (e *Environment) next(t task, now time.Time) *request {
+	if queue := e.sched.queued[t]; len(queue) > 0 {
+		return queue[0]
+	}
 	switch t {
 	case newest:
 		return e.nextNewest(now)

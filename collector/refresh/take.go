@@ -74,31 +74,26 @@ func (e *Environment) takeWaiting(s sight) error {
 	if _, err := e.observe(waiting, s.page, s.at); err != nil {
 		return err
 	}
-	if e.waiting == nil || s.check() != nil {
-		return e.disorder(e.waiting, s)
+	if e.waiting == nil || !s.inOrder() {
+		e.disorder(e.waiting, s)
+		return nil
 	}
 	lo, _ := e.waiting.reach(s)
-	if len(s.page.Tokens) == 0 && s.page.Next != "" {
-		lo = s.above
-	}
 	missing := e.index.Missing(lo, s.above, s.at)
 	shown := len(s.page.Tokens)
 	if len(missing) > 0 && shown == 0 || len(missing) > max(10, shown/2) {
-		e.again = append(e.again, e.lookAgain(s, missing))
-		return nil
+		e.sched.queue(waiting, e.lookAgain(s, missing))
+	} else {
+		e.coverWaiting(s, missing)
 	}
-	return e.coverWaiting(s, missing)
+	return nil
 }
 
-func (e *Environment) coverWaiting(s sight, missing []*index.Token) error {
-	if e.waiting == nil {
-		return nil
+func (e *Environment) coverWaiting(s sight, missing []*index.Token) {
+	if e.waiting != nil {
+		e.waiting.cover(s)
+		e.index.Lack(missing, s.at)
 	}
-	if _, err := e.waiting.cover(s); err != nil {
-		return err
-	}
-	e.index.Lack(missing, s.at)
-	return nil
 }
 
 // lookAgain asks for the tokens that a page lacked, by another query.
@@ -110,7 +105,6 @@ func (e *Environment) lookAgain(s sight, missing []*index.Token) *request {
 		}
 	}
 	return &request{
-		task: waiting,
 		opts: client.ListOptions{Statuses: onlyWaiting, After: s.cursor, To: to},
 		take: func(page client.Page, at time.Time) error {
 			if _, err := e.observe(waiting, page, at); err != nil {
@@ -134,7 +128,8 @@ func (e *Environment) lookAgain(s sight, missing []*index.Token) *request {
 			if contradicted > len(missing)/2 {
 				return e.contradict(s)
 			}
-			return e.coverWaiting(s, agreed)
+			e.coverWaiting(s, agreed)
+			return nil
 		},
 	}
 }
@@ -201,26 +196,25 @@ func (e *Environment) takeAll(t task, s sight, from time.Time) error {
 	if err != nil {
 		return err
 	}
-	if e.all == nil || s.check() != nil {
-		return e.disorder(e.all, s)
-	}
-	if e.doubtsEnd(t, s) {
-		again := s
-		e.check = append(e.check, &request{
-			task: t,
+	switch {
+	case e.all == nil || !s.inOrder():
+		e.disorder(e.all, s)
+	case e.doubtsEnd(t, s):
+		e.sched.queue(newest, &request{
 			opts: client.ListOptions{After: s.cursor, From: from, PageSize: 99},
 			take: func(page client.Page, at time.Time) error {
-				again.page, again.at = page, at
+				again := sight{above: s.above, cursor: s.cursor, page: page, at: at}
 				ch, err := e.observe(t, page, at)
-				if err == nil && again.check() == nil {
-					err = e.coverAll(t, again, from, ch)
+				if err == nil && again.inOrder() {
+					e.coverAll(t, again, from, ch)
 				}
 				return err
 			},
 		})
-		return nil
+	default:
+		e.coverAll(t, s, from, ch)
 	}
-	return e.coverAll(t, s, from, ch)
+	return nil
 }
 
 // doubtsEnd reports whether a page ends the list where more is known, or expected.
@@ -234,18 +228,15 @@ func (e *Environment) doubtsEnd(t task, s sight) bool {
 		below != nil && !slices.ContainsFunc(s.page.Tokens, func(t client.Token) bool { return t.ID == below.above })
 }
 
-func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes) error {
+func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes) {
 	if e.all == nil {
-		return nil
+		return
 	}
 	s.fresh = ch.New > 0
 	if n := len(s.page.Tokens); n > 0 && len(ch.Created) > 0 {
 		s.tail = ch.Created[len(ch.Created)-1].ID == s.page.Tokens[n-1].ID
 	}
-	lo, err := e.all.cover(s)
-	if err != nil {
-		return err
-	}
+	lo := e.all.cover(s)
 	if s.page.Next != "" && len(s.page.Tokens) < 80 && len(s.page.Tokens) > 0 {
 		e.warn("page_size", "the service gives shorter pages than were asked for", "tokens", len(s.page.Tokens))
 	}
@@ -254,7 +245,6 @@ func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes
 		e.show(s)
 	}
 	e.growth(s, ch)
-	return nil
 }
 
 // growth looks for a place where new tokens appear below older ones, or below ones
@@ -279,7 +269,7 @@ func (e *Environment) growth(s sight, ch index.Changes) {
 				e.found(t)
 			}
 		}
-		if i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.apart(t.CreatedAt, s.page.Tokens[i-1].CreatedAt) && e.pin == nil && len(e.all.places) < mostPlaces {
+		if i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.apart(t.CreatedAt, s.page.Tokens[i-1].CreatedAt) && !e.pinning && len(e.all.places) < mostPlaces {
 			e.pinBelow(s, i)
 			e.found(t)
 		}
@@ -305,9 +295,10 @@ func (e *Environment) pinBelow(s sight, i int) {
 		e.all.watch(p)
 		return
 	}
-	e.pin = &request{
-		task: newest,
+	e.pinning = true
+	e.sched.queue(newest, &request{
 		opts: client.ListOptions{After: s.cursor, PageSize: i, From: e.windowStart(s.at)},
+		drop: func() { e.pinning = false },
 		take: func(page client.Page, at time.Time) error {
 			if err := e.takeAll(newest, sight{above: s.above, cursor: s.cursor, page: page, at: at}, e.windowStart(at)); err != nil || e.all == nil {
 				return err
@@ -319,7 +310,7 @@ func (e *Environment) pinBelow(s sight, i int) {
 			}
 			return nil
 		},
-	}
+	})
 }
 
 // takeProbe counts what the newest should have shown.
@@ -374,18 +365,17 @@ func (e *Environment) late(id string, created, seen time.Time) {
 // disorder takes in that a page is not where or what it should be. If its cursor
 // leads elsewhere the boundary is forgotten. If that does not help, or the page's
 // own tokens are out of order, nothing is taken from the order any more.
-func (e *Environment) disorder(l *list, s sight) error {
+func (e *Environment) disorder(l *list, s sight) {
 	if l == nil {
-		return nil
+		return
 	}
 	inside := sight{above: topID, page: s.page}
-	if inside.check() == nil && e.joins < mostJoins && l.join(s.above) {
+	if inside.inOrder() && e.joins < mostJoins && l.join(s.above) {
 		e.joins++
-		return nil
+		return
 	}
 	e.warn("id_order", "tokens are not listed in order of id, listing them one page after another and looking outcomes up by createdAt")
 	e.loseOrder()
-	return nil
 }
 
 // settleArrivals counts the tokens that no place has shown a lag after they were

@@ -57,11 +57,6 @@ func (e *Environment) nextNewest(now time.Time) *request {
 	if e.all == nil {
 		return e.nextNewestInTurn(now)
 	}
-	if len(e.check) > 0 {
-		r := *e.check[0]
-		r.start = func() { e.check = e.check[1:] }
-		return &r
-	}
 	for _, p := range e.places() {
 		if !p.busy && p.listed.Before(e.round.start) {
 			from := time.Time{}
@@ -71,7 +66,7 @@ func (e *Environment) nextNewest(now time.Time) *request {
 			return e.ask(e.all, p, e.takeNewest, from)
 		}
 	}
-	if r := e.nextGap(e.all, false, now); r != nil {
+	if r := e.nextGap(false, now); r != nil {
 		return r
 	}
 	if !e.flowing && e.checkCapacity(loadTenths) == nil {
@@ -85,11 +80,6 @@ func (e *Environment) nextNewest(now time.Time) *request {
 			r.start = func() { p.busy = true; e.locating = e.locate[0]; e.locate = e.locate[1:] }
 			return r
 		}
-	}
-	if e.pin != nil {
-		r := *e.pin
-		r.start = func() { e.pin = nil }
-		return &r
 	}
 	e.unsettled = append(e.unsettled, e.all.rests...)
 	e.all.rests = nil
@@ -134,10 +124,10 @@ func (e *Environment) topGap() *piece {
 
 // nextGap asks for the page below the highest gap that nobody walks, or else for
 // a place to split the one with the longest way to go.
-func (e *Environment) nextGap(l *list, ofHistory bool, now time.Time) *request {
+func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
 	var free, longest *piece
 	from := e.windowStart(now)
-	l.gaps.Reverse(func(_ string, p *piece) bool {
+	e.all.gaps.Reverse(func(_ string, p *piece) bool {
 		if p.history != ofHistory || p.above == topID {
 			return true
 		}
@@ -158,7 +148,7 @@ func (e *Environment) nextGap(l *list, ofHistory bool, now time.Time) *request {
 		if !ofHistory {
 			take = e.takeNewest
 		}
-		return e.ask(l, free, take, from)
+		return e.ask(e.all, free, take, from)
 	}
 	if longest == nil || !e.worthSplitting(longest, from) {
 		return nil
@@ -246,11 +236,6 @@ func (e *Environment) nextWaiting() *request {
 	if e.waiting == nil {
 		return e.nextWaitingInTurn()
 	}
-	if len(e.again) > 0 {
-		r := *e.again[0]
-		r.start = func() { e.again = e.again[1:] }
-		return &r
-	}
 	var best *piece
 	above, sequential := false, e.waiting.pieces.Len() <= shortList // Of the piece above: whether it is being listed.
 	urgent := e.round.pages[waiting]%3 == 0                         // The others must not wait for ever.
@@ -288,11 +273,6 @@ func (e *Environment) nextWaiting() *request {
 // nextOutcome asks for the place of a token whose outcome is not known, newest
 // first: a page settles every token that it shows.
 func (e *Environment) nextOutcome(now time.Time) *request {
-	if len(e.more) > 0 {
-		r := *e.more[0]
-		r.start = func() { e.more = e.more[1:] }
-		return &r
-	}
 	var found *request
 	line := e.windowStart(now)
 	e.index.Unresolved(func(t index.Lookup) bool {
@@ -342,7 +322,7 @@ func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
 
 // askByTime asks for everything that was created in the token's millisecond.
 func (e *Environment) askByTime(t *index.Token) *request {
-	r := &request{task: outcomes, pager: e.api.Pager(client.ListOptions{From: t.CreatedAt, To: t.CreatedAt})}
+	r := &request{pager: e.api.Pager(client.ListOptions{From: t.CreatedAt, To: t.CreatedAt})}
 	r.start = func() { e.index.Look(t.ID, e.now()) }
 	shown := false
 	r.take = func(page client.Page, at time.Time) error {
@@ -354,7 +334,7 @@ func (e *Environment) askByTime(t *index.Token) *request {
 		}
 		switch {
 		case r.pager.More():
-			e.more = append(e.more, r)
+			e.sched.queue(outcomes, r)
 		case !shown:
 			e.index.Gone(t.ID, at)
 		}
@@ -373,7 +353,7 @@ func (e *Environment) nextHistory(now time.Time) *request {
 	case e.checkCapacity(loadTenths) != nil:
 		return nil
 	}
-	return e.nextGap(e.all, true, now)
+	return e.nextGap(true, now)
 }
 
 // nextVerify asks for a piece that this turn has not listed yet, as far as is due
@@ -463,11 +443,6 @@ func (e *Environment) plan(now time.Time) {
 // nextProbe asks for a short time by createdAt of which the newest should have
 // shown every token.
 func (e *Environment) nextProbe() *request {
-	if e.probing != nil {
-		r := *e.probing
-		r.start = func() { e.probing = nil }
-		return &r
-	}
 	if e.probed || !e.round.open || !e.flowing || e.served.IsZero() || e.sched.active[newest] > 0 || e.round.pages[newest] == 0 {
 		return nil
 	}
@@ -500,7 +475,7 @@ func (e *Environment) nextProbe() *request {
 	r.take = func(page client.Page, at time.Time) error {
 		// The ids that sort below all others come last.
 		if pages++; pages < probePages && r.pager.More() {
-			e.probing = r
+			e.sched.queue(probe, r)
 		}
 		return e.takeProbe(page, at, to)
 	}

@@ -21,7 +21,8 @@ type chain struct {
 // loseOrder gives up all that was built on the order of ids.
 func (e *Environment) loseOrder() {
 	e.all, e.waiting = nil, nil
-	e.again, e.check, e.locate, e.pin, e.unsettled, e.probing = nil, nil, nil, nil, nil, nil
+	e.forgetPlaces()
+	e.sched.queued[waiting], e.sched.queued[probe] = nil, nil
 	e.unplaced = map[string]arrival{}
 	e.index.Clear()
 }
