@@ -14,8 +14,8 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// What each task asks for next. None of these functions does I/O or changes
-// anything: request.start does the latter.
+// What each task asks for next. None of these functions does I/O, and none takes
+// anything from what is to be done: request.start does that.
 
 //nolint:gochecknoglobals // A list that nothing changes.
 var onlyWaiting = []client.Status{client.StatusWaiting}
@@ -390,6 +390,10 @@ func (e *Environment) nextVerify(now time.Time) *request {
 func (e *Environment) plan(now time.Time) {
 	e.unsettled, e.urgent, e.missed, e.probed = nil, map[string]bool{}, map[string]bool{}, false
 	if e.waiting != nil {
+		e.waiting.pieces.Scan(func(_ string, p *piece) bool {
+			p.doubts = 0
+			return true
+		})
 		// What fits into a round is listed whole; past that timeouts say what is first.
 		if oldest, whole := e.waiting.oldest(); whole && now.Sub(oldest) > 2*e.opts.Interval {
 			e.index.Soon(now, func(t *index.Token) {
@@ -404,7 +408,6 @@ func (e *Environment) plan(now time.Time) {
 	}
 	stale := 0
 	e.all.pieces.Reverse(func(id string, p *piece) bool {
-		p.doubts = 0
 		if !p.gap && !p.settled(e.slack) && !p.watched {
 			e.unsettled = append(e.unsettled, id)
 		}
