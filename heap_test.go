@@ -134,6 +134,8 @@ func testHeap(t *testing.T, http2 bool) {
 		case bytes.HasSuffix(before, []byte("TRIGGER_SECRET_KEY=")):
 		case bytes.HasSuffix(before, []byte("er ")): // Bearer, in what a connection sends.
 			sent++
+		case inSendBuffer(before): // The rest of a longer request that it sent before.
+			sent++
 		default:
 			t.Errorf("the key is in the heap: %.200q", heap[max(0, m[0]-100):m[1]])
 		}
@@ -141,6 +143,13 @@ func testHeap(t *testing.T, http2 bool) {
 	if sent > 20 {
 		t.Errorf("the key is in the heap %d times: more than its connections account for", sent)
 	}
+}
+
+// inSendBuffer reports whether what follows is in the 4 KB in which a connection
+// puts together what it sends, behind the beginning of a request.
+func inSendBuffer(before []byte) bool {
+	buffer := before[max(0, len(before)-4096):]
+	return bytes.Contains(buffer, []byte("GET /api/v1/waitpoints/tokens?")) && bytes.Contains(buffer, []byte(" HTTP/1.1\r\nHost: "))
 }
 
 // zippingWriter compresses what a handler writes.
