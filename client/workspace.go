@@ -9,6 +9,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+// roomy is a JSON string as long as a decoder's buffer is from the start.
+//
+//nolint:gochecknoglobals // A constant, but for the function.
+var roomy = `"` + strings.Repeat(" ", 128<<10) + `"`
+
 // maxKept keeps a buffer that an odd answer blew up from living on.
 const maxKept = 1 << 20
 
@@ -25,7 +30,13 @@ func (c *Client) borrow() *workspace {
 	if w, ok := c.workspaces.Get().(*workspace); ok {
 		return w
 	}
-	return new(workspace)
+	w := new(workspace)
+	// A buffer that grows leaves its smaller ones behind, unwiped: it grows now,
+	// with nothing in it, to where a token of a usual page never takes it.
+	w.json.Reset(strings.NewReader(roomy))
+	_, _ = w.json.ReadValue() // It is a string.
+	w.wipe()
+	return w
 }
 
 func (c *Client) giveBack(w *workspace) {
