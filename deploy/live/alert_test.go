@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/deploy/internal/programs"
 )
 
 // The intervals of the example in deploy/prometheus, made bearable.
@@ -94,11 +95,11 @@ func testLiveAlert(t *testing.T, settings string) {
 	trigger := httptest.NewServer(service)
 	t.Cleanup(trigger.Close)
 
-	address := freeAddress(ctx, t)
+	address := programs.FreeAddress(ctx, t)
 	base := "https://" + address + "/waitpoints"
 	web := filepath.Join(dir, "web.yml")
 	client := certificate(t, dir)
-	write(
+	programs.Write(
 		t,
 		dir,
 		"web.yml",
@@ -110,13 +111,13 @@ func testLiveAlert(t *testing.T, settings string) {
 			"key.pem",
 		)+"}\n",
 	)
-	start(
+	programs.Start(
 		ctx,
 		t,
 		dir,
 		buildExporter(ctx, t, dir),
 		"--trigger.api-url="+trigger.URL,
-		"--trigger.secret-key-file="+write(t, dir, "key", secretKey),
+		"--trigger.secret-key-file="+programs.Write(t, dir, "key", secretKey),
 		"--trigger.project=shop",
 		"--tokens.expected-wait=4h",
 		"--refresh.interval=1s",
@@ -128,14 +129,14 @@ func testLiveAlert(t *testing.T, settings string) {
 
 	told, alertmanager := exampleAlertmanager(ctx, t, dir)
 	prom := &api{ctx, prometheusOver(ctx, t, dir, address, alertmanager, settings)}
-	waitFor(ctx, t, "the orphan, as one that was always there", func() error {
+	programs.WaitFor(ctx, t, "the orphan, as one that was always there", func() error {
 		return prom.hasData(`waitpoint:tagged_late:min1w{tag="team:kyc"} == 1`)
 	})
-	waitFor(ctx, t, "the token that is in time", func() error {
+	programs.WaitFor(ctx, t, "the token that is in time", func() error {
 		return prom.hasData(`waitpoint:tagged_late:min1w{tag="team:payments"} == 0`)
 	})
 	late := wait(5*time.Hour, "team:payments")
-	waitFor(ctx, t, "a notification to the team", func() error {
+	programs.WaitFor(ctx, t, "a notification to the team", func() error {
 		if len(told.to("/team-payments")) == 0 {
 			return fmt.Errorf("%v came", told.to("/platform"))
 		}
@@ -194,7 +195,7 @@ func prometheusOver(ctx context.Context, t *testing.T, dir, exporter, alertmanag
 	if strings.Contains(settings, "honor_labels") {
 		collides = ", labels: {environment: kubernetes, project: cluster}"
 	}
-	config := write(t, dir, "prometheus.yml", `
+	config := programs.Write(t, dir, "prometheus.yml", `
 global:
   scrape_interval: 1s
   evaluation_interval: 1s
@@ -209,8 +210,8 @@ scrape_configs:
     `+settings+`
     static_configs: [{targets: ["`+exporter+`"]`+collides+`}]
 `)
-	address := freeAddress(ctx, t)
-	start(
+	address := programs.FreeAddress(ctx, t)
+	programs.Start(
 		ctx,
 		t,
 		dir,
@@ -244,8 +245,8 @@ func certificate(t *testing.T, dir string) *http.Client {
 		t.Fatal(err)
 	}
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	write(t, dir, "cert.pem", string(cert))
-	write(t, dir, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	programs.Write(t, dir, "cert.pem", string(cert))
+	programs.Write(t, dir, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cert)
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
@@ -265,8 +266,8 @@ func exampleAlertmanager(ctx context.Context, t *testing.T, dir string) (told *m
 	// Weekends are for people, not for tests.
 	config := strings.ReplaceAll(shortWaits.Replace(string(example)), "http://localhost:9095", receiver.URL)
 	config = strings.ReplaceAll(config, "weekdays: [saturday, sunday]", "years: ['2000']")
-	address = freeAddress(ctx, t)
-	start(ctx, t, dir, program(t, "ALERTMANAGER"), "--config.file="+write(t, dir, "alertmanager.yml", config),
+	address = programs.FreeAddress(ctx, t)
+	programs.Start(ctx, t, dir, program(t, "ALERTMANAGER"), "--config.file="+programs.Write(t, dir, "alertmanager.yml", config),
 		"--storage.path="+filepath.Join(dir, "alertmanager"), "--web.listen-address="+address, "--cluster.listen-address=")
 	return told, address
 }
@@ -305,7 +306,7 @@ func TestLiveGrouping(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(ctx, t, "Alertmanager", func() error {
+	programs.WaitFor(ctx, t, "Alertmanager", func() error {
 		resp, err := http.Post("http://"+address+"/api/v2/alerts", "application/json", bytes.NewReader(body)) //nolint:noctx // A test.
 		if err != nil {
 			return err
@@ -316,7 +317,7 @@ func TestLiveGrouping(t *testing.T) {
 		}
 		return nil
 	})
-	waitFor(ctx, t, "both receivers", func() error {
+	programs.WaitFor(ctx, t, "both receivers", func() error {
 		if len(told.to("/platform")) == 0 || len(told.to("/team-payments")) == 0 {
 			return errors.New("one is not told")
 		}

@@ -14,7 +14,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,9 +23,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"waitpoint_exporter/deploy/internal/programs"
 )
 
 // Everything happens within testTimeout. Rates and quantiles need some data
@@ -34,7 +34,6 @@ import (
 const (
 	testTimeout = 8 * time.Minute
 	dataTimeout = 2 * time.Minute
-	waitTimeout = time.Minute // For any one other thing.
 	root        = "../.."
 	job         = "waitpoint_exporter" // As in the README's scrape example.
 )
@@ -72,14 +71,14 @@ func testServer(ctx context.Context, t *testing.T, exporter, variable string, se
 	t.Helper()
 	dir := t.TempDir()
 	prom := &api{ctx, startPrometheus(ctx, t, dir, program(t, variable), exporter, settings)}
-	waitFor(ctx, t, "the demo's history", func() error {
+	programs.WaitFor(ctx, t, "the demo's history", func() error {
 		return prom.hasData("triggerdev_waitpoint_history_loaded == 1")
 	})
 
 	rules := prom.rules(t)
 	exprs := append(dashboards(t), rules...)
 	// The rules must have been evaluated for what they record to be there.
-	waitFor(ctx, t, "the rules", func() error {
+	programs.WaitFor(ctx, t, "the rules", func() error {
 		for _, r := range prom.rules(t) {
 			if r.health != "ok" {
 				return fmt.Errorf("%s is %s: %s", r.where, r.health, r.lastError)
@@ -95,7 +94,7 @@ func testServer(ctx context.Context, t *testing.T, exporter, variable string, se
 		t.Fatal(err)
 	}
 	for _, m := range recordClause.FindAllStringSubmatch(string(recording), -1) {
-		waitFor(ctx, t, m[1], func() error { return prom.hasData(m[1]) })
+		programs.WaitFor(ctx, t, m[1], func() error { return prom.hasData(m[1]) })
 	}
 	t.Run("exemplars", func(t *testing.T) { testExemplars(ctx, t, prom) })
 	t.Run("readme", func(t *testing.T) { testReadme(ctx, t, prom) })
@@ -179,7 +178,7 @@ func testData(ctx context.Context, t *testing.T, prom *api, exprs []expression) 
 
 // testExemplars checks that the dots of the heatmap lead to tokens.
 func testExemplars(ctx context.Context, t *testing.T, prom *api) {
-	waitFor(ctx, t, "an exemplar", func() error {
+	programs.WaitFor(ctx, t, "an exemplar", func() error {
 		var found []struct {
 			Exemplars []struct{ Labels map[string]string }
 		}
@@ -216,7 +215,7 @@ func testReadme(ctx context.Context, t *testing.T, prom *api) {
 	}
 	for _, query := range regexp.MustCompile(`(?m)^#.*$`).Split(text, -1)[1:] {
 		query = regexp.MustCompile(` (>|==) \d+`).ReplaceAllString(query, "")
-		waitFor(ctx, t, query, func() error { return prom.check(t, expression{query: query}) })
+		programs.WaitFor(ctx, t, query, func() error { return prom.check(t, expression{query: query}) })
 	}
 }
 
@@ -611,9 +610,9 @@ type alert struct {
 
 func startExporter(ctx context.Context, t *testing.T, dir string) (base string) {
 	t.Helper()
-	address := freeAddress(ctx, t)
+	address := programs.FreeAddress(ctx, t)
 	// Of the settings, those that more metrics come with.
-	start(ctx, t, dir, buildExporter(ctx, t, dir), "--demo", "--trigger.project=shop", "--tokens.expected-wait=1h", "--tokens.ignore-tag=user:.*", "--web.listen-address="+address)
+	programs.Start(ctx, t, dir, buildExporter(ctx, t, dir), "--demo", "--trigger.project=shop", "--tokens.expected-wait=1h", "--tokens.ignore-tag=user:.*", "--web.listen-address="+address)
 	return "http://" + address
 }
 
@@ -633,7 +632,7 @@ func buildExporter(ctx context.Context, t *testing.T, dir string) string {
 func startPrometheus(ctx context.Context, t *testing.T, dir, binary, exporter string, settings []string) (base string) {
 	t.Helper()
 	ruleFiles(t, dir)
-	config := write(t, dir, "prometheus.yml", `
+	config := programs.Write(t, dir, "prometheus.yml", `
 global:
   scrape_interval: 1s
   evaluation_interval: 1s
@@ -643,11 +642,11 @@ scrape_configs:
     `+strings.Join(settings, "\n    ")+`
     static_configs: [{targets: ["`+strings.TrimPrefix(exporter, "http://")+`"]}]
 `)
-	address := freeAddress(ctx, t)
-	start(ctx, t, dir, binary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
+	address := programs.FreeAddress(ctx, t)
+	programs.Start(ctx, t, dir, binary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 		"--web.listen-address="+address, "--enable-feature=exemplar-storage", "--log.level=warn")
 	base = "http://" + address
-	waitFor(ctx, t, "Prometheus", func() error {
+	programs.WaitFor(ctx, t, "Prometheus", func() error {
 		var status any
 		return (&api{ctx, base}).get("status/buildinfo", nil, &status)
 	})
@@ -667,7 +666,7 @@ func ruleFiles(t *testing.T, dir string) {
 		if rest != "" {
 			rest = "- name: waitpoint_exporter\n" + rest
 		}
-		write(t, dir, name, forClause.ReplaceAllString(tokens, "${1}for: 0s")+rest)
+		programs.Write(t, dir, name, forClause.ReplaceAllString(tokens, "${1}for: 0s")+rest)
 	}
 }
 
@@ -678,51 +677,6 @@ func program(t *testing.T, variable string) string {
 		t.Fatalf("%s is not set; it says where the program is", variable)
 	}
 	return path
-}
-
-// start runs a program until the test ends, and shows its log if it failed.
-func start(ctx context.Context, t *testing.T, dir, binary string, args ...string) {
-	t.Helper()
-	log, err := os.Create(filepath.Join(dir, filepath.Base(binary)+".log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// It ends with the test or subtest that started it.
-	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait() // It ends by our signal.
-		_ = log.Close()
-		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			t.Logf("%s, the end of its log:\n%s", filepath.Base(binary), text[max(0, len(text)-4000):])
-		}
-	})
-}
-
-func write(t *testing.T, dir, name, text string) string {
-	t.Helper()
-	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func freeAddress(ctx context.Context, t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // get returns the body of a link that must be answered with 200.
@@ -753,19 +707,5 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	case <-time.After(d):
 		return true
-	}
-}
-
-// waitFor asks until there is no error.
-func waitFor(ctx context.Context, t *testing.T, what string, ask func() error) {
-	t.Helper()
-	for end := time.Now().Add(waitTimeout); ; {
-		err := ask()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) || !sleep(ctx, 500*time.Millisecond) {
-			t.Fatalf("waited for %s: %s", what, err)
-		}
 	}
 }

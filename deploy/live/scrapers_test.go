@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"waitpoint_exporter/deploy/internal/programs"
+
 	"github.com/google/go-cmp/cmp"
 
 	"waitpoint_exporter/client/simulator"
@@ -81,15 +83,15 @@ func TestScrapers(t *testing.T) {
 	api := httptest.NewServer(service)
 	t.Cleanup(api.Close)
 	dir := t.TempDir()
-	address := freeAddress(ctx, t)
-	key := write(t, dir, "key", secretKey)
-	start(ctx, t, dir, buildExporter(ctx, t, dir), "--trigger.api-url="+api.URL, "--trigger.secret-key-file="+key,
+	address := programs.FreeAddress(ctx, t)
+	key := programs.Write(t, dir, "key", secretKey)
+	programs.Start(ctx, t, dir, buildExporter(ctx, t, dir), "--trigger.api-url="+api.URL, "--trigger.secret-key-file="+key,
 		"--tags.limit=0", "--web.listen-address="+address)
 	for _, s := range scrapers {
 		t.Run(s.variable, func(t *testing.T) {
 			read := s.start(ctx, t, t.TempDir(), program(t, s.variable), fmt.Sprintf(
 				`[{job_name: %s, scrape_interval: 1s, static_configs: [{targets: [%q]}]}]`, job, address))
-			waitFor(ctx, t, "the tags", func() error {
+			programs.WaitFor(ctx, t, "the tags", func() error {
 				got, err := read()
 				if err == nil && !maps.Equal(got, want) {
 					err = fmt.Errorf("of %d tags there are %d (-want +got)\n%s", len(want), len(got), cmp.Diff(want, got))
@@ -102,16 +104,16 @@ func TestScrapers(t *testing.T) {
 
 func scrapePrometheus(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
-	address := freeAddress(ctx, t)
-	start(ctx, t, dir, binary, "--config.file="+write(t, dir, "prometheus.yml", "scrape_configs: "+scrape),
+	address := programs.FreeAddress(ctx, t)
+	programs.Start(ctx, t, dir, binary, "--config.file="+programs.Write(t, dir, "prometheus.yml", "scrape_configs: "+scrape),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
 	return query(ctx, "http://"+address)
 }
 
 func scrapeVictoriaMetrics(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
-	address := freeAddress(ctx, t)
-	start(ctx, t, dir, binary, "-promscrape.config="+write(t, dir, "scrape.yml", "scrape_configs: "+scrape),
+	address := programs.FreeAddress(ctx, t)
+	programs.Start(ctx, t, dir, binary, "-promscrape.config="+programs.Write(t, dir, "scrape.yml", "scrape_configs: "+scrape),
 		"-storageDataPath="+filepath.Join(dir, "data"), "-httpListenAddr="+address,
 		"-search.latencyOffset=0s", "-loggerLevel=WARN")
 	return query(ctx, "http://"+address)
@@ -137,14 +139,14 @@ func query(ctx context.Context, base string) read {
 func scrapeCollector(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
 	out := filepath.Join(dir, "metrics.json")
-	config := write(t, dir, "collector.yml", `
+	config := programs.Write(t, dir, "collector.yml", `
 receivers: {prometheus: {config: {scrape_configs: `+strings.ReplaceAll(scrape, "$", "$$")+`}}}
 exporters: {file: {path: `+out+`}}
 service:
   pipelines: {metrics: {receivers: [prometheus], exporters: [file]}}
   telemetry: {metrics: {level: none}, logs: {level: warn}}
 `)
-	start(ctx, t, dir, binary, "--config=file:"+config)
+	programs.Start(ctx, t, dir, binary, "--config=file:"+config)
 	type attribute struct {
 		Key   string
 		Value struct{ StringValue string }

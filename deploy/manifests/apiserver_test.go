@@ -22,9 +22,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
+
+	"waitpoint_exporter/deploy/internal/programs"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -62,7 +62,7 @@ const token = "of-the-test-alone"
 func startCluster(ctx context.Context, t *testing.T) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	store, peer, address := "http://"+freeAddress(ctx, t), "http://"+freeAddress(ctx, t), freeAddress(ctx, t)
+	store, peer, address := "http://"+programs.FreeAddress(ctx, t), "http://"+programs.FreeAddress(ctx, t), programs.FreeAddress(ctx, t)
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
@@ -75,11 +75,11 @@ func startCluster(ctx context.Context, t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts := write(t, dir, "accounts.key", string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})))
-	tokens := write(t, dir, "tokens.csv", fmt.Sprintf("%q,admin,admin,system:masters\n", token))
-	start(ctx, t, dir, program(t, "ETCD"), "--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync",
+	accounts := programs.Write(t, dir, "accounts.key", string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})))
+	tokens := programs.Write(t, dir, "tokens.csv", fmt.Sprintf("%q,admin,admin,system:masters\n", token))
+	programs.Start(ctx, t, dir, program(t, "ETCD"), "--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync",
 		"--log-level=warn", "--listen-client-urls="+store, "--advertise-client-urls="+store, "--listen-peer-urls="+peer)
-	start(ctx, t, dir, program(t, "KUBE_APISERVER"), "--etcd-servers="+store, "--cert-dir="+dir,
+	programs.Start(ctx, t, dir, program(t, "KUBE_APISERVER"), "--etcd-servers="+store, "--cert-dir="+dir,
 		"--bind-address="+host, "--secure-port="+port, "--service-cluster-ip-range=10.0.0.0/24",
 		"--token-auth-file="+tokens, "--authorization-mode=AlwaysAllow", "--service-account-issuer=https://localhost",
 		"--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts,
@@ -88,7 +88,7 @@ func startCluster(ctx context.Context, t *testing.T) *cluster {
 	c := &cluster{url: "https://" + address, client: &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // It makes its certificate itself.
 	}}}
-	c.kubeconfig = write(t, dir, "kubeconfig", fmt.Sprintf(`
+	c.kubeconfig = programs.Write(t, dir, "kubeconfig", fmt.Sprintf(`
 apiVersion: v1
 kind: Config
 current-context: test
@@ -96,7 +96,7 @@ contexts: [{name: test, context: {cluster: test, user: test}}]
 clusters: [{name: test, cluster: {server: %s, insecure-skip-tls-verify: true}}]
 users: [{name: test, user: {token: %s}}]
 `, c.url, token))
-	waitFor(ctx, t, "kube-apiserver", func() error { return c.do(ctx, http.MethodGet, "/readyz", nil, nil) })
+	programs.WaitFor(ctx, t, "kube-apiserver", func() error { return c.do(ctx, http.MethodGet, "/readyz", nil, nil) })
 
 	for file := range strings.SplitSeq(os.Getenv("CRDS"), ":") {
 		text, err := os.ReadFile(file)
@@ -120,7 +120,7 @@ users: [{name: test, user: {token: %s}}]
 	}, nil); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(ctx, t, "the custom resources", func() error { return c.discover(ctx) })
+	programs.WaitFor(ctx, t, "the custom resources", func() error { return c.discover(ctx) })
 	return c
 }
 
@@ -255,70 +255,4 @@ func run(ctx context.Context, stdin, binary string, args ...string) (string, err
 		return stdout.String(), fmt.Errorf("%s: %w: %s", filepath.Base(binary), err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
-}
-
-// start runs a program until the test ends, and shows its log if it failed.
-func start(ctx context.Context, t *testing.T, dir, binary string, args ...string) {
-	t.Helper()
-	log, err := os.Create(filepath.Join(dir, filepath.Base(binary)+".log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// What was started last ends first, so not all with the test's context.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait() // It ends by our signal.
-		_ = log.Close()
-		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			t.Logf("%s, the end of its log:\n%s", filepath.Base(binary), text[max(0, len(text)-4000):])
-		}
-	})
-}
-
-func write(t *testing.T, dir, name, text string) string {
-	t.Helper()
-	path := filepath.Join(dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func freeAddress(ctx context.Context, t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
-// waitFor asks for a minute until there is no error.
-func waitFor(ctx context.Context, t *testing.T, what string, ask func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited for %s: %s", what, err)
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"waitpoint_exporter/deploy/internal/programs"
 )
 
 // folders are what people build: the base, alone or with components, and the
@@ -121,7 +123,7 @@ func kustomize(ctx context.Context, t *testing.T, folder string, components ...s
 	for _, component := range components {
 		ways = append(ways, filepath.Join(way, "components", component))
 	}
-	write(t, dir, "kustomization.yaml", fmt.Sprintf("namespace: %s\nresources: [%s]\ncomponents: [%s]\n",
+	programs.Write(t, dir, "kustomization.yaml", fmt.Sprintf("namespace: %s\nresources: [%s]\ncomponents: [%s]\n",
 		namespace, filepath.Join(way, folder), strings.Join(ways, ", ")))
 	out, err := run(ctx, "", program(t, "KUSTOMIZE"), "build", dir)
 	if err != nil {

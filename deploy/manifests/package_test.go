@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"waitpoint_exporter/deploy/internal/programs"
 )
 
 const everything = "{serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboards: {enabled: true}}"
@@ -30,7 +32,7 @@ func TestFlux(t *testing.T) {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		write(t, copied, strings.TrimPrefix(path, chart), string(text))
+		programs.Write(t, copied, strings.TrimPrefix(path, chart), string(text))
 		return err
 	})
 	if err != nil {
@@ -130,10 +132,10 @@ func testPackage(t *testing.T, c *cluster) {
 // is.
 func push(t *testing.T, packed string) string {
 	t.Helper()
-	_, port, _ := strings.Cut(freeAddress(t.Context(), t), ":")
-	start(t.Context(), t, t.TempDir(), program(t, "REGISTRY"), "-port="+port)
+	_, port, _ := strings.Cut(programs.FreeAddress(t.Context(), t), ":")
+	programs.Start(t.Context(), t, t.TempDir(), program(t, "REGISTRY"), "-port="+port)
 	registry := "oci://localhost:" + port + "/acme/charts"
-	waitFor(t.Context(), t, "the registry", func() error {
+	programs.WaitFor(t.Context(), t, "the registry", func() error {
 		cmd := exec.CommandContext(t.Context(), program(t, "HELM"), "push", packed, registry, "--plain-http")
 		out, err := cmd.CombinedOutput()
 		// It is signed by what this line says.

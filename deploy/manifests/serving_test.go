@@ -25,6 +25,8 @@ import (
 	"testing"
 	"time"
 
+	"waitpoint_exporter/deploy/internal/programs"
+
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -98,7 +100,7 @@ tls_server_config: {cert_file: /etc/waitpoint_exporter_tls/tls.crt, key_file: /e
 func (s *server) try(t *testing.T, objects []object, port string) (address string) {
 	t.Helper()
 	p, dir := pod(t, objects), t.TempDir()
-	address = freeAddress(t.Context(), t)
+	address = programs.FreeAddress(t.Context(), t)
 	args := mount(t, dir, p, objects, s.given)
 	if listen := "--web.listen-address=:" + port; slices.Contains(args, listen) {
 		args = slices.DeleteFunc(args, func(a string) bool { return a == listen })
@@ -110,9 +112,9 @@ func (s *server) try(t *testing.T, objects []object, port string) (address strin
 	for i, a := range args {
 		args[i] = strings.ReplaceAll(a, "$(NAMESPACE)", namespace)
 	}
-	start(t.Context(), t, dir, s.binary, append(args, "--web.listen-address="+address)...)
+	programs.Start(t.Context(), t, dir, s.binary, append(args, "--web.listen-address="+address)...)
 	for _, name := range []string{"livenessProbe", "readinessProbe"} {
-		waitFor(t.Context(), t, name, func() error {
+		programs.WaitFor(t.Context(), t, name, func() error {
 			return probe(t.Context(), at(map[string]any(p), "spec.containers.0."+name), address)
 		})
 	}
@@ -153,7 +155,7 @@ func TestServing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			with := strings.ReplaceAll(test.values, "{{hash}}", s.hash)
 			objects := render(t.Context(), t, with, "{web: {port: 9000}, serviceMonitor: {enabled: true}}")
-			if err := s.helmTest(t, objects, freeAddress(t.Context(), t)); err == nil {
+			if err := s.helmTest(t, objects, programs.FreeAddress(t.Context(), t)); err == nil {
 				t.Error("helm test succeeds where nothing serves")
 			}
 			if err := s.helmTest(t, objects, s.try(t, objects, "9000")); err != nil {
@@ -180,7 +182,7 @@ func TestConfigurations(t *testing.T) {
 			dir := t.TempDir()
 			args := mount(t, dir, p, append(objects, settings), given)
 			for _, name := range []string{"prod", "own", "staging"} {
-				write(t, dir, "var/run/secrets/waitpoint_exporter/"+name, "tr_prod_x")
+				programs.Write(t, dir, "var/run/secrets/waitpoint_exporter/"+name, "tr_prod_x")
 			}
 			// The check is of a configuration; the demo has none.
 			if slices.Contains(args, "--demo") {
@@ -230,7 +232,7 @@ func mount(t *testing.T, dir string, p object, objects []object, given secrets) 
 			}
 			content, _ := files[name].(map[string]any)
 			for key, text := range content {
-				write(t, dir, fmt.Sprint(at(m, "mountPath"), "/", key), here(fmt.Sprint(text)))
+				programs.Write(t, dir, fmt.Sprint(at(m, "mountPath"), "/", key), here(fmt.Sprint(text)))
 			}
 		}
 	}
