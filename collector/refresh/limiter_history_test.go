@@ -174,7 +174,7 @@ func (k knowing) Done(a client.Attempt) {
 // and a gateway do, the exporter takes nothing of the reserve but what it cannot
 // know of and a request a refill to see what there is; and that it never starves.
 func TestLimiterHistories(t *testing.T) {
-	for seed := range uint64(*limiterSeeds) {
+	for seed := range uint64(short(*limiterSeeds, 1)) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { limiterHistory(t, rand.New(rand.NewPCG(seed, 14))) })
 		})

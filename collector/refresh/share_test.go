@@ -43,6 +43,9 @@ func TestShare(t *testing.T) {
 		"a small bucket":             {60, 20, 10 * time.Second, 0, .9, 1.1},
 		"a tiny one":                 {10, 1, 10 * time.Second, 0, .7, 1.5},
 	} {
+		if testing.Short() && name != "the service's default" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const span = time.Hour
