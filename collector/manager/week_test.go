@@ -56,7 +56,6 @@ type inhabitant struct {
 	running           bool
 	since             time.Time          // When it was started.
 	last              map[string]float64 // Its counters.
-	least, most       []float64          // How many were WAITING in each of the last minutes.
 	created, finished int                // Since it was loaded first.
 	flow              map[string]int     // The same by tag, by the names of their samples.
 }
@@ -173,7 +172,7 @@ func (w *week) minute(n int) {
 
 // churn does what happens in a minute.
 func (w *week) churn(e *inhabitant) {
-	now, waiting, left := time.Now(), 0.0, 0.0
+	now := time.Now()
 	for _, token := range e.truth.Tokens() {
 		overdue := !token.TimeoutAt.IsZero() && token.TimeoutAt.Before(now)
 		switch {
@@ -184,13 +183,9 @@ func (w *week) churn(e *inhabitant) {
 		case overdue && w.rng.IntN(3) > 0:
 			e.truth.Finish(token.ID, "TIMED_OUT")
 			e.finish("TIMED_OUT", token.Tags)
-			left++
 		case w.rng.IntN(25) == 0:
 			e.truth.Finish(token.ID, "COMPLETED")
 			e.finish("COMPLETED", token.Tags)
-			left++
-		default:
-			waiting++
 		}
 	}
 	for range w.rng.IntN(9) {
@@ -204,13 +199,25 @@ func (w *week) churn(e *inhabitant) {
 		if w.rng.IntN(4) == 0 {
 			e.truth.Finish(id, "COMPLETED")
 			e.finish("COMPLETED", token.Tags)
-			left++
-		} else {
-			waiting++
 		}
 	}
-	e.least = append(e.least, waiting)[max(0, len(e.least)-15):]
-	e.most = append(e.most, waiting+left)[max(0, len(e.most)-15):]
+}
+
+// waiting returns how many tokens may be shown as WAITING when each was looked at
+// at some time since listed, in seconds: at least those that have waited since,
+// at most those that have waited at any time since.
+func (e *inhabitant) waiting(listed float64) (least, most float64) {
+	since := time.UnixMilli(int64(listed * 1000))
+	for _, token := range e.truth.Tokens() {
+		waits := token.Status == "WAITING"
+		if waits && token.CreatedAt.Before(since) {
+			least++
+		}
+		if waits || !token.CompletedAt.Before(since) {
+			most++
+		}
+	}
+	return least, most
 }
 
 func (e *inhabitant) finish(status string, tags []string) {
@@ -309,8 +316,11 @@ func (w *week) check() {
 			w.exactly(when, name == "a", e, all, counters)
 			continue
 		}
-		if v, ok := all["waitpoint_tokens WAITING"]; ok && !e.waitingWithin && (v < slices.Min(e.least) || v > slices.Max(e.most)) {
-			w.t.Fatalf("%s: %v WAITING, of late there were %v to %v", when, v, e.least, e.most)
+		if v, ok := all["waitpoint_tokens WAITING"]; ok && !e.waitingWithin {
+			least, most := e.waiting(all["waitpoint_waiting_listed_timestamp_seconds"])
+			if v < least || v > most {
+				w.t.Fatalf("%s: %v WAITING, want %v to %v", when, v, least, most)
+			}
 		}
 	}
 }
