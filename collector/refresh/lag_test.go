@@ -1,0 +1,162 @@
+package refresh_test
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector/refresh"
+)
+
+// Replicas that are behind, within what is documented and beyond it.
+
+// finishedCount is the number of tokens in wait_duration_seconds.
+func (w *world) finishedCount(t *testing.T) uint64 {
+	t.Helper()
+	families, err := w.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n uint64
+	for _, f := range families {
+		if f.GetName() == "triggerdev_waitpoint_wait_duration_seconds" {
+			for _, m := range f.GetMetric() {
+				n += m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return n
+}
+
+// TestOldPage holds that single pages from a replica that is five minutes behind
+// neither take tokens away nor make any count twice.
+func TestOldPage(t *testing.T) {
+	const behind = 5 * time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		replica := simulator.New(simulator.Options{Seed: 7, Latency: 20 * time.Millisecond})
+		old := replica.Environment(simulator.EnvironmentOptions{Key: key})
+		var lying atomic.Bool
+		var n atomic.Int64
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 20 * time.Minute}, func(next http.RoundTripper) http.RoundTripper {
+			return between{next, plain{simulator.Transport(replica)}, func(r *http.Request) bool {
+				return lying.Load() && !r.URL.Query().Has("filter[status]") && n.Add(1)%4 == 0
+			}}
+		}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 250})
+		})
+		defer w.stop()
+		for _, token := range w.truth.Tokens() {
+			old.Add(token)
+		}
+		time.Sleep(90 * time.Second)
+		f := &flow{w: w}
+		rng := rand.New(rand.NewPCG(1, 1))
+		var finished uint64
+		for i := range short(6*720, 720) { // Six hours.
+			token := simulator.Token{CreatedAt: time.Now(), Tags: []string{"waits"}}
+			token.ID = w.truth.Add(token)[0]
+			waits := slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" })
+			id := waits[rng.IntN(len(waits))].ID
+			w.truth.Finish(id, "COMPLETED")
+			f.created++
+			finished++
+			time.AfterFunc(behind, func() { old.Add(token); old.Finish(id, "COMPLETED") })
+			lying.Store(i > 120)
+			time.Sleep(5 * time.Second)
+		}
+		lying.Store(false)
+		time.Sleep(time.Hour)
+		f.check(t, "an hour later")
+		if n := w.finishedCount(t); n != finished {
+			t.Errorf("%d tokens in wait_duration_seconds, %d finished", n, finished)
+		}
+	})
+}
+
+// TestFinishedOutsideWindow holds that tokens which finish when the window has left
+// them behind count once, though replicas disagree for a while.
+func TestFinishedOutsideWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, simulator.EnvironmentOptions{Lag: 25 * time.Second}, refresh.Options{Interval: 10 * time.Second, Period: time.Hour, VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 500, Waiting: 200, Span: 12 * time.Hour})
+		})
+		defer w.stop()
+		time.Sleep(90 * time.Second)
+		f := &flow{w: w}
+		finished := w.finishedCount(t) // A replica may have shown one of the last as WAITING.
+		rng := rand.New(rand.NewPCG(1, 1))
+		n := short(2000, 500)
+		finish := func(most int) {
+			for _, token := range w.truth.Tokens() {
+				if token.Status == "WAITING" && token.CreatedAt.Before(time.Now().Add(-time.Hour)) && rng.IntN(most) == 0 {
+					w.truth.Finish(token.ID, "COMPLETED")
+					finished++
+				}
+			}
+		}
+		for range n / 10 {
+			for range 10 {
+				w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"waits"}})
+				f.created++
+			}
+			finish(40)
+			time.Sleep(20 * time.Second)
+		}
+		time.Sleep(time.Hour)
+		finish(1)
+		time.Sleep(5 * time.Minute)
+		f.check(t, "when all have finished")
+		if n := w.finishedCount(t); n != finished {
+			t.Errorf("%d tokens in wait_duration_seconds, %d finished", n, finished)
+		}
+	})
+}
+
+// TestLookUps holds what it costs to find out what became of tokens that do not
+// wait any more.
+func TestLookUps(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lag   time.Duration
+		leave func(w *world, id string)
+		most  int // Requests for each token.
+	}{
+		"finished":           {0, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
+		"finished under lag": {25 * time.Second, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
+		"vanished":           {0, func(w *world, id string) { w.truth.Delete(id) }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t, simulator.EnvironmentOptions{Lag: tc.lag}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+					e.Populate(simulator.Population{Seed: 1, Tokens: 40_000, Waiting: 400})
+				})
+				defer w.stop()
+				time.Sleep(5 * time.Minute)
+				idle := w.truth.Count()
+				time.Sleep(10 * time.Minute)
+				idle = w.truth.Count() - idle
+				left := 0
+				for i, token := range slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" }) {
+					if i%4 == 0 {
+						left++
+						tc.leave(w, token.ID)
+					}
+				}
+				before := w.truth.Count()
+				time.Sleep(10 * time.Minute)
+				n := w.truth.Count() - before - idle
+				t.Logf("%d requests for %d tokens", n, left)
+				if n > tc.most*left+10 {
+					t.Errorf("%d requests for %d tokens, want at most %d", n, left, tc.most*left+10)
+				}
+				if d := w.diff(time.Now()); d != "" {
+					t.Error(d)
+				}
+			})
+		})
+	}
+}
