@@ -21,6 +21,7 @@ import (
 	"waitpoint_exporter/collector"
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/config/access"
+	"waitpoint_exporter/collector/ratelimit"
 	"waitpoint_exporter/collector/refresh"
 
 	"github.com/go-kit/log"
@@ -63,18 +64,11 @@ type running struct {
 	subject  *refresh.Environment
 	registry *prometheus.Registry
 	bucket   bucket
-	limit    *refresh.RateLimit
-	limiter  *refresh.Limiter
+	limit    *ratelimit.Limit
 	close    func()          // Closes idle connections.
 	ctx      context.Context // Its life, which cancel ends.
 	cancel   context.CancelFunc
 	done     chan struct{} // Nil until it has started.
-}
-
-// discard gives up an environment that has not started.
-func (r *running) discard() {
-	r.cancel()
-	r.limiter.Close()
 }
 
 // A bucket tells rate limits apart. The service has one for each environment,
@@ -117,7 +111,7 @@ func (m *Manager) Apply(environments []config.Environment) error {
 			if r, err = m.build(env, slices.Concat(old, next)); err != nil {
 				for _, r := range next {
 					if !slices.Contains(old, r) {
-						r.discard()
+						r.cancel()
 					}
 				}
 				return fmt.Errorf("environment %s: %w", env.Title(), err)
@@ -169,8 +163,16 @@ func (m *Manager) build(env config.Environment, others []*running) (*running, er
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
 	key := env.Key.Source(ctx, env.Refresh.Timeout)
-	r := &running{config: env, registry: prometheus.NewRegistry(), ctx: ctx, cancel: cancel}
-	limiter := m.limiter(r, key, others)
+	r := &running{config: env, registry: prometheus.NewRegistry(), bucket: bucketOf(env, key), ctx: ctx, cancel: cancel}
+	r.limit = ratelimit.New(m.opts.Now)
+	for _, other := range others {
+		if other.bucket == r.bucket {
+			r.limit = other.limit
+		}
+	}
+	limiter := r.limit.Limiter(ratelimit.Options{
+		Reserve: env.API.Reserve, Share: env.API.Share, Interval: env.Refresh.Interval,
+	})
 	registry := r.registry
 	metrics := refresh.NewMetrics(registry, collector.Labels(env.Name, env.Project))
 	api, err := client.New(client.Options{
@@ -179,7 +181,7 @@ func (m *Manager) build(env config.Environment, others []*running) (*running, er
 		UserAgent: m.opts.UserAgent, Now: m.opts.Now,
 	})
 	if err != nil {
-		r.discard()
+		r.cancel()
 		return nil, err
 	}
 	logger := log.With(m.opts.Logger, "environment", env.Name)
@@ -202,21 +204,6 @@ func (m *Manager) build(env config.Environment, others []*running) (*running, er
 	return r, nil
 }
 
-// limiter gives the environment its part of the rate limit that its key draws on.
-func (m *Manager) limiter(r *running, key func() (string, error), others []*running) *refresh.Limiter {
-	r.bucket = bucketOf(r.config, key)
-	r.limit = refresh.NewRateLimit(m.opts.Now)
-	for _, other := range others {
-		if other.bucket == r.bucket {
-			r.limit = other.limit
-		}
-	}
-	r.limiter = r.limit.Limiter(refresh.LimiterOptions{
-		Reserve: r.config.API.Reserve, Share: r.config.API.Share, Interval: r.config.Refresh.Interval,
-	})
-	return r.limiter
-}
-
 func thresholds(list []config.Threshold) []collector.Threshold {
 	var out []collector.Threshold
 	for _, t := range list {
@@ -230,7 +217,6 @@ func (m *Manager) start(r *running, after time.Duration) {
 	go func() {
 		defer close(r.done)
 		defer r.close()
-		defer r.limiter.Close()
 		timer := time.NewTimer(after)
 		defer timer.Stop()
 		select {

@@ -259,7 +259,7 @@ func TestNothingSpins(t *testing.T) {
 					Transport: simulator.Transport(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						requests.Add(1)
 						h(w, r)
-					})), Limiter: refresh.NewLimiter(.5, time.Now),
+					})), Limiter: reserveHalf(),
 				})
 				if err != nil {
 					t.Fatal(err)

@@ -1,6 +1,7 @@
 package refresh_test
 
 import (
+	"flag"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector/ratelimit"
 	"waitpoint_exporter/collector/refresh"
 )
 
@@ -32,7 +34,7 @@ func TestManyWaiting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				limiter := refresh.NewRateLimit(time.Now).Limiter(refresh.LimiterOptions{Reserve: .5, Share: .25, Interval: time.Minute})
+				limiter := ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: .5, Share: .25, Interval: time.Minute})
 				w := startWith(t, limiter, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
 					func(next http.RoundTripper) http.RoundTripper { return next },
 					func(e *simulator.Environment) {
@@ -75,4 +77,41 @@ func TestManyWaiting(t *testing.T) {
 			})
 		})
 	}
+}
+
+var steady = flag.Int("steady", 4_000, "WAITING tokens in TestSteadyUse; the whole size is 100000")
+
+// TestSteadyUse holds that an environment whose listing of WAITING takes more than
+// its share of the limit uses that share, and no more, over an hour after its load.
+// A smaller size has a smaller limit.
+func TestSteadyUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const share = .25
+		n := short(*steady, 2_000)
+		limit := simulator.Limit{Size: 750 * n / 100_000, Refill: 250 * n / 100_000, Every: 10 * time.Second}
+		limiter := ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: .5, Share: share, Interval: time.Minute})
+		w := startWith(t, limiter, simulator.EnvironmentOptions{Limit: limit}, refresh.Options{VerifyInterval: 24 * time.Hour},
+			func(next http.RoundTripper) http.RoundTripper { return next },
+			func(e *simulator.Environment) {
+				e.Populate(simulator.Population{Seed: 1, Tokens: n * 11 / 10, Waiting: n})
+			})
+		defer w.stop()
+		w.service.Inject(simulator.Fault{Kind: simulator.FaultSlow, Delay: 80 * time.Millisecond})
+		for range 900 {
+			if s := w.subject.Snapshot(); s != nil && s.Loaded {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		if s := w.subject.Snapshot(); s == nil || !s.Loaded {
+			t.Fatal("not loaded within 15 minutes")
+		}
+		before := w.truth.Count()
+		time.Sleep(time.Hour)
+		used, most := w.truth.Count()-before, share*float64(limit.Refill)*3600/limit.Every.Seconds()
+		t.Logf("%d WAITING: %d requests in an hour, %.3f of the share", n, used, float64(used)/most)
+		if float64(used) > 1.05*most || float64(used) < .8*most || w.truth.Refused() > 0 || !w.subject.State().Up {
+			t.Errorf("%d requests in an hour, want about %g; %d refused; %s", used, most, w.truth.Refused(), w.subject.State().Err)
+		}
+	})
 }

@@ -2,13 +2,11 @@ package refresh_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,7 +15,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"waitpoint_exporter/client"
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/refresh"
 )
@@ -207,119 +204,6 @@ func TestLoadedWhole(t *testing.T) {
 			}
 			if d := w.diff(time.Now()); d != "" || intervals < 30 {
 				t.Errorf("after %d s: %s", intervals, d)
-			}
-		})
-	}
-}
-
-// waiters has n goroutines wait for a turn and returns how many got it at once.
-func waiters(t *testing.T, l *refresh.Limiter, n int) int64 {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	var got atomic.Int64
-	for range n {
-		go func() {
-			if l.Wait(ctx) == nil {
-				got.Add(1)
-			}
-		}()
-	}
-	synctest.Wait()
-	defer func() { cancel(); synctest.Wait() }()
-	return got.Load()
-}
-
-// TestLimiterOutOfOrder holds that an answer that comes late does not hide what
-// a later request has used.
-func TestLimiterOutOfOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := refresh.NewLimiter(.5, time.Now)
-		answer := func(remaining int, reset time.Time) client.Attempt {
-			return client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: remaining, Reset: reset}}
-		}
-		reset := time.Now().Add(10 * time.Second)
-		for _, remaining := range []int{400, 376, 399} {
-			if n := waiters(t, l, 1); n != 1 {
-				t.Fatalf("%d turns with %d left", n, remaining)
-			}
-			l.Done(answer(remaining, reset))
-		}
-		if n := waiters(t, l, 10); n != 1 {
-			t.Errorf("%d turns with 376 of 750 left and half reserved, want 1", n)
-		}
-	})
-}
-
-// TestLimiterFindsOut holds that past a refill that it has not seen a single
-// request finds out what there is.
-func TestLimiterFindsOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := refresh.NewLimiter(.5, time.Now)
-		if n := waiters(t, l, 10); n != 1 {
-			t.Errorf("%d turns before any answer, want 1", n)
-		}
-		l.Done(client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: 100, Reset: time.Now().Add(10 * time.Second)}})
-		if n := waiters(t, l, 10); n != 0 {
-			t.Errorf("%d turns with 100 of 750 left and half reserved, want none", n)
-		}
-		time.Sleep(11 * time.Second)
-		if n := waiters(t, l, 10); n != 1 {
-			t.Errorf("%d turns past the refill, want 1", n)
-		}
-		l.Done(client.Attempt{})
-		if n := waiters(t, l, 10); n != 0 {
-			t.Errorf("%d turns after one that had no answer, want none", n)
-		}
-		time.Sleep(10 * time.Second)
-		if n := waiters(t, l, 10); n != 1 {
-			t.Errorf("%d turns a refill later, want 1", n)
-		}
-	})
-}
-
-// TestLimiterClocks holds that neither a service whose clock is set nor an answer
-// from far in the future makes requests go without regard to the reserve, or none.
-func TestLimiterClocks(t *testing.T) {
-	low := func(at, reset time.Time) client.Attempt {
-		return client.Attempt{Status: 200, Date: at, RateLimit: client.RateLimit{Limit: 750, Remaining: 100, Reset: reset}}
-	}
-	for name, ahead := range map[string]time.Duration{
-		"50 s behind": -50 * time.Second, "1 h behind": -time.Hour, "10 years behind": -10 * 365 * 24 * time.Hour,
-		"50 s ahead": 50 * time.Second, "1 h ahead": time.Hour, "290 years ahead": 290 * 365 * 24 * time.Hour,
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			l := refresh.NewLimiter(.5, time.Now)
-			take := func(want int64, when string) {
-				t.Helper()
-				if n := waiters(t, l, 10); n != want {
-					t.Fatalf("the service's clock set %s, %s: %d turns, want %d", name, when, n, want)
-				}
-			}
-			take(1, "before any answer")
-			l.Done(low(time.Now(), time.Now().Add(10*time.Second)))
-			for range 3 {
-				take(0, "before the refill")
-				time.Sleep(10 * time.Second)
-				take(1, "past the refill")
-				l.Done(low(time.Now().Add(ahead), time.Now().Add(ahead+10*time.Second)))
-			}
-		})
-	}
-	for name, answer := range map[string]client.Attempt{
-		"with headers":    {Status: 429, RetryAfter: math.MaxInt64, RateLimit: client.RateLimit{Limit: 750}},
-		"without headers": {Status: 429, RetryAfter: math.MaxInt64},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			l := refresh.NewLimiter(.5, time.Now)
-			waiters(t, l, 1)
-			l.Done(answer)
-			time.Sleep(time.Hour - time.Second)
-			if n := waiters(t, l, 10); n != 0 {
-				t.Errorf("%s: %d turns before the pause was over", name, n)
-			}
-			time.Sleep(time.Second)
-			if n := waiters(t, l, 10); n != 1 {
-				t.Errorf("%s: %d turns after an hour, want 1", name, n)
 			}
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/index"
+	"waitpoint_exporter/collector/ratelimit"
 	"waitpoint_exporter/collector/refresh"
 
 	"github.com/go-kit/log"
@@ -69,7 +70,12 @@ func start(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Opti
 // startOver is start with something between the service and the client.
 func startOver(t *testing.T, service simulator.EnvironmentOptions, opts refresh.Options, between func(http.RoundTripper) http.RoundTripper, fill func(*simulator.Environment)) *world {
 	t.Helper()
-	return startWith(t, refresh.NewLimiter(.5, time.Now), service, opts, between, fill)
+	return startWith(t, reserveHalf(), service, opts, between, fill)
+}
+
+// reserveHalf is a limiter that always leaves half of the rate limit to others.
+func reserveHalf() client.Limiter {
+	return ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: .5})
 }
 
 // startWith is startOver with another limiter.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/ratelimit"
 
 	"github.com/go-kit/log/level"
 )
@@ -165,7 +166,7 @@ func (e *Environment) launch(ctx context.Context) (wake time.Time) {
 	e.wake = time.Time{}
 	requests := ctx
 	if !e.loadedOnce {
-		requests = BeyondShare(ctx)
+		requests = ratelimit.BeyondShare(ctx)
 	}
 	for e.sched.busy < e.workers() && ctx.Err() == nil && !e.round.stopped {
 		now := e.now()

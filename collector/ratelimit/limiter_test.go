@@ -1,0 +1,284 @@
+package ratelimit_test
+
+import (
+	"context"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/ratelimit"
+)
+
+// newLimiter returns a Limiter with a limit of its own and no share.
+func newLimiter(reserve float64) *ratelimit.Limiter {
+	return ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: reserve})
+}
+
+// told is an answer of the default limit that tells everything.
+func told(remaining int, reset time.Time) client.Attempt {
+	return client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: remaining, Reset: reset}}
+}
+
+// dated is told with a Date.
+func dated(remaining int, date, reset time.Time) client.Attempt {
+	a := told(remaining, reset)
+	a.Date = date
+	return a
+}
+
+// want fails the test unless of ten requests so many may go at once.
+func want(t *testing.T, l *ratelimit.Limiter, n int, when string) {
+	t.Helper()
+	if got := admitted(t, l, 10); got != n {
+		t.Fatalf("%s: %d requests at once, want %d", when, got, n)
+	}
+}
+
+// TestReserve holds how fast requests go, and how much they always leave.
+func TestReserve(t *testing.T) {
+	for name, tc := range map[string]struct {
+		garble   float64
+		reserve  float64
+		within   time.Duration
+		from, to int // Requests.
+		leaves   int
+		left     int // At the start.
+	}{
+		"half is left":              {0, .5, 9 * time.Second, 375, 375, 375, 750},
+		"a refill is used":          {0, .5, 19 * time.Second, 625, 625, 375, 750},
+		"nothing is reserved":       {0, 0, 9 * time.Second, 750, 750, 0, 750},
+		"nearly all is":             {0, .9, 9 * time.Second, 75, 75, 675, 750},
+		"no headers, a modest rate": {1, .5, 10 * time.Second, 60, 125, 600, 750},
+		// Others have used it up: one request a step finds out.
+		"below the reserve": {0, .5, 9 * time.Second, 1, 1, 99, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(750, 250, 10*time.Second, 0)
+				s.left, s.lowest, s.next = tc.left, tc.left, time.Now().Add(10*time.Second)
+				l := newLimiter(tc.reserve)
+				made := 0
+				for end := time.Now().Add(tc.within); ; made++ {
+					if err := l.Wait(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					if time.Now().After(end) {
+						break
+					}
+					a, _ := s.serve(0)
+					if tc.garble > 0 {
+						a.RateLimit = client.RateLimit{}
+					}
+					l.Done(a)
+				}
+				if made < tc.from || made > tc.to || s.lowest < tc.leaves {
+					t.Errorf("%d requests in %s left %d, want %d to %d that leave %d", made, tc.within, s.lowest, tc.from, tc.to, tc.leaves)
+				}
+			})
+		})
+	}
+}
+
+// TestGivesUp holds that nobody waits for a refill that comes too late.
+func TestGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(.5)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := l.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+		l.Done(told(10, time.Now().Add(9*time.Second)))
+		began := time.Now()
+		if err := l.Wait(ctx); err == nil || time.Since(began) > 0 {
+			t.Errorf("%v after %s, want an error at once", err, time.Since(began))
+		}
+	})
+}
+
+// TestComesBack holds that no answer keeps requests back for good.
+func TestComesBack(t *testing.T) {
+	for name, answer := range map[string]client.Attempt{
+		"Retry-After":                {Status: 429, RetryAfter: math.MaxInt64},
+		"Retry-After beside headers": {Status: 429, RetryAfter: math.MaxInt64, RateLimit: client.RateLimit{Limit: 750}},
+		"a reset far away":           {Status: 200, RateLimit: client.RateLimit{Limit: 750, Reset: time.UnixMilli(math.MaxInt64)}},
+		"a reset of long ago":        {Status: 429, RateLimit: client.RateLimit{Limit: 750, Reset: time.UnixMilli(math.MinInt64)}},
+		"a limit of one":             {Status: 200, RateLimit: client.RateLimit{Limit: 1, Remaining: 1}},
+		"a limit without end":        {Status: 200, RateLimit: client.RateLimit{Limit: math.MaxInt, Remaining: math.MaxInt}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(.5)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+				defer cancel()
+				began := time.Now()
+				for range 2 {
+					if err := l.Wait(ctx); err != nil {
+						t.Fatal(err)
+					}
+					answer.Date = time.Now()
+					l.Done(answer)
+				}
+				if waited := time.Since(began); answer.RetryAfter > 0 && waited != time.Hour {
+					t.Errorf("a pause of %s, want an hour", waited)
+				}
+			})
+		})
+	}
+}
+
+// TestNotYet holds that an answer past the reset that still shows it sends no further
+// request before the service's clock has come to it.
+func TestNotYet(t *testing.T) {
+	for name, dateKnown := range map[string]bool{"with a Date": true, "without a Date": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const ahead = 2 * time.Second // Our clock, of the service's.
+				l := newLimiter(.5)
+				reset := time.Now().Add(10*time.Second - ahead)
+				want(t, l, 1, "before any answer")
+				l.Done(told(375, reset)) // Our clock is all there is to go by.
+				time.Sleep(8 * time.Second)
+				want(t, l, 1, "past the reset")
+				answer := told(374, reset)
+				if dateKnown {
+					answer.Date = time.Now().Add(-ahead)
+				}
+				l.Done(answer)
+				time.Sleep(ahead - time.Millisecond)
+				want(t, l, 0, "before the refill")
+				time.Sleep(10 * time.Second)
+				want(t, l, 1, "past the refill")
+			})
+		})
+	}
+}
+
+// TestHeaders holds how many requests may go at once after a first answer and one that
+// does not tell all.
+func TestHeaders(t *testing.T) {
+	full := client.RateLimit{Limit: 750, Remaining: 400}
+	for name, tc := range map[string]struct {
+		first  client.RateLimit
+		answer client.Attempt
+		want   int
+	}{
+		"no headers, once":    {full, client.Attempt{Status: 200}, 24},
+		"no answer":           {full, client.Attempt{}, 24},
+		"a gateway's error":   {full, client.Attempt{Status: 502}, 24},
+		"only the reset":      {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: -1, Reset: time.Unix(946684810, 0)}}, 24},
+		"no limit":            {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: 390}}, 15},
+		"a lower limit, once": {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 500, Remaining: 390}}, 15},
+		"a higher limit":      {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 770, Remaining: 390}}, 5},
+		"a time for a limit":  {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 946684810, Remaining: 390}}, 15},
+		// What was served after this answer it does not count.
+		"the answer before was silent": {client.RateLimit{}, client.Attempt{Status: 200, RateLimit: full}, 24},
+		"never a limit":                {client.RateLimit{Remaining: 401}, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: 400}}, 25},
+		"never a limit, and a lot":     {client.RateLimit{Remaining: 1000}, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: 999}}, 499},
+		"nothing yet":                  {client.RateLimit{}, client.Attempt{Status: 200}, 1},
+		"nothing but errors so far":    {client.RateLimit{}, client.Attempt{Status: 502}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(.5)
+				for _, answer := range []client.Attempt{{Status: 200, RateLimit: tc.first}, tc.answer} {
+					admitted(t, l, 1)
+					l.Done(answer)
+				}
+				if n := admitted(t, l, 1000); n != tc.want {
+					t.Errorf("%d requests at once, want %d", n, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// TestLastingChange holds that what answers go on to say counts in the end, and
+// whether many requests may follow at once then, or one after the other.
+func TestLastingChange(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer client.RateLimit
+		n      int
+		want   int // At once.
+	}{
+		"a lower limit":       {client.RateLimit{Limit: 500, Remaining: 400}, 12, 150},
+		"not lasting yet":     {client.RateLimit{}, 20, 0},
+		"no headers":          {client.RateLimit{}, 30, 1},
+		"all of them garbled": {client.RateLimit{Remaining: -1}, 30, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(.5)
+				admitted(t, l, 1)
+				l.Done(client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: 376}})
+				for range tc.n {
+					time.Sleep(11 * time.Second)
+					admitted(t, l, 1)
+					l.Done(client.Attempt{Status: 200, RateLimit: tc.answer})
+				}
+				if n := admitted(t, l, 1000); n != tc.want {
+					t.Errorf("%d requests at once, want %d", n, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// TestOutOfOrder holds that an answer that comes late does not hide what a later
+// request has used.
+func TestOutOfOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(.5)
+		reset := time.Now().Add(10 * time.Second)
+		for _, remaining := range []int{400, 376, 399} {
+			if n := admitted(t, l, 1); n != 1 {
+				t.Fatalf("%d requests with %d left", n, remaining)
+			}
+			l.Done(told(remaining, reset))
+		}
+		want(t, l, 1, "376 of 750 left, half reserved")
+	})
+}
+
+// TestFindsOut holds that past a refill that no answer has shown a single request
+// finds out what there is.
+func TestFindsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(.5)
+		want(t, l, 1, "before any answer")
+		l.Done(told(100, time.Now().Add(10*time.Second)))
+		want(t, l, 0, "100 of 750 left, half reserved")
+		time.Sleep(11 * time.Second)
+		want(t, l, 1, "past the refill")
+		l.Done(client.Attempt{})
+		want(t, l, 0, "after a request without an answer")
+		time.Sleep(10 * time.Second)
+		want(t, l, 1, "a refill later")
+	})
+}
+
+// TestClocks holds that a service whose clock is set makes requests go neither
+// without regard to the reserve, nor not at all.
+func TestClocks(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{
+		"50 s behind": -50 * time.Second, "1 h behind": -time.Hour, "10 years behind": -10 * 365 * 24 * time.Hour,
+		"50 s ahead": 50 * time.Second, "1 h ahead": time.Hour, "290 years ahead": 290 * 365 * 24 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(.5)
+				want(t, l, 1, "before any answer")
+				l.Done(dated(100, time.Now(), time.Now().Add(10*time.Second)))
+				for range 3 {
+					want(t, l, 0, "before the refill")
+					time.Sleep(10 * time.Second)
+					want(t, l, 1, "past the refill")
+					now := time.Now().Add(ahead)
+					l.Done(dated(100, now, now.Add(10*time.Second)))
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,134 @@
+package ratelimit_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"waitpoint_exporter/collector/ratelimit"
+)
+
+// TestShare holds that in the long run refreshes that would list without end use
+// their share of what is refilled, and all of it.
+func TestShare(t *testing.T) {
+	const share, reserve = .25, .5
+	for name, tc := range map[string]struct {
+		size, refill int
+		every        time.Duration
+		production   float64 // Requests a second.
+		span         time.Duration
+		from, to     float64 // Of the share.
+	}{
+		"the service's default":      {750, 250, 10 * time.Second, 0, time.Hour, .97, 1.05},
+		"beside production":          {750, 250, 10 * time.Second, 10, 20 * time.Minute, .9, 1.05},
+		"beside a lot of production": {750, 250, 10 * time.Second, 18, 20 * time.Minute, .7, 1.05},
+		"refilled by the minute":     {1500, 1500, time.Minute, 0, 20 * time.Minute, .9, 1.05},
+		"every second":               {100, 5, time.Second, 0, time.Hour, .9, 1.05},
+		"a slow refill":              {750, 50, 10 * time.Second, 0, 4 * time.Hour, .9, 1.05},
+		"a quick refill":             {750, 750, 10 * time.Second, 0, 20 * time.Minute, .3, 1.05}, // Which shows as what the bucket has room for.
+		"a small bucket":             {60, 20, 10 * time.Second, 0, time.Hour, .9, 1.05},
+		"a tiny one":                 {10, 1, 10 * time.Second, 0, 24 * time.Hour, .9, 1.05},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), tc.span)
+				defer cancel()
+				s := newService(tc.size, tc.refill, tc.every, 0)
+				s.latency = 50 * time.Millisecond
+				limit := ratelimit.New(time.Now)
+				var group sync.WaitGroup
+				for range 4 {
+					group.Go(func() {
+						s.list(ctx, limit.Limiter(ratelimit.Options{Reserve: reserve, Share: share, Interval: time.Minute}))
+					})
+				}
+				group.Go(func() { s.produce(ctx, tc.production) })
+				group.Wait()
+				want := share * float64(tc.refill) * tc.span.Seconds() / tc.every.Seconds()
+				got := float64(s.served) / want
+				t.Logf("%d requests, %.3f of the share of %.0f", s.served, got, want)
+				if got < tc.from || got > tc.to {
+					t.Errorf("%d requests, %.2f of the share of %.0f; want %g to %g", s.served, got, want, tc.from, tc.to)
+				}
+			})
+		})
+	}
+}
+
+// TestShareOfMany holds that of environments that share a limit none can starve
+// another, and that what one does not use the others get.
+func TestShareOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const span, all = time.Hour, .25 * 25 * 3600
+		ctx, cancel := context.WithTimeout(t.Context(), span)
+		defer cancel()
+		s := newService(750, 250, 10*time.Second, 0)
+		limit := ratelimit.New(time.Now)
+		var group sync.WaitGroup
+		counts := make([]int, 3)
+		for i, pause := range []time.Duration{time.Millisecond, 2 * time.Millisecond, time.Minute} {
+			group.Go(func() {
+				l := limit.Limiter(ratelimit.Options{Reserve: .5, Share: .25, Interval: time.Minute})
+				for ; ctx.Err() == nil; time.Sleep(pause) {
+					if s.request(ctx, l) == nil {
+						counts[i]++
+					}
+				}
+			})
+		}
+		group.Wait()
+		if total := float64(counts[0] + counts[1] + counts[2]); total < .95*all || total > 1.05*all {
+			t.Errorf("%g requests, want %g", total, all)
+		}
+		if counts[2] < 59 || float64(min(counts[0], counts[1])) < .3*all {
+			t.Errorf("shared out as %v", counts)
+		}
+	})
+}
+
+// TestCredit holds what may be spent at once, and what does not count.
+func TestCredit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := ratelimit.New(time.Now)
+		l := limit.Limiter(ratelimit.Options{Share: .25, Interval: time.Minute})
+		unbound := limit.Limiter(ratelimit.Options{})
+		reset := time.Now().Add(10 * time.Second)
+		spend := func(ctx context.Context, l *ratelimit.Limiter, n int) {
+			t.Helper()
+			for range n {
+				if err := l.Wait(ctx); err != nil {
+					t.Fatal(err)
+				}
+				l.Done(dated(700, time.Now(), reset))
+			}
+		}
+		spend(t.Context(), l, 1)
+		time.Sleep(10 * time.Second)
+		reset = reset.Add(10 * time.Second)
+		spend(t.Context(), l, 1) // Which tells the step: 25 a second, a quarter of it.
+		time.Sleep(time.Hour)
+		reset = reset.Add(time.Hour)
+		began := time.Now()
+		spend(ratelimit.BeyondShare(t.Context()), l, 500)
+		spend(t.Context(), unbound, 500)
+		spend(t.Context(), l, 375) // What a minute brings.
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("waited %s for what was saved up", waited)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := l.Wait(ctx); err == nil || time.Since(began) != 0 {
+			t.Errorf("%v after %s, want an error at once", err, time.Since(began))
+		}
+		spend(t.Context(), l, 1) // The one that gave up has taken nothing.
+		if waited := time.Since(began).Round(time.Millisecond); waited != 160*time.Millisecond {
+			t.Errorf("waited %s for a request at 6.25 a second", waited)
+		}
+		if n := admitted(t, l, 10); n != 0 {
+			t.Errorf("%d requests beyond the share", n)
+		}
+	})
+}
