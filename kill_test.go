@@ -20,9 +20,10 @@ import (
 	"time"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/test/size"
 )
 
-var kills = flag.Int("kills", 10, "how often TestKill kills the program; under -short 3 times")
+var kills = flag.Int("kills", size.Of(3, 10), "how often TestKill kills the program")
 
 const killKey = "tr_prod_0123456789"
 
@@ -80,10 +81,6 @@ func truth(environment *simulator.Environment) []string {
 // right numbers again, and no file is left behind.
 func TestKill(t *testing.T) {
 	environment, api := newEnvironment(t)
-	n := *kills
-	if testing.Short() {
-		n = min(n, 3)
-	}
 	arguments := []string{"--trigger.api-url=" + api.URL, "--refresh.interval=1s"}
 	env := []string{"TRIGGER_SECRET_KEY=" + killKey}
 	client := newClient(t)
@@ -105,7 +102,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	begun := time.Now()
-	for cycle := range n {
+	for cycle := range *kills {
 		rng := rand.New(rand.NewPCG(uint64(cycle), 4))
 		p := launch(t, env, append(arguments, "--web.listen-address=127.0.0.1:0")...)
 		time.Sleep(time.Duration(rng.Int64N(int64(80 * time.Millisecond))))
@@ -115,7 +112,7 @@ func TestKill(t *testing.T) {
 		p.await(t, client, truth(environment)...)
 		kill(p)
 	}
-	t.Logf("%d restarts after %d kills, %s each", n, 2*n, (time.Since(begun) / time.Duration(n)).Round(time.Millisecond))
+	t.Logf("%d restarts after %d kills, %s each", *kills, 2**kills, (time.Since(begun) / time.Duration(*kills)).Round(time.Millisecond))
 }
 
 // refused tells the end of a connection that the program had not taken up from

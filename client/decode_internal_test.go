@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"waitpoint_exporter/test/size"
 )
 
 // oracleToken is a token as encoding/json reads it.
@@ -217,7 +219,7 @@ func TestDecodePageLikeEncodingJSON(t *testing.T) {
 	}
 	// A long page, cut and damaged at every place.
 	page := benchmarkPage(3)
-	for i := range page {
+	for i := 0; i < len(page); i += size.Of(7, 1) {
 		compare(t, append([]byte{}, page[:i]...))
 		for _, c := range []byte{'"', '\\', 0, '}', ' '} {
 			b := append([]byte{}, page...)

@@ -15,6 +15,7 @@ import (
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector"
 	"waitpoint_exporter/collector/index"
+	"waitpoint_exporter/test/size"
 )
 
 const maxStaleness = 10 * time.Minute
@@ -187,13 +188,13 @@ func paint(tokens []simulator.Token, opts index.Options, now time.Time, loaded b
 
 func anchored(expr string) *regexp.Regexp { return regexp.MustCompile("^(?s:" + expr + ")$") }
 
-// TestEverySample compares each sample with a recount of 20,000 tokens of all
+// TestEverySample compares each sample with a recount of tokens of all
 // shapes, when the picture is cut and again as long after as it may be shown.
 func TestEverySample(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 123456, time.UTC)
 	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})
 	environment := service.Environment(simulator.EnvironmentOptions{Key: "tr_dev_x"})
-	environment.Populate(simulator.Population{Seed: 3, Tokens: 20_000, Waiting: 4000, Span: 3 * 24 * time.Hour, Odd: true})
+	environment.Populate(simulator.Population{Seed: 3, Tokens: size.Of(2_000, 20_000), Waiting: size.Of(400, 4_000), Span: 3 * 24 * time.Hour, Odd: true})
 	tokens := environment.Tokens()
 	for name, opts := range map[string]index.Options{
 		"everything":            {},

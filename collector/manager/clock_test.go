@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/test/size"
 )
 
 // A clock is a machine's, in a bubble: its monotonic clock and its timers are the
@@ -227,10 +228,7 @@ func testClock(t *testing.T, both time.Time, moves []move) {
 	}
 	w.apply("a|, tags: {limit: 0}", "b|, tokens: {period: 1d}, tags: {limit: 0}", "c|, tokens: {period: 1d, waiting_within_period: true}, tags: {limit: 0}")
 	const interval = time.Minute
-	step := 10 * time.Second
-	if testing.Short() {
-		step = 30 * time.Second
-	}
+	step := size.Of(30*time.Second, 10*time.Second)
 	time.Sleep(10*time.Minute + 30*time.Second)
 	last := map[string]map[string]float64{}
 	check := func(when string, whole bool) {

@@ -31,6 +31,7 @@ import (
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/manager"
 	"waitpoint_exporter/collector/web"
+	"waitpoint_exporter/test/size"
 )
 
 // literals are tags and ids as they stand in an answer, between quotes.
@@ -303,10 +304,7 @@ func (s many) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestMillionTags holds what a million different tags cost: bounded series, a
 // bounded scrape, and memory that follows their number.
 func TestMillionTags(t *testing.T) {
-	tokens := 10_102 // Of 99 tags of their own each.
-	if testing.Short() {
-		tokens = 1_000
-	}
+	tokens := size.Of(1_000, 10_102) // Of 99 tags of their own each.
 	synctest.Test(t, func(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.GC()

@@ -14,6 +14,7 @@ import (
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/manager"
+	"waitpoint_exporter/test/size"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,14 +53,20 @@ func (l *lowest) sofar() (requests, remains int) {
 // together leave the reserve of the limit that they share, and together use one
 // share of it. A reload in between forgets none of it.
 func TestOneKey(t *testing.T) {
+	const branches = 12
+	part := size.Of(5, 1) // All is a fifth of the service's default, to make a fifth of the requests.
+	limit, step := 750/part, 250/part
+	share := 6 * step / 4 // Of what is refilled in a minute.
 	synctest.Test(t, func(t *testing.T) {
 		service := simulator.New(simulator.Options{Latency: 20 * time.Millisecond})
 		const preview = "tr_preview_0123456789"
-		for i := range 12 {
-			service.Environment(simulator.EnvironmentOptions{Key: preview, Branch: fmt.Sprintf("branch-%d", i)}).
-				Populate(simulator.Population{Tokens: 10_000, Waiting: 5_000, Seed: uint64(i)})
+		for i := range branches {
+			service.Environment(simulator.EnvironmentOptions{
+				Key: preview, Branch: fmt.Sprintf("branch-%d", i), Limit: simulator.Limit{Size: limit, Refill: step},
+			}).
+				Populate(simulator.Population{Tokens: 10_000 / part, Waiting: 5_000 / part, Seed: uint64(i)})
 		}
-		seen := &lowest{RoundTripper: plain{simulator.Transport(service)}, remains: 750}
+		seen := &lowest{RoundTripper: plain{simulator.Transport(service)}, remains: limit}
 		m := manager.New(t.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: seen})
 		t.Cleanup(m.Stop)
 		path := t.TempDir() + "/config.yml"
@@ -67,7 +74,7 @@ func TestOneKey(t *testing.T) {
 			t.Helper()
 			var text strings.Builder
 			text.WriteString("environments:\n")
-			for i := range 12 {
+			for i := range branches {
 				fmt.Fprintf(&text, "  - {name: branch-%d, preview_branch: branch-%d, api_url: \"http://api.test%s\", secret_key: %s, refresh: {interval: %s, verify_interval: 1d}}\n", i, i, strings.Repeat("/", i%2), preview, interval)
 			}
 			if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
@@ -83,25 +90,25 @@ func TestOneKey(t *testing.T) {
 		}
 		apply("1m")
 		time.Sleep(5 * time.Minute)
-		for i := range 12 {
+		for i := range branches {
 			if got := samples(t, m, fmt.Sprintf("branch-%d", i)); got["waitpoint_history_loaded"] != 1 {
 				t.Errorf("branch-%d has not been loaded after 5 minutes", i)
 			}
 		}
 		before, remains := seen.sofar()
-		if before < 12*100 || remains < 375 {
-			t.Errorf("%d requests, bucket down to %d of a reserve of 375", before, remains)
+		if before < branches*100/part || remains < limit/2 {
+			t.Errorf("%d requests, bucket down to %d of a reserve of %d", before, remains, limit/2)
 		}
 		time.Sleep(10 * time.Minute)
 		// 50 requests for WAITING, 12 times a minute, would be 600; the share is 375.
 		requests, _ := seen.sofar()
-		if used := requests - before; used > 375*11 || used < 375*8 {
-			t.Errorf("%d requests in ten minutes; a quarter of what is refilled is %d", used, 375*10)
+		if used := requests - before; used > share*11 || used < share*8 {
+			t.Errorf("%d requests in ten minutes; a quarter of what is refilled is %d", used, share*10)
 		}
 		apply("59s")
 		time.Sleep(2 * time.Minute)
-		if _, remains := seen.sofar(); remains < 375 {
-			t.Errorf("bucket down to %d of a reserve of 375 after a reload", remains)
+		if _, remains := seen.sofar(); remains < limit/2 {
+			t.Errorf("bucket down to %d of a reserve of %d after a reload", remains, limit/2)
 		}
 	})
 }

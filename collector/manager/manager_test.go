@@ -27,6 +27,7 @@ import (
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/manager"
+	"waitpoint_exporter/test/size"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -171,13 +172,14 @@ func TestApply(t *testing.T) {
 		w := newWorld(t, "a", "b", "c", "d")
 		w.apply("a", "b", "c")
 		stop := make(chan struct{})
+		pause := size.Of(4*time.Second, time.Second)
 		var scraped atomic.Int64
 		go func() {
 			for {
 				select {
 				case <-stop:
 					return
-				case <-time.After(time.Second):
+				case <-time.After(pause):
 				}
 				if _, err := w.manager.Gather(); err != nil {
 					t.Errorf("scrape: %v", err)
@@ -230,7 +232,7 @@ func TestApply(t *testing.T) {
 			t.Errorf("environments %v", order)
 		}
 		close(stop)
-		if n := scraped.Load(); n < 300 {
+		if n := scraped.Load(); n < int64(5*time.Minute/pause) {
 			t.Errorf("%d scrapes: the reloads were not under load", n)
 		}
 	})
@@ -261,16 +263,12 @@ func TestSpread(t *testing.T) {
 	})
 }
 
-// TestManyReloads holds that a thousand reloads leave nothing behind: the check
+// TestManyReloads holds that many reloads leave nothing behind: the check
 // for goroutines is TestMain's, and synctest's own.
 func TestManyReloads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a", "b")
-		reloads := 1000
-		if testing.Short() {
-			reloads = 100
-		}
-		for i := range reloads {
+		for i := range size.Of(100, 1000) {
 			w.apply("a", fmt.Sprintf("b|, tags: {limit: %d}", i+1))
 			time.Sleep(time.Duration(i%7) * 50 * time.Millisecond)
 		}

@@ -18,10 +18,11 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/test/size"
 )
 
 var (
-	days     = flag.Float64("days", .5, "length of TestWeek in days")
+	days     = flag.Float64("days", size.Of(1./12, .5), "length of TestWeek in days")
 	weekSeed = flag.Uint64("week-seed", 1, "seed of TestWeek")
 )
 
@@ -68,9 +69,6 @@ type inhabitant struct {
 // has ended; and in the end the process is no bigger than it was after some hours.
 func TestWeek(t *testing.T) {
 	length := time.Duration(*days * float64(24*time.Hour))
-	if testing.Short() {
-		length = min(length, 2*time.Hour)
-	}
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWeek(t)

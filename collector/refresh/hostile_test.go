@@ -21,6 +21,7 @@ import (
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/test/size"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,19 +76,20 @@ func TestEndlessPages(t *testing.T) {
 	for i := range tags {
 		tags[i] = strings.Repeat(string(rune('0'+i)), 1000)
 	}
+	tokens, bytes := size.Of(4_000, 20_000), size.Of(1<<20, 4<<20)
 	for name, tc := range map[string]struct {
 		service    *endless
 		opts       refresh.Options
 		mostTokens int64
 		mostMiB    uint64
 	}{
-		"waiting":                    {&endless{}, refresh.Options{MaxTokens: 20_000}, 20_100, 64},
-		"finished":                   {&endless{fields: map[string]any{"status": "COMPLETED"}}, refresh.Options{MaxTokens: 20_000}, 20_100, 32},
+		"waiting":                    {&endless{}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 100, 64},
+		"finished":                   {&endless{fields: map[string]any{"status": "COMPLETED"}}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 100, 32},
 		"waiting with a lot of tags": {&endless{fields: map[string]any{"tags": tags}}, refresh.Options{MaxBytes: 16 << 20}, 800, 160},
 		"finished, with long ids and cursors": {
 			&endless{fields: map[string]any{"status": "COMPLETED"}, size: 1, long: strings.Repeat("x", 1000)},
-			refresh.Options{MaxBytes: 4 << 20},
-			20_000, 32,
+			refresh.Options{MaxBytes: bytes},
+			int64(bytes) / 200, 32,
 		},
 		"one to a page": {&endless{size: 1}, refresh.Options{MaxTokens: 2000}, 2010, 32},
 	} {

@@ -14,6 +14,7 @@ import (
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector"
 	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/test/size"
 )
 
 // A fault is what goes wrong with a request, and the reason that refreshes then
@@ -122,7 +123,7 @@ func TestFaultMatrix(t *testing.T) {
 	})
 	for _, p := range phases() {
 		for _, d := range durations {
-			if testing.Short() && d.name != "for a while" {
+			if !size.Full() && d.name != "for a while" {
 				continue
 			}
 			// What an environment that has loaded its history asks for.
@@ -131,7 +132,7 @@ func TestFaultMatrix(t *testing.T) {
 			idle.early = false
 			synctest.Test(t, func(t *testing.T) { usual = strike(t, idle, fault{}, d.Duration) })
 			for _, f := range faults() {
-				if testing.Short() && !slices.Contains([]string{"401", "500", "cut", "each token twice"}, f.name) {
+				if !size.Full() && !slices.Contains([]string{"401", "500", "each token twice"}, f.name) {
 					continue
 				}
 				if d.name == "once" {

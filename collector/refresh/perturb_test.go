@@ -13,6 +13,7 @@ import (
 
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/test/size"
 )
 
 // What the service may do otherwise than is assumed of it: numbers stay right, or
@@ -65,7 +66,7 @@ func TestNewIDs(t *testing.T) {
 					defer w.stop()
 					time.Sleep(90 * time.Second)
 					f := &flow{w: w}
-					perSecond := short(300, 10)
+					perSecond := size.Of(10, 300)
 					second := func(shape func(i int) bool) {
 						now := time.Now()
 						for i := range perSecond {
@@ -109,7 +110,7 @@ func TestHostClocks(t *testing.T) {
 				defer w.stop()
 				time.Sleep(90 * time.Second)
 				f := &flow{w: w}
-				for i := range short(1200, 600) {
+				for i := range size.Of(400, 1200) {
 					for range 5 {
 						f.quick("", time.Now(), 0)
 					}
@@ -166,7 +167,7 @@ func TestOneEmptyPage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			under(t, refresh.Options{VerifyInterval: 20 * time.Minute}, func(t *testing.T, w *world) {
 				before := w.truth.Count()
-				for range short(60, 6) {
+				for range size.Of(3, 60) {
 					w.service.Inject(simulator.Fault{Kind: simulator.FaultBody, Body: `{"data":[],"pagination":{}}`, Match: hits, Times: 1})
 					for range 6 {
 						time.Sleep(10 * time.Second)
@@ -188,7 +189,7 @@ func TestOneEmptyPage(t *testing.T) {
 
 // TestEmptyWhileLoading holds that an empty page does not end the history.
 func TestEmptyWhileLoading(t *testing.T) {
-	for n := range short(20, 4) {
+	for n := range size.Of(2, 20) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen atomic.Int64
 			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
@@ -247,9 +248,9 @@ func TestStandingReplica(t *testing.T) {
 				w.truth.Finish(waits[rng.IntN(len(waits))].ID, "COMPLETED")
 			}
 		}
-		churn(time.Duration(short(60, 10)) * time.Minute)
+		churn(time.Duration(size.Of(10, 60)) * time.Minute)
 		standing.Store(false)
-		churn(time.Duration(short(20, 5)) * time.Minute)
+		churn(time.Duration(size.Of(5, 20)) * time.Minute)
 		time.Sleep(time.Hour)
 		f.check(t, "an hour after it moves again")
 	})
@@ -293,7 +294,7 @@ func TestShortPages(t *testing.T) {
 // TestOddAtPageEnd holds that an id out of order at the end of a page does not end
 // a part of the history.
 func TestOddAtPageEnd(t *testing.T) {
-	for n := range short(20, 4) {
+	for n := range size.Of(4, 20) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen atomic.Int64
 			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
@@ -353,7 +354,7 @@ func TestBacklog(t *testing.T) {
 		up := w.service.Inject(simulator.Fault{Kind: simulator.FaultDrop})
 		remove := w.service.Inject(simulator.Fault{Kind: simulator.FaultSlow, Delay: 80 * time.Millisecond})
 		defer remove()
-		n := short(600_000, 18_000)
+		n := size.Of(18_000, 600_000)
 		for i := range 3600 {
 			for range n / 3600 {
 				f.quick("", time.Now(), 0)

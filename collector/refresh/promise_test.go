@@ -17,6 +17,7 @@ import (
 
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/test/size"
 )
 
 // under runs check in a world of 2,000 tokens, 250 of them WAITING.
@@ -162,7 +163,7 @@ func rewrite(resp *http.Response, change func(string) string) (*http.Response, e
 // TestOtherOrder holds that nothing but cost depends on the order of the list, in
 // several orders, since in some of them it would not show.
 func TestOtherOrder(t *testing.T) {
-	for salt := range 8 {
+	for salt := range size.Of(3, 8) {
 		synctest.Test(t, func(t *testing.T) {
 			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
 				func(t http.RoundTripper) http.RoundTripper { return scrambled{t, salt} },

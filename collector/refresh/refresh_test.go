@@ -18,6 +18,7 @@ import (
 	"waitpoint_exporter/collector/index"
 	"waitpoint_exporter/collector/ratelimit"
 	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/test/size"
 
 	"github.com/go-kit/log"
 	"github.com/google/go-cmp/cmp"
@@ -28,19 +29,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	histories = flag.Int("histories", 25, "number of random histories")
+	histories = flag.Int("histories", size.Of(5, 25), "number of random histories")
 	firstSeed = flag.Uint64("seed", 1, "seed of the first random history")
 )
 
 const key = "tr_dev_0123456789"
 
-// short is for runs with the race detector, which is ten times slower.
-func short(whole, small int) int {
-	if testing.Short() {
-		return small
-	}
-	return whole
-}
+func short(whole, small int) int { return size.Of(small, whole) }
 
 // plain asks for answers that are not compressed, which halves what the
 // thousands of histories cost.
@@ -208,7 +203,7 @@ func (w *world) diff(now time.Time) string {
 // differences, odd ids, bursts and failures. When all is quiet every number must
 // equal a recount. A history that fails is replayed by -seed=N -histories=1.
 func TestRandomHistories(t *testing.T) {
-	for i := range short(*histories, 5) {
+	for i := range *histories {
 		seed := *firstSeed + uint64(i)
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { history(t, seed) })
@@ -345,9 +340,9 @@ func TestRequests(t *testing.T) {
 		load
 		most float64
 	}{
-		{load{short(100_000, 20_000), 1000, 10}, 25},
-		{load{short(1_000_000, 20_000), 1000, 10}, 35},
-		{load{short(100_000, 20_000), 100, 0}, 3},
+		{load{size.Of(5_000, 100_000), 1000, 10}, 25},
+		{load{size.Of(10_000, 1_000_000), 1000, 10}, 35},
+		{load{size.Of(10_000, 100_000), 100, 0}, 3},
 	} {
 		t.Run(c.name(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -370,7 +365,7 @@ func (l load) name() string {
 func TestConsiderate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{}, func(e *simulator.Environment) {
-			e.Populate(simulator.Population{Seed: 1, Tokens: short(120_000, 20_000), Waiting: 300})
+			e.Populate(simulator.Population{Seed: 1, Tokens: size.Of(20_000, 120_000), Waiting: 300})
 		})
 		defer w.stop()
 		refused := 0

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"waitpoint_exporter/collector/server"
+	"waitpoint_exporter/test/size"
 )
 
 // maker answers with a body of its own kind for each request, and counts how many
@@ -84,10 +85,7 @@ func begin(t *testing.T, address, query string) *bufio.Reader {
 func TestBufferUnderLoad(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	const slow, fast = 50, 200
-	m := &maker{size: 512 << 10}
-	if testing.Short() {
-		m.size = 192 << 10
-	}
+	m := &maker{size: size.Of(192<<10, 512<<10)}
 	handler := server.Buffer(m)
 	srv, full := httptest.NewServer(handler), httptest.NewUnstartedServer(handler)
 	// So that a client that does not read is felt.
