@@ -1,12 +1,12 @@
-// Package ratelimit holds back requests to the API, so that production, whose calls
-// draw on the same rate limit, always finds a reserve of it, and so that refreshes
-// use no more than their share of what the limit refills.
+// Package ratelimit limits the exporter's use of the API. Production's calls draw on
+// the same rate limit, so a reserve of it is always left to them, and in the long run
+// refreshes use no more than a share of what the limit refills.
 //
-// The service counts requests in a bucket that is refilled in steps. Answers tell
-// its size, what remains and when the next step is due. Everything that they leave
-// open is taken at its worst (bucket.go): no request goes unless the bucket is known
-// to hold more than the reserve, but for one request a step that finds out. How fast
-// the limit is refilled no answer tells; it is measured (refill.go).
+// The service counts requests in a bucket, which it refills in steps. The headers of
+// an answer report the bucket's size, what remains in it, and when the next step is.
+// Where they leave something open, the worst case counts (bucket.go): a request is
+// only admitted if the bucket must hold more than the reserve. Below it, one probe a
+// step finds out. The rate of the refill is in no header; it is measured (refill.go).
 package ratelimit
 
 import (
@@ -21,20 +21,20 @@ import (
 )
 
 const (
-	// While no answer tells what remains, requests keep to a rate well below what
-	// the service's default limit refills (25 a second).
+	// The rate while no answer reports what remains. The service's default limit
+	// refills 25 requests a second.
 	blindRate  = rate.Limit(10)
 	blindBurst = 20
-	// leastCredit is how many requests can be saved up however small the share is:
-	// a refresh of an idle environment takes no more.
-	leastCredit = 4
+	// minCredit is how many requests can be saved up however small the share is. An
+	// idle environment's refresh takes no more.
+	minCredit = 4
 )
 
-// Limit is one rate limit of the service. Environments whose requests draw on the
-// same one share it. It is safe for concurrent use.
+// Limit is one rate limit of the service. Environments whose requests count towards
+// the same limit share a Limit. It is safe for concurrent use.
 type Limit struct {
 	now    func() time.Time
-	credit *rate.Limiter // What may be spent of the share.
+	credit *rate.Limiter // The unused part of the share.
 
 	mu       sync.Mutex
 	bucket   bucket
@@ -43,45 +43,45 @@ type Limit struct {
 	answered chan struct{} // Closed and replaced when a request is done.
 }
 
-// New returns a Limit of which nothing is known yet.
+// New returns a Limit about which nothing is known yet.
 func New(now func() time.Time) *Limit {
 	return &Limit{now: now, credit: rate.NewLimiter(blindRate, blindBurst), answered: make(chan struct{})}
 }
 
-// Options say how much of a rate limit an environment may use.
+// Options say how much of a Limit an environment may use.
 type Options struct {
-	// Reserve is the share of the bucket, from 0 up to but not including 1, that is
-	// always left to others.
+	// Reserve is the fraction of the bucket that is always left to others: at least 0,
+	// less than 1.
 	Reserve float64
-	// Share is the share of what the bucket is refilled by that may be used in the
-	// long run, by all environments together that draw on it. Where theirs differ,
-	// it is between them. Zero: no bound but the reserve.
+	// Share is the fraction of the refill that all environments of a Limit together
+	// may use in the long run. If theirs differ, the result is in between. Zero means
+	// no bound but the reserve.
 	Share float64
-	// Interval is the time for which an unused share is saved up.
+	// Interval is the time over which an unused share can be saved up.
 	Interval time.Duration
 }
 
-// Limiter holds back one environment's requests. Environments that share a Limit
-// get turns in the order in which they ask. It is safe for concurrent use, and the
-// client.Limiter of a client.
+// Limiter limits one environment's requests; it is a client.Limiter. Requests are
+// admitted in the order in which they come, whichever environment of the Limit they
+// are from. It is safe for concurrent use.
 type Limiter struct {
 	limit *Limit
 	opts  Options
 }
 
-// Limiter returns a Limiter that draws on l.
+// Limiter returns a Limiter for one environment.
 func (l *Limit) Limiter(opts Options) *Limiter { return &Limiter{limit: l, opts: opts} }
 
 type beyondShare struct{}
 
-// BeyondShare marks the requests made with the returned context as those of a first
-// listing: they keep to the reserve, but do not count towards the share.
+// BeyondShare returns a context for the requests of a first listing: they leave the
+// reserve, but do not count towards the share.
 func BeyondShare(ctx context.Context) context.Context {
 	return context.WithValue(ctx, beyondShare{}, true)
 }
 
-// Wait blocks until a request may be sent. It returns an error if ctx ends before,
-// at once if that is known.
+// Wait blocks until a request is admitted. It returns an error if ctx ends before, and
+// does so at once if ctx has a deadline that is too early.
 func (l *Limiter) Wait(ctx context.Context) error {
 	w := waiter{Limiter: l, beyondShare: ctx.Value(beyondShare{}) != nil}
 	for {
@@ -107,18 +107,18 @@ type waiter struct {
 	*Limiter
 
 	beyondShare bool
-	turn        *rate.Reservation // Its place in the queue for the share.
+	turn        *rate.Reservation // Its place in the queue for credit.
 }
 
-// A refusal says why a request may not go now, and when to ask again: zero for once
-// an answer has come.
+// A refusal says why a request is not admitted, and when to try again. A zero time
+// means after the next answer.
 type refusal struct {
 	reason   string
 	until    time.Time
 	answered <-chan struct{}
 }
 
-// admit counts the request as sent, or returns why it may not be.
+// admit counts the request as in flight, or returns why it has to wait.
 func (w *waiter) admit() *refusal {
 	l := w.limit
 	l.mu.Lock()
@@ -127,8 +127,9 @@ func (w *waiter) admit() *refusal {
 	if ok, until := l.bucket.admit(w.opts.Reserve, l.inFlight, now); !ok {
 		return &refusal{"the rate limit is down to its reserve", until, l.answered}
 	}
-	if w.turn == nil {
-		w.turn = w.queue(now)
+	if w.turn == nil && !(l.bucket.known && (w.beyondShare || w.opts.Share == 0)) {
+		w.updateCredit(now)
+		w.turn = l.credit.ReserveN(now, 1)
 	}
 	if w.turn != nil {
 		if wait := w.turn.DelayFrom(now); wait > 0 {
@@ -139,27 +140,19 @@ func (w *waiter) admit() *refusal {
 	return nil
 }
 
-// queue returns a place in the queue for the share, nil if the request needs none.
-func (w *waiter) queue(now time.Time) *rate.Reservation {
-	if w.limit.bucket.known && (w.beyondShare || w.opts.Share == 0) {
-		return nil
-	}
-	w.setCredit(now)
-	return w.limit.credit.ReserveN(now, 1)
-}
-
-// setCredit sets how fast the share grows, and how much of it can be saved up.
-func (l *Limiter) setCredit(now time.Time) {
+// updateCredit sets how fast credit is gained, and how much can be saved up; the
+// Limit's lock is held.
+func (l *Limiter) updateCredit(now time.Time) {
 	perSecond, burst := blindRate, blindBurst
 	if l.limit.bucket.known {
 		perSecond = rate.Limit(l.opts.Share * l.limit.refill.rate(l.limit.bucket.size()))
-		burst = max(int(float64(perSecond)*l.opts.Interval.Seconds()), leastCredit)
+		burst = max(int(float64(perSecond)*l.opts.Interval.Seconds()), minCredit)
 	}
 	l.limit.credit.SetLimitAt(now, perSecond)
 	l.limit.credit.SetBurstAt(now, burst)
 }
 
-// wait waits until it is time to ask again. It returns an error if ctx ends before.
+// wait returns when it is time to try again, or an error if ctx ends before.
 func (r *refusal) wait(ctx context.Context, now time.Time) error {
 	var timeout <-chan time.Time
 	if !r.until.IsZero() {
@@ -180,7 +173,7 @@ func (r *refusal) wait(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// Done takes in what became of a request that Wait let through.
+// Done takes in the outcome of a request that Wait admitted.
 func (l *Limiter) Done(a client.Attempt) {
 	limit := l.limit
 	limit.mu.Lock()
@@ -192,7 +185,7 @@ func (l *Limiter) Done(a client.Attempt) {
 		limit.refill.observe(r, l.opts.Share, now)
 	}
 	if l.opts.Share > 0 {
-		l.setCredit(now)
+		l.updateCredit(now)
 	}
 	close(limit.answered)
 	limit.answered = make(chan struct{})

@@ -16,27 +16,37 @@ func newLimiter(reserve float64) *ratelimit.Limiter {
 	return ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: reserve})
 }
 
-// told is an answer of the default limit that tells everything.
-func told(remaining int, reset time.Time) client.Attempt {
-	return client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: remaining, Reset: reset}}
+type limit = client.RateLimit
+
+// ok is an answer with these headers.
+func ok(r limit) client.Attempt { return client.Attempt{Status: 200, RateLimit: r} }
+
+// slow is ok, a second after the request.
+func slow(r limit) client.Attempt {
+	return client.Attempt{Status: 200, RateLimit: r, Duration: time.Second}
 }
 
-// dated is told with a Date.
-func dated(remaining int, date, reset time.Time) client.Attempt {
-	a := told(remaining, reset)
+// report is an answer that reports the whole state of the default limit.
+func report(remaining int, reset time.Time) client.Attempt {
+	return ok(limit{Limit: 750, Remaining: remaining, Reset: reset})
+}
+
+// datedReport is a report with a Date.
+func datedReport(remaining int, date, reset time.Time) client.Attempt {
+	a := report(remaining, reset)
 	a.Date = date
 	return a
 }
 
-// want fails the test unless of ten requests so many may go at once.
-func want(t *testing.T, l *ratelimit.Limiter, n int, when string) {
+// wantAdmitted fails the test unless n of ten requests are admitted at once.
+func wantAdmitted(t *testing.T, l *ratelimit.Limiter, n int, when string) {
 	t.Helper()
 	if got := admitted(t, l, 10); got != n {
-		t.Fatalf("%s: %d requests at once, want %d", when, got, n)
+		t.Fatalf("%s: %d requests admitted, want %d", when, got, n)
 	}
 }
 
-// TestReserve holds how fast requests go, and how much they always leave.
+// TestReserve holds how many requests are admitted, and how much they always leave.
 func TestReserve(t *testing.T) {
 	for name, tc := range map[string]struct {
 		garble   float64
@@ -51,7 +61,7 @@ func TestReserve(t *testing.T) {
 		"nothing is reserved":       {0, 0, 9 * time.Second, 750, 750, 0, 750},
 		"nearly all is":             {0, .9, 9 * time.Second, 75, 75, 675, 750},
 		"no headers, a modest rate": {1, .5, 10 * time.Second, 60, 125, 600, 750},
-		// Others have used it up: one request a step finds out.
+		// Others have used it up: one probe a step.
 		"below the reserve": {0, .5, 9 * time.Second, 1, 1, 99, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,12 +79,13 @@ func TestReserve(t *testing.T) {
 					}
 					a, _ := s.serve(0)
 					if tc.garble > 0 {
-						a.RateLimit = client.RateLimit{}
+						a.RateLimit = limit{}
 					}
 					l.Done(a)
 				}
 				if made < tc.from || made > tc.to || s.lowest < tc.leaves {
-					t.Errorf("%d requests in %s left %d, want %d to %d that leave %d", made, tc.within, s.lowest, tc.from, tc.to, tc.leaves)
+					t.Errorf("%d requests in %s left %d, want %d to %d that leave %d",
+						made, tc.within, s.lowest, tc.from, tc.to, tc.leaves)
 				}
 			})
 		})
@@ -90,7 +101,7 @@ func TestGivesUp(t *testing.T) {
 		if err := l.Wait(ctx); err != nil {
 			t.Fatal(err)
 		}
-		l.Done(told(10, time.Now().Add(9*time.Second)))
+		l.Done(report(10, time.Now().Add(9*time.Second)))
 		began := time.Now()
 		if err := l.Wait(ctx); err == nil || time.Since(began) > 0 {
 			t.Errorf("%v after %s, want an error at once", err, time.Since(began))
@@ -102,11 +113,11 @@ func TestGivesUp(t *testing.T) {
 func TestComesBack(t *testing.T) {
 	for name, answer := range map[string]client.Attempt{
 		"Retry-After":                {Status: 429, RetryAfter: math.MaxInt64},
-		"Retry-After beside headers": {Status: 429, RetryAfter: math.MaxInt64, RateLimit: client.RateLimit{Limit: 750}},
-		"a reset far away":           {Status: 200, RateLimit: client.RateLimit{Limit: 750, Reset: time.UnixMilli(math.MaxInt64)}},
-		"a reset of long ago":        {Status: 429, RateLimit: client.RateLimit{Limit: 750, Reset: time.UnixMilli(math.MinInt64)}},
-		"a limit of one":             {Status: 200, RateLimit: client.RateLimit{Limit: 1, Remaining: 1}},
-		"a limit without end":        {Status: 200, RateLimit: client.RateLimit{Limit: math.MaxInt, Remaining: math.MaxInt}},
+		"Retry-After beside headers": {Status: 429, RetryAfter: math.MaxInt64, RateLimit: limit{Limit: 750}},
+		"a reset far away":           {Status: 200, RateLimit: limit{Limit: 750, Reset: time.UnixMilli(math.MaxInt64)}},
+		"a reset of long ago":        {Status: 429, RateLimit: limit{Limit: 750, Reset: time.UnixMilli(math.MinInt64)}},
+		"a limit of one":             {Status: 200, RateLimit: limit{Limit: 1, Remaining: 1}},
+		"a limit without end":        {Status: 200, RateLimit: limit{Limit: math.MaxInt, Remaining: math.MaxInt}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -129,56 +140,57 @@ func TestComesBack(t *testing.T) {
 	}
 }
 
-// TestNotYet holds that an answer past the reset that still shows it sends no further
-// request before the service's clock has come to it.
-func TestNotYet(t *testing.T) {
+// TestSlowClock holds that after an answer which shows that the service's clock has not
+// come to the reset yet no request is sent before it must have.
+func TestSlowClock(t *testing.T) {
 	for name, dateKnown := range map[string]bool{"with a Date": true, "without a Date": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const ahead = 2 * time.Second // Our clock, of the service's.
 				l := newLimiter(.5)
 				reset := time.Now().Add(10*time.Second - ahead)
-				want(t, l, 1, "before any answer")
-				l.Done(told(375, reset)) // Our clock is all there is to go by.
+				wantAdmitted(t, l, 1, "before any answer")
+				l.Done(report(375, reset)) // Our clock is all there is to go by.
 				time.Sleep(8 * time.Second)
-				want(t, l, 1, "past the reset")
-				answer := told(374, reset)
+				wantAdmitted(t, l, 1, "past the reset")
+				answer := report(374, reset)
 				if dateKnown {
 					answer.Date = time.Now().Add(-ahead)
 				}
 				l.Done(answer)
 				time.Sleep(ahead - time.Millisecond)
-				want(t, l, 0, "before the refill")
+				wantAdmitted(t, l, 0, "before the refill")
 				time.Sleep(10 * time.Second)
-				want(t, l, 1, "past the refill")
+				wantAdmitted(t, l, 1, "past the refill")
 			})
 		})
 	}
 }
 
-// TestHeaders holds how many requests may go at once after a first answer and one that
-// does not tell all.
+// TestHeaders holds how many requests are admitted after a first answer and a second
+// one that does not report everything.
 func TestHeaders(t *testing.T) {
-	full := client.RateLimit{Limit: 750, Remaining: 400}
+	full := limit{Limit: 750, Remaining: 400}
 	for name, tc := range map[string]struct {
-		first  client.RateLimit
+		first  limit
 		answer client.Attempt
 		want   int
 	}{
 		"no headers, once":    {full, client.Attempt{Status: 200}, 24},
 		"no answer":           {full, client.Attempt{}, 24},
 		"a gateway's error":   {full, client.Attempt{Status: 502}, 24},
-		"only the reset":      {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: -1, Reset: time.Unix(946684810, 0)}}, 24},
-		"no limit":            {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: 390}}, 15},
-		"a lower limit, once": {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 500, Remaining: 390}}, 15},
-		"a higher limit":      {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 770, Remaining: 390}}, 5},
-		"a time for a limit":  {full, client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 946684810, Remaining: 390}}, 15},
-		// What was served after this answer it does not count.
-		"the answer before was silent": {client.RateLimit{}, client.Attempt{Status: 200, RateLimit: full}, 24},
-		"never a limit":                {client.RateLimit{Remaining: 401}, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: 400}}, 25},
-		"never a limit, and a lot":     {client.RateLimit{Remaining: 1000}, client.Attempt{Status: 200, RateLimit: client.RateLimit{Remaining: 999}}, 499},
-		"nothing yet":                  {client.RateLimit{}, client.Attempt{Status: 200}, 1},
-		"nothing but errors so far":    {client.RateLimit{}, client.Attempt{Status: 502}, 1},
+		"only the reset":      {full, ok(limit{Remaining: -1, Reset: time.Unix(946684810, 0)}), 24},
+		"no limit":            {full, ok(limit{Remaining: 390}), 15},
+		"a lower limit, once": {full, ok(limit{Limit: 500, Remaining: 390}), 15},
+		"a higher limit":      {full, ok(limit{Limit: 770, Remaining: 390}), 5},
+		"a time for a limit":  {full, ok(limit{Limit: 946684810, Remaining: 390}), 15},
+		// The request that was silent may have drawn after the report was made.
+		"an answer meanwhile was silent": {limit{}, slow(full), 24},
+		"a time for what remains":        {full, ok(limit{Remaining: 946684810}), 24},
+		"never a limit":                  {limit{Remaining: 401}, ok(limit{Remaining: 400}), 25},
+		"never a limit, and a lot":       {limit{Remaining: 1000}, ok(limit{Remaining: 999}), 499},
+		"nothing yet":                    {limit{}, client.Attempt{Status: 200}, 1},
+		"nothing but errors so far":      {limit{}, client.Attempt{Status: 502}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -195,28 +207,28 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestLastingChange holds that what answers go on to say counts in the end, and
-// whether many requests may follow at once then, or one after the other.
+// TestLastingChange holds that a change counts once many answers agree on it. Without
+// reports requests follow one after the other.
 func TestLastingChange(t *testing.T) {
 	for name, tc := range map[string]struct {
-		answer client.RateLimit
+		answer limit
 		n      int
 		want   int // At once.
 	}{
-		"a lower limit":       {client.RateLimit{Limit: 500, Remaining: 400}, 12, 150},
-		"not lasting yet":     {client.RateLimit{}, 20, 0},
-		"no headers":          {client.RateLimit{}, 30, 1},
-		"all of them garbled": {client.RateLimit{Remaining: -1}, 30, 1},
+		"a lower limit":       {limit{Limit: 500, Remaining: 400}, 12, 150},
+		"not lasting yet":     {limit{}, 20, 0},
+		"no headers":          {limit{}, 30, 1},
+		"all of them garbled": {limit{Remaining: -1}, 30, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLimiter(.5)
 				admitted(t, l, 1)
-				l.Done(client.Attempt{Status: 200, RateLimit: client.RateLimit{Limit: 750, Remaining: 376}})
+				l.Done(ok(limit{Limit: 750, Remaining: 376}))
 				for range tc.n {
 					time.Sleep(11 * time.Second)
 					admitted(t, l, 1)
-					l.Done(client.Attempt{Status: 200, RateLimit: tc.answer})
+					l.Done(ok(tc.answer))
 				}
 				if n := admitted(t, l, 1000); n != tc.want {
 					t.Errorf("%d requests at once, want %d", n, tc.want)
@@ -226,8 +238,26 @@ func TestLastingChange(t *testing.T) {
 	}
 }
 
-// TestOutOfOrder holds that an answer that comes late does not hide what a later
-// request has used.
+// TestPause holds that an answer to an earlier request does not end the pause that a
+// refusal asks for.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(.5)
+		wantAdmitted(t, l, 1, "before any answer")
+		l.Done(report(400, time.Now().Add(10*time.Second)))
+		wantAdmitted(t, l, 10, "400 of 750 left")
+		l.Done(client.Attempt{Status: 429, RetryAfter: time.Minute})
+		for range 9 {
+			l.Done(report(399, time.Now().Add(10*time.Second)))
+		}
+		time.Sleep(time.Minute - time.Millisecond)
+		wantAdmitted(t, l, 0, "before the end of the pause")
+		time.Sleep(time.Millisecond)
+		wantAdmitted(t, l, 1, "after the pause")
+	})
+}
+
+// TestOutOfOrder holds that a late answer does not hide what later requests have drawn.
 func TestOutOfOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(.5)
@@ -236,31 +266,31 @@ func TestOutOfOrder(t *testing.T) {
 			if n := admitted(t, l, 1); n != 1 {
 				t.Fatalf("%d requests with %d left", n, remaining)
 			}
-			l.Done(told(remaining, reset))
+			l.Done(report(remaining, reset))
 		}
-		want(t, l, 1, "376 of 750 left, half reserved")
+		wantAdmitted(t, l, 1, "376 of 750 left, half reserved")
 	})
 }
 
-// TestFindsOut holds that past a refill that no answer has shown a single request
-// finds out what there is.
-func TestFindsOut(t *testing.T) {
+// TestProbe holds that after a refill that no answer has shown yet a single request
+// finds out what remains.
+func TestProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(.5)
-		want(t, l, 1, "before any answer")
-		l.Done(told(100, time.Now().Add(10*time.Second)))
-		want(t, l, 0, "100 of 750 left, half reserved")
+		wantAdmitted(t, l, 1, "before any answer")
+		l.Done(report(100, time.Now().Add(10*time.Second)))
+		wantAdmitted(t, l, 0, "100 of 750 left, half reserved")
 		time.Sleep(11 * time.Second)
-		want(t, l, 1, "past the refill")
+		wantAdmitted(t, l, 1, "past the refill")
 		l.Done(client.Attempt{})
-		want(t, l, 0, "after a request without an answer")
+		wantAdmitted(t, l, 0, "after a request without an answer")
 		time.Sleep(10 * time.Second)
-		want(t, l, 1, "a refill later")
+		wantAdmitted(t, l, 1, "a refill later")
 	})
 }
 
-// TestClocks holds that a service whose clock is set makes requests go neither
-// without regard to the reserve, nor not at all.
+// TestClocks holds that requests leave the reserve, and do not stop, when the service's
+// clock is set.
 func TestClocks(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{
 		"50 s behind": -50 * time.Second, "1 h behind": -time.Hour, "10 years behind": -10 * 365 * 24 * time.Hour,
@@ -269,14 +299,14 @@ func TestClocks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLimiter(.5)
-				want(t, l, 1, "before any answer")
-				l.Done(dated(100, time.Now(), time.Now().Add(10*time.Second)))
+				wantAdmitted(t, l, 1, "before any answer")
+				l.Done(datedReport(100, time.Now(), time.Now().Add(10*time.Second)))
 				for range 3 {
-					want(t, l, 0, "before the refill")
+					wantAdmitted(t, l, 0, "before the refill")
 					time.Sleep(10 * time.Second)
-					want(t, l, 1, "past the refill")
+					wantAdmitted(t, l, 1, "past the refill")
 					now := time.Now().Add(ahead)
-					l.Done(dated(100, now, now.Add(10*time.Second)))
+					l.Done(datedReport(100, now, now.Add(10*time.Second)))
 				}
 			})
 		})

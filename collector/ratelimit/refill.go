@@ -8,77 +8,76 @@ import (
 )
 
 const (
-	// The service's default bucket takes 30 s to fill up: 750, refilled by 250 every
-	// 10 s. Others are taken to do the same until answers tell.
+	// fillTime is how long the service's default bucket takes to fill up: 750 requests,
+	// 250 every 10 s. Other buckets are taken to do the same until answers show more.
 	fillTime = 30 * time.Second
-	// sightings is how many refills are remembered, fewSightings how many it takes to
-	// believe that the limit is refilled more slowly than is thought.
-	sightings    = 8
-	fewSightings = 3
+	// maxStep is the longest step of the limits that the service documents.
+	maxStep = time.Minute
+	// samples is how many refills are remembered, minSamples how many it takes to
+	// believe in a lower rate than fillTime gives.
+	samples    = 8
+	minSamples = 3
 )
 
-// A refill is what answers have told of how fast a limit is refilled. No answer tells
-// it, but when what remains has risen by so many between two resets, it was refilled
-// by as many at least: by more if others drew on it meanwhile, or if the bucket was
-// full. So the highest rate seen counts, and low ones only where neither is likely.
-// It is not safe for concurrent use.
+// A refill measures how fast a limit is refilled. If what remains is higher by n after
+// a reset than it was before an earlier one, the limit was refilled by n or more in the
+// time between the two. It was more if others drew on it, or if the bucket was full. So
+// the highest rate counts, and low ones only where neither is likely.
 type refill struct {
-	size int
-	step time.Duration // The least time between two resets; 0 if none was seen.
-	seen [sightings]float64
-	n    int // How many have been seen.
+	size  int
+	step  time.Duration // The least time between two resets. Zero if none was seen.
+	rates [samples]float64
+	n     int // How many rates have been measured.
 
-	// The last answers, all before one reset: the least that remained, and when the
+	// What answers report before the next reset: the lowest remaining, and when the
 	// last of them came.
 	reset  time.Time
 	lowest int
 	at     time.Time
 }
 
-// observe takes in an answer that tells everything. The environment may use that
-// share of the refill.
+// observe takes in a full report. Share is the part of the refill that may be used.
 func (f *refill) observe(r client.RateLimit, share float64, now time.Time) {
 	if r.Limit != f.size {
 		*f = refill{size: r.Limit}
 	}
-	over, gap := r.Reset.Sub(f.reset), now.Sub(f.at)
+	apart, silence := r.Reset.Sub(f.reset), now.Sub(f.at)
+	rise := r.Remaining - f.lowest + 1 // The request itself has drawn one.
+	known := !f.reset.IsZero()
 	switch {
-	case over < 0 && gap < f.step:
-		return // It comes late.
-	case over.Abs() < time.Second:
+	case known && apart < 0 && silence < f.step:
+		return // A late answer.
+	case known && apart.Abs() < time.Second:
 		f.lowest, f.at = min(f.lowest, r.Remaining), now
 		return
 	}
-	rise := r.Remaining - f.lowest + 1 // The request itself has drawn one.
-	first := f.reset.IsZero() || over < 0
 	f.reset, f.lowest, f.at = r.Reset, r.Remaining, now
-	if first {
+	if !known || apart < 0 {
 		return
 	}
-	if f.step == 0 || over < f.step {
-		f.step = over
+	if f.step == 0 || apart < f.step {
+		f.step = apart
 	}
-	seen, thought := float64(rise)/over.Seconds(), f.rate(r.Limit)
-	// As long as requests follow each other as fast as the share allows, there is
-	// little time for others to draw.
-	busy := gap.Seconds()*share*thought <= 2
+	measured, current := float64(rise)/apart.Seconds(), f.rate(r.Limit)
+	// While requests follow each other as fast as the share allows, others have little
+	// time to draw unseen.
+	busy := silence.Seconds()*share*current <= 2
 	full := r.Limit-r.Remaining-1 < max(rise/2, r.Limit/8)
-	if seen > thought || busy && !full && rise > 0 {
-		f.seen[f.n%sightings] = seen
+	if measured > current || busy && !full && rise > 0 {
+		f.rates[f.n%samples] = measured
 		f.n++
 	}
 }
 
-// rate returns how many requests a second a bucket of that size regains.
+// rate returns how many requests a second a bucket of that size is refilled by.
 func (f *refill) rate(size int) float64 {
-	most := slices.Max(f.seen[:])
-	if f.n >= fewSightings {
-		return most
+	highest := slices.Max(f.rates[:])
+	if f.n >= minSamples {
+		return highest
 	}
-	// A step refills no more than the whole bucket.
 	step := f.step
 	if step == 0 {
-		step = longestWait
+		step = maxStep
 	}
-	return max(most, float64(size)/max(step, fillTime).Seconds())
+	return max(highest, float64(size)/max(step, fillTime).Seconds()) // A step fills the bucket at most.
 }

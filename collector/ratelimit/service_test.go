@@ -17,11 +17,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// service answers as the service's rate limit does, with production's calls, behind a
-// gateway that rewrites single headers. It counts what the exporter does to the bucket.
+// service has the service's rate limit, production's calls, and in front of it a gateway
+// that rewrites single headers. It records what the exporter does to the bucket.
 type service struct {
 	clock   func() time.Time // The service's.
-	latency time.Duration    // The most that one way takes; random if there is an rng.
+	latency time.Duration    // Of a request's way, and of the answer's. The most of it, if there is an rng.
 	garble  float64          // The share of headers that are rewritten,
 	headers []string         // of these.
 	floor   int              // The reserve.
@@ -33,15 +33,16 @@ type service struct {
 	next               time.Time
 	lowest             int
 	production         int // Requests of others that were served.
-	told               int // The highest production of an answer that told what remains and has arrived.
+	reported           int // As many of them as the exporter knows of.
 	served, refused    int
-	probed             time.Time       // When a request last went below the reserve without knowing that it may.
-	probes             []time.Duration // The times between two of these.
+	probed             time.Time       // The last probe: below the reserve, as far as the exporter could know.
+	probes             []time.Duration // The times between them.
 }
 
-// newService returns one without faults, whose clock is ahead of ours.
+// newService returns a service without a gateway, whose clock is ahead of ours.
 func newService(size, refill int, every, ahead time.Duration) *service {
-	s := &service{clock: func() time.Time { return time.Now().Add(ahead) }, size: size, left: size, lowest: size, refill: refill, every: every}
+	clock := func() time.Time { return time.Now().Add(ahead) }
+	s := &service{clock: clock, size: size, left: size, lowest: size, refill: refill, every: every}
 	s.next = s.clock().Add(every / 3)
 	return s
 }
@@ -66,21 +67,23 @@ func (s *service) produce(ctx context.Context, rate float64) {
 	}
 }
 
-// request makes one request once the limiter lets it go.
+// request makes one request once the limiter admits it.
 func (s *service) request(ctx context.Context, l *ratelimit.Limiter) error {
 	if err := l.Wait(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	known := s.told
+	known := s.reported
 	s.mu.Unlock()
+	sent := time.Now()
 	s.travel()
 	a, production := s.serve(known)
 	s.travel()
+	a.Duration = time.Since(sent)
 	l.Done(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.told = max(s.told, production)
+	s.reported = max(s.reported, production)
 	return nil
 }
 
@@ -104,8 +107,8 @@ func (s *service) travel() {
 }
 
 // serve answers a request that was sent when so many requests of production were
-// known of, and returns how many the answer tells of.
-func (s *service) serve(known int) (a client.Attempt, tells int) {
+// known, and returns how many of them the answer makes known.
+func (s *service) serve(known int) (a client.Attempt, reports int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refillUntilNow()
@@ -118,7 +121,6 @@ func (s *service) serve(known int) (a client.Attempt, tells int) {
 		a.Status = 429
 	}
 	s.lowest = min(s.lowest, s.left)
-	// What production has drawn since, the exporter could not know.
 	if s.left+s.production-known < s.floor {
 		now := time.Now()
 		if !s.probed.IsZero() {
@@ -140,13 +142,12 @@ func (s *service) serve(known int) (a client.Attempt, tells int) {
 		r.Limit, r.Remaining = 0, -1 // As the client reads it.
 	}
 	if whole {
-		tells = s.production
+		reports = s.production
 	}
-	return a, tells
+	return a, reports
 }
 
-// garbleHeader leaves of a header what the client reads of one that is absent, or
-// that has a time in it.
+// garbleHeader makes the client read a header that is absent, or that has a time in it.
 func (s *service) garbleHeader(a *client.Attempt, name string) {
 	delta := int(s.next.Sub(s.clock()) / time.Second)
 	odd := []int{-1, -1, -1, -1, delta, int(s.next.Unix())}[s.rng.IntN(6)]
@@ -162,7 +163,7 @@ func (s *service) garbleHeader(a *client.Attempt, name string) {
 	}
 }
 
-// admitted has n goroutines wait for their turn and returns how many got it at once.
+// admitted has n goroutines wait, and returns how many of them are admitted at once.
 func admitted(t *testing.T, l *ratelimit.Limiter, n int) int {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -10,8 +10,8 @@ import (
 	"waitpoint_exporter/collector/ratelimit"
 )
 
-// TestShare holds that in the long run refreshes that would list without end use
-// their share of what is refilled, and all of it.
+// TestShare holds that an exporter that always has more to list uses its share of what
+// is refilled, and no more.
 func TestShare(t *testing.T) {
 	const share, reserve = .25, .5
 	for name, tc := range map[string]struct {
@@ -27,9 +27,10 @@ func TestShare(t *testing.T) {
 		"refilled by the minute":     {1500, 1500, time.Minute, 0, 20 * time.Minute, .9, 1.05},
 		"every second":               {100, 5, time.Second, 0, time.Hour, .9, 1.05},
 		"a slow refill":              {750, 50, 10 * time.Second, 0, 4 * time.Hour, .9, 1.05},
-		"a quick refill":             {750, 750, 10 * time.Second, 0, 20 * time.Minute, .3, 1.05}, // Which shows as what the bucket has room for.
-		"a small bucket":             {60, 20, 10 * time.Second, 0, time.Hour, .9, 1.05},
-		"a tiny one":                 {10, 1, 10 * time.Second, 0, 24 * time.Hour, .9, 1.05},
+		// Others may use more of it than a full bucket shows.
+		"a quick refill": {750, 750, 10 * time.Second, 0, 20 * time.Minute, .3, 1.05},
+		"a small bucket": {60, 20, 10 * time.Second, 0, time.Hour, .9, 1.05},
+		"a tiny one":     {10, 1, 10 * time.Second, 0, 24 * time.Hour, .9, 1.05},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -58,8 +59,8 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestShareOfMany holds that of environments that share a limit none can starve
-// another, and that what one does not use the others get.
+// TestShareOfMany holds that environments that share a limit do not starve each other,
+// and that what one does not use the others get.
 func TestShareOfMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const span, all = time.Hour, .25 * 25 * 3600
@@ -89,7 +90,8 @@ func TestShareOfMany(t *testing.T) {
 	})
 }
 
-// TestCredit holds what may be spent at once, and what does not count.
+// TestCredit holds how much of the share can be saved up, and what does not count
+// towards it.
 func TestCredit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := ratelimit.New(time.Now)
@@ -102,13 +104,13 @@ func TestCredit(t *testing.T) {
 				if err := l.Wait(ctx); err != nil {
 					t.Fatal(err)
 				}
-				l.Done(dated(700, time.Now(), reset))
+				l.Done(datedReport(700, time.Now(), reset))
 			}
 		}
 		spend(t.Context(), l, 1)
 		time.Sleep(10 * time.Second)
 		reset = reset.Add(10 * time.Second)
-		spend(t.Context(), l, 1) // Which tells the step: 25 a second, a quarter of it.
+		spend(t.Context(), l, 1) // It shows the step: 25 a second, a quarter of it.
 		time.Sleep(time.Hour)
 		reset = reset.Add(time.Hour)
 		began := time.Now()
