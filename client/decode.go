@@ -118,18 +118,17 @@ func (d *decoder) tokens() ([]Token, error) {
 		if len(tokens) == maxTokens {
 			return fmt.Errorf("%w: over %d tokens", errTooMuch, maxTokens)
 		}
-		t, err := d.token()
+		tokens = append(tokens, Token{})
+		err := d.token(&tokens[len(tokens)-1])
 		if err != nil && !errors.Is(err, errOtherKind) {
-			err = fmt.Errorf("token %d of the page: %w", len(tokens)+1, err)
+			err = fmt.Errorf("token %d of the page: %w", len(tokens), err)
 		}
-		tokens = append(tokens, t)
 		return err
 	})
 	return tokens, err
 }
 
-func (d *decoder) token() (Token, error) {
-	var t Token
+func (d *decoder) token(t *Token) error {
 	err := d.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "id":
@@ -154,15 +153,15 @@ func (d *decoder) token() (Token, error) {
 	})
 	switch {
 	case err != nil:
-		return Token{}, err
+		return err
 	case t.ID == "":
-		return Token{}, errors.New("no id")
+		return errors.New("no id")
 	case t.Status == "":
-		return Token{}, errors.New("no status")
+		return errors.New("no status")
 	case t.CreatedAt.IsZero():
-		return Token{}, errors.New("no createdAt")
+		return errors.New("no createdAt")
 	}
-	return t, nil
+	return nil
 }
 
 // pagination takes null for an absent one, of the object and of its cursors.
@@ -195,7 +194,10 @@ func (d *decoder) tagList() ([]string, error) {
 			return fmt.Errorf("%w: over %d tags", errTooMuch, maxTags)
 		}
 		b, err := d.str()
-		if err == nil && len(b) > maxTag {
+		switch {
+		case err == nil && b == nil:
+			return errOtherKind
+		case len(b) > maxTag:
 			return fmt.Errorf("%w: tag %d is longer than %d bytes", errTooMuch, len(list)+1, maxTag)
 		}
 		list = append(list, d.known.get(b))
@@ -215,11 +217,8 @@ func inField(name string, err error) error {
 // bounded reads a string of at most so many bytes, which are good only until
 // the next call. Nil for null.
 func (d *decoder) bounded(name string, most int) ([]byte, error) {
-	if d.null() {
-		return nil, nil
-	}
 	b, err := d.str()
-	if err == nil && len(b) > most {
+	if len(b) > most {
 		return nil, fmt.Errorf("%w: %s is longer than %d bytes", errTooMuch, name, most)
 	}
 	return b, inField(name, err)
@@ -300,13 +299,13 @@ func (d *decoder) other() error {
 	return errOtherKind
 }
 
-// str reads a string. It is good only until the next call.
+// str reads a string, which is good only until the next call, or null, which is nil.
 func (d *decoder) str() ([]byte, error) {
-	if d.json.PeekKind() != '"' {
+	if kind := d.json.PeekKind(); kind != '"' && kind != 'n' {
 		return nil, d.other()
 	}
 	raw, err := d.json.ReadValue()
-	if err != nil {
+	if err != nil || raw[0] == 'n' {
 		return nil, err
 	}
 	inner := raw[1 : len(raw)-1]
