@@ -38,26 +38,39 @@ func TestBlame(t *testing.T) {
 		reason client.Reason
 		want   string
 	}{
-		{"restricted key", 403, header{"Content-Type": own}, `{"error":"Unauthorized","code":"unauthorized","param":"access_token","type":"authorization"}`, "auth", noPreset},
-		{"suspended account", 403, header{"Content-Type": own}, `{"error":"Account suspended"}`, "auth", "403 Forbidden: Account suspended; " + noPreset},
-		{"firewall's challenge", 403, header{"Content-Type": html}, page, "auth", "403 Forbidden: the answer is an HTML page, not the service's own; " + between},
+		{"restricted key", 403, header{"Content-Type": own},
+			`{"error":"Unauthorized","code":"unauthorized","param":"access_token","type":"authorization"}`, "auth", noPreset},
+		{"suspended account", 403, header{"Content-Type": own}, `{"error":"Account suspended"}`, "auth",
+			"403 Forbidden: Account suspended; " + noPreset},
+		{"firewall's challenge", 403, header{"Content-Type": html}, page, "auth",
+			"403 Forbidden: the answer is an HTML page, not the service's own; " + between},
 		{"firewall without a page", 403, nil, "", "auth", "the answer is not the service's own; " + between},
 		{"gateway's JSON", 403, header{"Content-Type": "application/json"}, `{"message":"Forbidden"}`, "auth", between},
-		{"wrong key", 401, header{"Content-Type": own}, `{"error":"Invalid API key"}`, "auth", "401 Unauthorized: Invalid API key; " + badKey},
-		{"no key arrived", 401, header{"Content-Type": problem}, `{"title":"Unauthorized","status":401,"detail":"x","error":"No authorization header provided"}`, "auth", "No authorization header provided; " + badKey},
-		{"basic auth in front", 401, header{"WWW-Authenticate": `Basic realm="s3cr3t"`, "Content-Type": html}, page, "auth", login},
+		{"wrong key", 401, header{"Content-Type": own}, `{"error":"Invalid API key"}`, "auth",
+			"401 Unauthorized: Invalid API key; " + badKey},
+		{"no key arrived", 401, header{"Content-Type": problem},
+			`{"title":"Unauthorized","status":401,"detail":"x","error":"No authorization header provided"}`, "auth",
+			"No authorization header provided; " + badKey},
+		{"basic auth in front", 401, header{"WWW-Authenticate": `Basic realm="s3cr3t"`, "Content-Type": html}, page, "auth",
+			login},
 		{"bearer auth in front", 401, header{"WWW-Authenticate": "Bearer"}, "", "auth", login},
 		{"gateway refuses", 401, header{"Content-Type": "text/plain"}, "no s3cr3t", "auth", between},
 		{"proxy", 407, header{"Proxy-Authenticate": "Basic", "Content-Type": html}, page, "auth", proxy},
-		{"sign-in page", 302, header{"Location": "/login?next=s3cr3t"}, "", "invalid_response", "redirect to what looks like a sign-in page, not followed: a proxy or gateway in front of the API wants a login"},
-		{"sign-in page elsewhere", 302, header{"Location": "https://sso.test/oauth2/authorize?x=s3cr3t"}, "", "invalid_response", "sign-in page"},
-		{"sign-in page in camel case", 303, header{"Location": "https://accounts.test/SignIn"}, "", "invalid_response", "sign-in page"},
+		{"sign-in page", 302, header{"Location": "/login?next=s3cr3t"}, "", "invalid_response",
+			"redirect to what looks like a sign-in page, not followed: a proxy or gateway in front of the API wants a login"},
+		{"sign-in page elsewhere", 302, header{"Location": "https://sso.test/oauth2/authorize?x=s3cr3t"}, "",
+			"invalid_response", "sign-in page"},
+		{"sign-in page in camel case", 303, header{"Location": "https://accounts.test/SignIn"}, "", "invalid_response",
+			"sign-in page"},
 		{"another page", 302, header{"Location": "/blog/authors"}, "", "invalid_response", "does not keep the query"},
-		{"bad request to a gateway", 400, header{"Content-Type": html}, page, "bad_request", "400 Bad Request: the answer is an HTML page, not the service's own; " + between},
+		{"bad request to a gateway", 400, header{"Content-Type": html}, page, "bad_request",
+			"400 Bad Request: the answer is an HTML page, not the service's own; " + between},
 		{"old engine", 500, header{"Content-Type": own}, `{"error":"Internal Server Error"}`, "server", "old engine"},
 		{"gateway breaks down", 500, header{"Content-Type": html}, page, "server", "500 Internal Server Error"},
-		{"a page for a list", 200, header{"Content-Type": html}, "\n" + page, "invalid_response", "the answer is an HTML page, not JSON"},
-		{"a page that says it is JSON", 200, header{"Content-Type": own}, page, "invalid_response", "the answer is an HTML page, not JSON"},
+		{"a page for a list", 200, header{"Content-Type": html}, "\n" + page, "invalid_response",
+			"the answer is an HTML page, not JSON"},
+		{"a page that says it is JSON", 200, header{"Content-Type": own}, page, "invalid_response",
+			"the answer is an HTML page, not JSON"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newClient(t, client.Options{MaxAttempts: 1, Transport: served(func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +89,8 @@ func TestBlame(t *testing.T) {
 				t.Errorf("%q, want one with %q", err, tc.want)
 			}
 			for _, blame := range []string{noPreset, badKey, "old engine"} {
-				if strings.Contains(err.Error(), blame) && !strings.Contains(tc.want, blame) && !strings.Contains(tc.body, `"error"`) {
+				if strings.Contains(err.Error(), blame) && !strings.Contains(tc.want, blame) &&
+					!strings.Contains(tc.body, `"error"`) {
 					t.Errorf("%q blames the key", err)
 				}
 			}
@@ -123,7 +137,8 @@ func TestKeyStates(t *testing.T) {
 		{"tr_prod_root", "", ""},
 		{"tr_prod_sk_full", "", ""},
 		{"tr_prod_sk_observer", "", "403 Forbidden: Unauthorized; the key's preset does not let it list tokens: " +
-			"make a key with the preset \"No restrictions\"; or else the account is suspended or the exporter's address blocked"},
+			"make a key with the preset \"No restrictions\"; or else the account is suspended or the exporter's address " +
+			"blocked"},
 		{"tr_prod_sk_expired", "", refused},
 		{"tr_prod_sk_revoked", "", refused},
 		{"tr_prod_sk_mistyped", "", refused},
@@ -136,7 +151,8 @@ func TestKeyStates(t *testing.T) {
 			"check --trigger.preview-branch: the service knows no such branch"},
 	} {
 		c := newClient(t, client.Options{
-			Key: func() (string, error) { return tc.key, nil }, PreviewBranch: tc.branch, Transport: simulator.Transport(service),
+			Key: func() (string, error) { return tc.key, nil }, PreviewBranch: tc.branch,
+			Transport: simulator.Transport(service),
 		})
 		_, err := collect(t, c, client.ListOptions{})
 		switch {

@@ -75,7 +75,8 @@ func TestRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := http.Header{
-				"Authorization": {"Bearer " + testKey}, "Accept": {"application/json"}, "Accept-Encoding": {"gzip"}, "User-Agent": {"test/1"},
+				"Authorization": {"Bearer " + testKey}, "Accept": {"application/json"}, "Accept-Encoding": {"gzip"},
+				"User-Agent": {"test/1"},
 			}
 			if tc.branch != "" {
 				want["X-Trigger-Branch"] = []string{tc.branch}
@@ -216,7 +217,8 @@ func TestAttemptIsObserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	limit := client.RateLimit{Limit: 750, Remaining: 749, Reset: reset}
-	if diff := cmp.Diff([]client.Attempt{{Status: 200, RateLimit: limit, Date: date, RetryAfter: 7 * time.Second}}, got); diff != "" {
+	want := []client.Attempt{{Status: 200, RateLimit: limit, Date: date, RetryAfter: 7 * time.Second}}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	if page.RateLimit != limit || !page.Date.Equal(date) || !page.RateLimit.Known() {

@@ -194,10 +194,10 @@ func (d *decoder) tagList() ([]string, error) {
 			return fmt.Errorf("%w: over %d tags", errTooMuch, maxTags)
 		}
 		b, err := d.str()
-		switch {
-		case err == nil && b == nil:
+		if err == nil && b == nil {
 			return errOtherKind
-		case len(b) > maxTag:
+		}
+		if err == nil && len(b) > maxTag {
 			return fmt.Errorf("%w: tag %d is longer than %d bytes", errTooMuch, len(list)+1, maxTag)
 		}
 		list = append(list, d.known.get(b))
@@ -218,7 +218,7 @@ func inField(name string, err error) error {
 // the next call. Nil for null.
 func (d *decoder) bounded(name string, most int) ([]byte, error) {
 	b, err := d.str()
-	if len(b) > most {
+	if err == nil && len(b) > most {
 		return nil, fmt.Errorf("%w: %s is longer than %d bytes", errTooMuch, name, most)
 	}
 	return b, inField(name, err)

@@ -167,7 +167,8 @@ func compare(t *testing.T, b []byte) {
 	}
 	if len(b) < 4<<10 { // Depth makes each byte dear.
 		slow, slowErr := new(workspace).decodePage(iotest.OneByteReader(bytes.NewReader(b)))
-		if diff := cmp.Diff(got, slow, cmp.AllowUnexported(wirePage{})); diff != "" || fmt.Sprint(err) != fmt.Sprint(slowErr) {
+		if diff := cmp.Diff(got, slow, cmp.AllowUnexported(wirePage{})); diff != "" ||
+			fmt.Sprint(err) != fmt.Sprint(slowErr) {
 			t.Errorf("byte by byte %v, at once %v:\n%s", slowErr, err, diff)
 		}
 	}
@@ -200,16 +201,20 @@ func seeds() []string {
 		page(""), page(ok + "}"), page(ok + `,"tags":["a,b","\"\n","日本語","\ud83d\ude00","","a","a"]}`),
 		page(ok + `,"tags":null,"timeoutAt":null,"completedAt":null,"x":[1,-0.5e+10,{"y":[true,false,null]}]}`),
 		page(ok + `,"completedAt":"2026-11-23T10:19:59+02:00"}`),
-		page(ok + `,"timeoutAt":"soon"}`), page(ok + `,"timeoutAt":""}`), page(ok + `,"tags":[null]}`), page(ok + `,"tags":"a"}`),
+		page(ok + `,"timeoutAt":"soon"}`), page(ok + `,"timeoutAt":""}`), page(ok + `,"tags":[null]}`),
+		page(ok + `,"tags":"a"}`),
 		page(`{"\u0069d":"\u0061","status":"NEW","createdAt":"2026-11-23T08:19:59Z"}`),
 		page(`{"ID":"a","status":"WAITING","createdAt":"2026-11-23T08:19:59.748Z"}`),
 		page(ok + `,"id":"b"}`), page("null"), page("[]"), page(ok + "},"), page(ok + ",}"),
 		page(ok + ",\"x\":\"\x01\"}"), page(ok + ",\"tags\":[\"\xff\xfe\", \"\\ud800\"]}"),
-		page(ok + `,"x":01}`), page(ok + `,"x":1.}`), page(ok + `,"x":-}`), page(ok + `,"x":"\x"}`), page(ok + `,"x":"\u12G4"}`),
-		`null`, ``, `[]`, `{`, `{}`, `{"data":null}`, `{"data":{}}`, `{"data":[]}`, `{"data":[]} x`, `{"data":[]}{}`, " {\"data\":[]}\n",
+		page(ok + `,"x":01}`), page(ok + `,"x":1.}`), page(ok + `,"x":-}`), page(ok + `,"x":"\x"}`),
+		page(ok + `,"x":"\u12G4"}`),
+		`null`, ``, `[]`, `{`, `{}`, `{"data":null}`, `{"data":{}}`, `{"data":[]}`, `{"data":[]} x`, `{"data":[]}{}`,
+		" {\"data\":[]}\n",
 		`{"data":[],"pagination":null}`, `{"data":[],"pagination":[]}`, `{"data":[],"pagination":{"next":1}}`,
 		`{"data":[],"pagination":{"next":"n","previous":null}}`, `{"data":[],"data":null}`, `{"data":[]`, `{"data":[],"x":"`,
-		"\ufeff{}", `<html>`, strings.Repeat("[", 10001), `{"data":` + strings.Repeat("[", 9999) + strings.Repeat("]", 9999) + `}`,
+		"\ufeff{}", `<html>`, strings.Repeat("[", 10001), `{"data":` + strings.Repeat("[", 9999) +
+			strings.Repeat("]", 9999) + `}`,
 	}
 }
 
@@ -284,7 +289,8 @@ func benchmarkPage(n int) []byte {
 			b.WriteByte(',')
 		}
 		id := fmt.Sprintf("waitpoint_cmwszwhac%04dja7d3k8d0g4v", i)
-		fmt.Fprintf(&b, `{"id":%q,"url":"https://api.trigger.dev/api/v1/waitpoints/tokens/%s/callback/20a413b03d44bef5ee12d5a993a8fa0df20d2736319f10555013fd641714a79d",`+
+		fmt.Fprintf(&b, `{"id":%q,"url":"https://api.trigger.dev/api/v1/waitpoints/tokens/%s/callback/`+
+			`20a413b03d44bef5ee12d5a993a8fa0df20d2736319f10555013fd641714a79d",`+
 			`"status":"WAITING","timeoutAt":"2026-11-24T08:30:00.000Z","completedAfter":"2026-11-24T08:30:00.000Z",`+
 			`"tags":["approval","team:payments","user:%d"],"createdAt":"2026-11-23T04:30:00.000Z"}`, id, id, i)
 	}

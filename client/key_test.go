@@ -28,7 +28,8 @@ func TestCheckKey(t *testing.T) {
 		{"tr_prod_pk_abcdefgh", "public one", "public, of one environment"},
 		{"tr_preview_pkabcdefgh", "public one", "public, without an underscore"},
 		{"tr_prod_pk_abcdefgh0123456789abcd", "public one", "public, and long"},
-		{"tr_pat_abcdefgh", "personal access token (tr_pat_…), which is for the CLI: want an environment's", "what the CLI logs in with"},
+		{"tr_pat_abcdefgh", "personal access token (tr_pat_…), which is for the CLI: want an environment's",
+			"what the CLI logs in with"},
 		{"eyJhbGciOi.abcdefgh", "does not start with tr_", "a public access token"},
 		{"tr_prod_abcdefgh\n", "control", "a file's last newline"},
 		{" tr_prod_abcdefgh", "space", "pasted"},
@@ -57,7 +58,8 @@ func TestCheckKey(t *testing.T) {
 func TestKeyEnvironment(t *testing.T) {
 	for key, want := range map[string]string{
 		"tr_dev_x": "dev", "tr_stg_x": "staging", "tr_prod_x": "prod", "tr_preview_x": "preview",
-		"tr_prod_sk_x": "prod", "tr_dev_sk_x": "dev", "tr_stg_sk_x": "staging", "tr_preview_sk_x": "preview", "tr_x": "", "tr_other_x": "", "pk_prod_x": "", "": "", "tr_prod": "",
+		"tr_prod_sk_x": "prod", "tr_dev_sk_x": "dev", "tr_stg_sk_x": "staging", "tr_preview_sk_x": "preview", "tr_x": "",
+		"tr_other_x": "", "pk_prod_x": "", "": "", "tr_prod": "",
 	} {
 		if got := client.KeyEnvironment(key); got != want {
 			t.Errorf("KeyEnvironment(%q) = %q, want %q", key, got, want)

@@ -29,8 +29,10 @@ func TestListOptionsValidate(t *testing.T) {
 		{"the service takes one of them", client.ListOptions{After: "a", Before: "b"}, "both after and before"},
 		{"exact", client.ListOptions{Statuses: []client.Status{"COMPLETED", "TIMED_OUT"}}, ""},
 		{"the same twice is one", client.ListOptions{Statuses: []client.Status{"WAITING", "WAITING"}}, ""},
-		{"would return everything", client.ListOptions{Statuses: []client.Status{"WAITING", "TIMED_OUT"}}, "WAITING with another"},
-		{"would return everything", client.ListOptions{Statuses: []client.Status{"COMPLETED", "WAITING"}}, "WAITING with another"},
+		{"would return everything", client.ListOptions{Statuses: []client.Status{"WAITING", "TIMED_OUT"}},
+			"WAITING with another"},
+		{"would return everything", client.ListOptions{Statuses: []client.Status{"COMPLETED", "WAITING"}},
+			"WAITING with another"},
 		{"400", client.ListOptions{Statuses: []client.Status{"waiting"}}, `status "waiting"`},
 		{"400", client.ListOptions{Statuses: []client.Status{""}}, `status ""`},
 		{"would be ignored", client.ListOptions{Tags: []string{"a", ""}}, "empty tag"},
@@ -55,7 +57,8 @@ func TestListOptionsValidate(t *testing.T) {
 			switch {
 			case tc.want == "" && err != nil:
 				t.Errorf("%v, want none", err)
-			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "s3cr3t")):
+			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want) ||
+				strings.Contains(err.Error(), "s3cr3t")):
 				t.Errorf("%v, want one with %q", err, tc.want)
 			}
 			c := newClient(t, client.Options{Transport: served(func(w http.ResponseWriter, _ *http.Request) {
@@ -84,10 +87,12 @@ func TestQuery(t *testing.T) {
 		{"forward", client.ListOptions{After: "c"}, url.Values{"page[after]": {"c"}}},
 		{"backward", client.ListOptions{Before: "c"}, url.Values{"page[before]": {"c"}}},
 		{"one status", client.ListOptions{Statuses: []client.Status{"WAITING"}}, url.Values{"filter[status]": {"WAITING"}}},
-		{"finished", client.ListOptions{Statuses: []client.Status{"TIMED_OUT", "COMPLETED", "TIMED_OUT"}}, url.Values{"filter[status]": {"COMPLETED,TIMED_OUT"}}},
+		{"finished", client.ListOptions{Statuses: []client.Status{"TIMED_OUT", "COMPLETED", "TIMED_OUT"}},
+			url.Values{"filter[status]": {"COMPLETED,TIMED_OUT"}}},
 		{"key", client.ListOptions{IdempotencyKey: "a b&c"}, url.Values{"filter[idempotencyKey]": {"a b&c"}}},
 		{"tags", client.ListOptions{Tags: []string{"team:a", "日本語"}}, url.Values{"filter[tags]": {"team:a,日本語"}}},
-		{"from is rounded up", client.ListOptions{From: at}, url.Values{"filter[createdAt][from]": {"2026-11-23T08:19:59.749Z"}}},
+		{"from is rounded up", client.ListOptions{From: at},
+			url.Values{"filter[createdAt][from]": {"2026-11-23T08:19:59.749Z"}}},
 		{"to is rounded down", client.ListOptions{To: at}, url.Values{"filter[createdAt][to]": {"2026-11-23T08:19:59.748Z"}}},
 		{"days", client.ListOptions{Period: 168 * time.Hour}, url.Values{"filter[createdAt][period]": {"604800s"}}},
 		{"hours", client.ListOptions{Period: 25 * time.Hour}, url.Values{"filter[createdAt][period]": {"90000s"}}},

@@ -58,7 +58,8 @@ func FuzzRateLimit(f *testing.F) {
 		case a.RetryAfter < 0:
 			t.Errorf("a Retry-After of %s", a.RetryAfter)
 		}
-		if without := read(limit, remaining, "soon").RateLimit; r.Known() && (without.Limit != r.Limit || without.Remaining != r.Remaining) {
+		if without := read(limit, remaining, "soon").RateLimit; r.Known() &&
+			(without.Limit != r.Limit || without.Remaining != r.Remaining) {
 			t.Errorf("with a reset that makes no sense %+v, with %q %+v", without, reset, r)
 		}
 	})

@@ -15,7 +15,8 @@ import (
 // that the decoder read nor what decompression remembers.
 func TestWiped(t *testing.T) {
 	const secret = "callback/0123456789"
-	one := `{"id":"a","status":"WAITING","createdAt":"2026-01-01T00:00:00Z","url":"http://x/` + secret + `","output":"` + strings.Repeat("x", 500) + `"},`
+	one := `{"id":"a","status":"WAITING","createdAt":"2026-01-01T00:00:00Z","url":"http://x/` + secret + `","output":"` +
+		strings.Repeat("x", 500) + `"},`
 	for name, text := range map[string]string{
 		"a page":           `{"data":[` + strings.Repeat(one, 99) + strings.TrimSuffix(one, ",") + `],"pagination":{}}`,
 		"a page cut short": `{"data":[` + one,

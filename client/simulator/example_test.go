@@ -18,7 +18,8 @@ func Example() {
 	api := httptest.NewServer(service)
 	defer api.Close()
 
-	request, _ := http.NewRequest(http.MethodGet, api.URL+"/api/v1/waitpoints/tokens?filter[status]=COMPLETED", nil) //nolint:noctx // Short.
+	request, _ := http.NewRequest(http.MethodGet, api.URL+"/api/v1/waitpoints/tokens?filter[status]=COMPLETED",
+		nil) //nolint:noctx // Short.
 	request.Header.Set("Authorization", "Bearer tr_prod_sk_test")
 	answer, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {

@@ -35,9 +35,12 @@ func get(t *testing.T, service http.Handler, key, query string, header ...string
 func TestQueries(t *testing.T) {
 	service := simulator.New(simulator.Options{Now: func() time.Time { return noon }})
 	service.Environment(simulator.EnvironmentOptions{Key: "tr_prod_0"}).Add(
-		simulator.Token{ID: "waitpoint_a", CreatedAt: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), Tags: []string{"x,y", "team:a"}},
-		simulator.Token{ID: "waitpoint_b", CreatedAt: noon.Add(-25 * time.Hour), Status: "COMPLETED", CompletedAt: noon.Add(-time.Hour), IdempotencyKey: "k1"},
-		simulator.Token{ID: "waitpoint_c", CreatedAt: noon.Add(-90 * time.Minute), Status: "TIMED_OUT", CompletedAt: noon.Add(-time.Hour), IdempotencyKey: "random", RotatedKey: "k2"},
+		simulator.Token{ID: "waitpoint_a", CreatedAt: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
+			Tags: []string{"x,y", "team:a"}},
+		simulator.Token{ID: "waitpoint_b", CreatedAt: noon.Add(-25 * time.Hour), Status: "COMPLETED",
+			CompletedAt: noon.Add(-time.Hour), IdempotencyKey: "k1"},
+		simulator.Token{ID: "waitpoint_c", CreatedAt: noon.Add(-90 * time.Minute), Status: "TIMED_OUT",
+			CompletedAt: noon.Add(-time.Hour), IdempotencyKey: "random", RotatedKey: "k2"},
 		simulator.Token{ID: "waitpoint_d", CreatedAt: noon.Add(-30 * time.Second), Tags: []string{"team:b", "\ufffd"}},
 	)
 	const all = "d c b a"
@@ -49,10 +52,13 @@ func TestQueries(t *testing.T) {
 		return strings.Join(details, ",")
 	}
 	const (
-		from, to   = "filter[createdAt][from]", "filter[createdAt][to]"
-		nan        = `{"code":"invalid_type","expected":"number","message":"Expected number, received nan","path":["page[size]"],"received":"nan"}`
-		float      = `{"code":"invalid_type","expected":"integer","message":"Expected integer, received float","path":["page[size]"],"received":"float"}`
-		tooBig     = `{"code":"too_big","exact":false,"inclusive":true,"maximum":100,"message":"Number must be less than or equal to 100","path":["page[size]"],"type":"number"}`
+		from, to = "filter[createdAt][from]", "filter[createdAt][to]"
+		nan      = `{"code":"invalid_type","expected":"number","message":"Expected number, received nan",` +
+			`"path":["page[size]"],"received":"nan"}`
+		float = `{"code":"invalid_type","expected":"integer","message":"Expected integer, received float",` +
+			`"path":["page[size]"],"received":"float"}`
+		tooBig = `{"code":"too_big","exact":false,"inclusive":true,"maximum":100,"message":"Number must be less ` +
+			`than or equal to 100","path":["page[size]"],"type":"number"}`
 		paused     = `{"code":"custom","message":"Invalid status values: PAUSED","path":["filter[status]"]}`
 		withNUL    = `{"code":"custom","message":"Invalid status values: WAITING\u0000","path":["filter[status]"]}`
 		breakdown  = "500"
@@ -96,7 +102,8 @@ func TestQueries(t *testing.T) {
 		{"filter[createdAt][from]=garbage", date(from), "no date"},
 		{"filter[createdAt][to]=garbage", date(to), "no date"},
 		{"filter[createdAt][from]=2026-13-01&filter[createdAt][to]=8640000000000001", date(from, to), "no dates"},
-		{"filter[status]=PAUSED&filter[createdAt][to]=x&page[size]=x", nan + "," + paused + "," + date(to), "all that is wrong, in order"},
+		{"filter[status]=PAUSED&filter[createdAt][to]=x&page[size]=x", nan + "," + paused + "," + date(to),
+			"all that is wrong, in order"},
 		{"filter[createdAt][from]=", all, "an empty from is 1970"},
 		{"filter[createdAt][to]=", notStarted, "an empty to is 1970"},
 		{"filter[createdAt][from]=2026-11-23", "d c", "a day"},
@@ -172,13 +179,17 @@ func TestKeys(t *testing.T) {
 	prod := service.Environment(simulator.EnvironmentOptions{Key: "tr_prod_root"})
 	prod.AddKeys(
 		simulator.Key{Value: "tr_prod_sk_full"}, simulator.Key{Value: "tr_prod_sk_named", Preset: simulator.NoRestrictions},
-		simulator.Key{Value: "tr_prod_sk_observer", Preset: "Observer"}, simulator.Key{Value: "tr_prod_sk_operator", Preset: "Operator"},
+		simulator.Key{Value: "tr_prod_sk_observer", Preset: "Observer"},
+		simulator.Key{Value: "tr_prod_sk_operator", Preset: "Operator"},
 		simulator.Key{Value: "tr_prod_sk_trigger", Preset: "Trigger only"},
-		simulator.Key{Value: "tr_prod_sk_soon", ExpiresAt: noon.Add(time.Minute)}, simulator.Key{Value: "tr_prod_sk_late", ExpiresAt: noon},
-		simulator.Key{Value: "tr_prod_sk_revoked", Revoked: true}, simulator.Key{Value: "tr_prod_sk_late_observer", Preset: "Observer", ExpiresAt: noon},
+		simulator.Key{Value: "tr_prod_sk_soon", ExpiresAt: noon.Add(time.Minute)},
+		simulator.Key{Value: "tr_prod_sk_late", ExpiresAt: noon},
+		simulator.Key{Value: "tr_prod_sk_revoked", Revoked: true},
+		simulator.Key{Value: "tr_prod_sk_late_observer", Preset: "Observer", ExpiresAt: noon},
 	)
 	preview := service.Environment(simulator.EnvironmentOptions{Key: "tr_preview_root"})
-	preview.AddKeys(simulator.Key{Value: "tr_preview_sk_full"}, simulator.Key{Value: "tr_preview_sk_observer", Preset: "Observer"})
+	preview.AddKeys(simulator.Key{Value: "tr_preview_sk_full"},
+		simulator.Key{Value: "tr_preview_sk_observer", Preset: "Observer"})
 	service.Environment(simulator.EnvironmentOptions{Key: "tr_preview_root", Branch: "b1"})
 	service.Environment(simulator.EnvironmentOptions{Key: "tr_dev_root"})
 	service.Environment(simulator.EnvironmentOptions{Key: "tr_dev_root", Branch: "b1"})
@@ -241,7 +252,8 @@ func TestBranchesShareABucket(t *testing.T) {
 	other := service.Environment(simulator.EnvironmentOptions{Key: "tr_dev_root", Limit: limit})
 	first.AddKeys(simulator.Key{Value: "tr_preview_sk_full"})
 	var left []string
-	for _, ask := range [][2]string{{"tr_preview_root", "b1"}, {"tr_preview_root", "b2"}, {"tr_preview_sk_full", "b2"}, {"tr_dev_root", ""}, {"tr_preview_root", "nope"}} {
+	for _, ask := range [][2]string{{"tr_preview_root", "b1"}, {"tr_preview_root", "b2"}, {"tr_preview_sk_full", "b2"},
+		{"tr_dev_root", ""}, {"tr_preview_root", "nope"}} {
 		left = append(left, get(t, service, ask[0], "", "X-Trigger-Branch", ask[1]).Header().Get("X-Ratelimit-Remaining"))
 	}
 	if d := cmp.Diff([]string{"5", "4", "3", "5", "2"}, left); d != "" {

@@ -100,8 +100,10 @@ func population(t *testing.T, file string) map[string][]simulator.Token {
 			continue
 		}
 		token := simulator.Token{
-			ID: r.FriendlyID, Tags: r.Tags, CreatedAt: r.CreatedAt, CompletedAt: at(r.CompletedAt), TimeoutAt: at(r.CompletedAfter),
-			Output: r.Output, Status: "WAITING", RotatedKey: r.InactiveIdempotencyKey, KeyExpiresAt: at(r.IdempotencyKeyExpiresAt),
+			ID: r.FriendlyID, Tags: r.Tags, CreatedAt: r.CreatedAt, CompletedAt: at(r.CompletedAt),
+			TimeoutAt: at(r.CompletedAfter),
+			Output:    r.Output, Status: "WAITING", RotatedKey: r.InactiveIdempotencyKey,
+			KeyExpiresAt:   at(r.IdempotencyKeyExpiresAt),
 			IdempotencyKey: r.IdempotencyKey,
 		}
 		switch {
@@ -193,7 +195,8 @@ func TestRecordings(t *testing.T) {
 	usual := build(simulator.EnvironmentOptions{})
 	special := map[string]*simulator.Simulator{
 		"V1 engine project": build(simulator.EnvironmentOptions{OldEngine: true}),
-		"429":               build(simulator.EnvironmentOptions{Limit: simulator.Limit{Size: 5, Refill: 1, Every: time.Second}}),
+		"429": build(simulator.EnvironmentOptions{Limit: simulator.Limit{Size: 5, Refill: 1,
+			Every: time.Second}}),
 	}
 	for _, e := range exchanges {
 		t.Run(e.Label, func(t *testing.T) {
@@ -218,7 +221,8 @@ func TestRecordings(t *testing.T) {
 			}
 			handler.ServeHTTP(w, r)
 			got := read(t, w.Code, w.Header().Get("Content-Type"), w.Header().Get("X-Ratelimit-Limit"), w.Body.String())
-			want := read(t, e.Response.Status, e.Response.Headers["content-type"], e.Response.Headers["x-ratelimit-limit"], e.Response.Body)
+			want := read(t, e.Response.Status, e.Response.Headers["content-type"], e.Response.Headers["x-ratelimit-limit"],
+				e.Response.Body)
 			if e.Response.Status == http.StatusTooManyRequests {
 				forgetClock(got.Body, want.Body)
 			}
@@ -229,7 +233,8 @@ func TestRecordings(t *testing.T) {
 				t.Errorf("to %q, recorded %q", got, want)
 			}
 			reset, remaining := e.Response.Headers["x-ratelimit-reset"], e.Response.Headers["x-ratelimit-remaining"]
-			if (reset == "") != (w.Header().Get("X-Ratelimit-Reset") == "") || (remaining == "") != (w.Header().Get("X-Ratelimit-Remaining") == "") {
+			if (reset == "") != (w.Header().Get("X-Ratelimit-Reset") == "") ||
+				(remaining == "") != (w.Header().Get("X-Ratelimit-Remaining") == "") {
 				t.Error("rate limit headers are present in only one of the answers")
 			}
 		})

@@ -247,7 +247,8 @@ func jsonAnswer(status int, body []byte) answer {
 // problem is an answer in the form of RFC 9457, indented as the service does.
 func problem(status int, title, detail, more string) answer {
 	body := fmt.Sprintf("{\n  \"title\": %q,\n  \"status\": %d,\n"+
-		"  \"type\": \"https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/%d\",\n  \"detail\": %q,\n%s  \"error\": %q\n}",
+		"  \"type\": \"https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/%d\",\n"+
+		"  \"detail\": %q,\n%s  \"error\": %q\n}",
 		title, status, status, detail, more, detail)
 	header := http.Header{"Content-Type": {"application/problem+json; charset=utf-8"}}
 	return answer{status: status, body: []byte(body), header: header}

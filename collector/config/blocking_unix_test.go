@@ -62,7 +62,8 @@ func TestKeyBlocks(t *testing.T) {
 	late, over := key.Source(t.Context(), time.Millisecond), key.Source(ended, time.Hour)
 	before := runtime.NumGoroutine()
 	for range 50 {
-		if _, err := late(); err == nil || !strings.Contains(err.Error(), "secret_key_file: read "+path+": nothing came within 1ms") {
+		if _, err := late(); err == nil || !strings.Contains(err.Error(),
+			"secret_key_file: read "+path+": nothing came within 1ms") {
 			t.Fatal(err)
 		}
 		if _, err := over(); err == nil {
@@ -83,7 +84,8 @@ func TestKeyBlocks(t *testing.T) {
 // TestKeyPipe holds that a pipe that delivers is as good as a file, however often
 // it does so.
 func TestKeyPipe(t *testing.T) {
-	for name, text := range map[string]string{"no end of line": piped, "a line": piped + "\n", "two writers at once": piped + "\n" + piped + "\n"} {
+	for name, text := range map[string]string{"no end of line": piped, "a line": piped + "\n",
+		"two writers at once": piped + "\n" + piped + "\n"} {
 		t.Run(name, func(t *testing.T) {
 			path := pipe(t)
 			key := access.Key{File: path, From: "secret_key_file"}

@@ -117,11 +117,13 @@ environments:
 		"dashboard":            {prod.DashboardURL, "https://cloud.trigger.dev/orgs/o/projects/p/env/prod"},
 		"first expected wait":  {prod.Tokens.ExpectedWait[0].Match.MatchString("webhook:1"), true},
 		"other expected wait":  {prod.Tokens.ExpectedWait[1], index.ExpectedWait{Wait: 4 * time.Hour}},
-		"ignored tags":         {[2]bool{prod.Tags.Ignore.MatchString("chat:1"), prod.Tags.Require == nil}, [2]bool{true, true}},
-		"rewrite":              {len(staging.Tags.Rewrite), 1},
-		"limit":                {[2]int{prod.Tags.Limit, staging.Tags.Limit}, [2]int{100, 5}},
-		"api":                  {prod.API, config.API{Concurrency: 2, Reserve: 0.75, Share: 0.25}},
-		"refresh":              {prod.Refresh, config.Refresh{Interval: time.Minute, Timeout: 30 * time.Second, MaxStaleness: 10 * time.Minute, VerifyInterval: 24 * time.Hour}},
+		"ignored tags": {[2]bool{prod.Tags.Ignore.MatchString("chat:1"), prod.Tags.Require == nil},
+			[2]bool{true, true}},
+		"rewrite": {len(staging.Tags.Rewrite), 1},
+		"limit":   {[2]int{prod.Tags.Limit, staging.Tags.Limit}, [2]int{100, 5}},
+		"api":     {prod.API, config.API{Concurrency: 2, Reserve: 0.75, Share: 0.25}},
+		"refresh": {prod.Refresh, config.Refresh{Interval: time.Minute, Timeout: 30 * time.Second,
+			MaxStaleness: 10 * time.Minute, VerifyInterval: 24 * time.Hour}},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			t.Errorf("%s: got %v, want %v", what, pair[0], pair[1])
@@ -130,7 +132,8 @@ environments:
 	if key, err := staging.Key.Get(); err != nil || key != "tr_stg_0123456789" {
 		t.Errorf("the key is %v, %v", key, err)
 	}
-	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "0123456789") || strings.Contains(text, "hunter2") {
+	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "0123456789") ||
+		strings.Contains(text, "hunter2") {
 		t.Errorf("printing shows a secret: %s", text)
 	}
 }
@@ -154,7 +157,8 @@ environments:
 	if tls := got[0].HTTP.TLSConfig; tls.ServerName != "trigger.example.com" || !tls.InsecureSkipVerify {
 		t.Errorf("TLS: %+v", tls)
 	}
-	if tokens := got[0].Tokens; len(tokens.NearTimeout) != 2 || tokens.NearTimeout[1].Text != "2h" || len(tokens.StuckAfter) != 1 {
+	if tokens := got[0].Tokens; len(tokens.NearTimeout) != 2 || tokens.NearTimeout[1].Text != "2h" ||
+		len(tokens.StuckAfter) != 1 {
 		t.Errorf("thresholds: %+v", tokens)
 	}
 	if got[1].Name != "name" {
@@ -195,7 +199,8 @@ environments:
 	}{{30 * day, 7}, {0, 9}} {
 		e := got[i]
 		if e.APIURL != "http://slow.test" || e.Tokens.Period != want.period || e.Tags.Limit != want.limit ||
-			e.Refresh != (config.Refresh{Interval: 5 * time.Minute, Timeout: time.Minute, MaxStaleness: 10 * time.Minute, VerifyInterval: 2 * day}) {
+			e.Refresh != (config.Refresh{Interval: 5 * time.Minute, Timeout: time.Minute, MaxStaleness: 10 * time.Minute,
+				VerifyInterval: 2 * day}) {
 			t.Errorf("%s: %+v", e.Name, e)
 		}
 	}
@@ -212,12 +217,14 @@ func TestEqual(t *testing.T) {
 		return got[0]
 	}
 	first := read(base + "    tags: {include: \"a.*\"}\n    tls_config: {insecure_skip_verify: true}\n")
-	if moved := read("# Moved.\n" + base + "    tags: {include: \"a.*\"}\n    tls_config: {insecure_skip_verify: true}\n"); !first.Equal(moved) {
+	if moved := read("# Moved.\n" + base +
+		"    tags: {include: \"a.*\"}\n    tls_config: {insecure_skip_verify: true}\n"); !first.Equal(moved) {
 		t.Error("the same at another line is taken for another")
 	}
 	for _, more := range []string{
 		"    tags: {include: \"b.*\"}\n    tls_config: {insecure_skip_verify: true}\n",
-		"    tags: {include: \"a.*\"}\n", "    project: x\n    tags: {include: \"a.*\"}\n    tls_config: {insecure_skip_verify: true}\n",
+		"    tags: {include: \"a.*\"}\n",
+		"    project: x\n    tags: {include: \"a.*\"}\n    tls_config: {insecure_skip_verify: true}\n",
 	} {
 		if first.Equal(read(base + more)) {
 			t.Errorf("not taken for another:\n%s", more)
@@ -239,7 +246,8 @@ func TestExample(t *testing.T) {
 	}
 	shown := uncommented.ReplaceAllString(string(content), "$1$2")
 	// These exclude each other, or need files.
-	for _, line := range []string{"    secret_key_env: SHOP_PROD_KEY", "    secret_key: tr_prod_sk_…", "    ca_file: ca.pem", "    cert_file: client.pem", "    key_file: client.key"} {
+	for _, line := range []string{"    secret_key_env: SHOP_PROD_KEY", "    secret_key: tr_prod_sk_…",
+		"    ca_file: ca.pem", "    cert_file: client.pem", "    key_file: client.key"} {
 		if !strings.Contains(shown, line+"\n") {
 			t.Errorf("the example does not show %q", line)
 		}
@@ -257,11 +265,13 @@ func TestExample(t *testing.T) {
 		got, err := config.ReadFile(path, env)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
-		} else if len(got) != 3 || got[0].Tokens.Period != 30*24*time.Hour || got[1].Refresh.Interval != 5*time.Minute || got[2].PreviewBranch != "feature/checkout" {
+		} else if len(got) != 3 || got[0].Tokens.Period != 30*24*time.Hour || got[1].Refresh.Interval != 5*time.Minute ||
+			got[2].PreviewBranch != "feature/checkout" {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	for _, field := range []string{"min_version", "include", "no_proxy", "reserve", "verify_interval", "waiting_within_period"} {
+	for _, field := range []string{"min_version", "include", "no_proxy", "reserve", "verify_interval",
+		"waiting_within_period"} {
 		if !regexp.MustCompile(`(?m)^ *` + field + `:`).MatchString(shown) {
 			t.Errorf("the example does not show %s", field)
 		}

@@ -47,10 +47,14 @@ environments:
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := strings.Fields("--trigger.environment=here --trigger.project=shop --tokens.period=30d --tokens.waiting-within-period " +
-		"--tokens.near-timeout=2m --tokens.stuck-after=1d --tokens.stuck-after=2h --tokens.expected-wait=a=5m --tokens.expected-wait=4h " +
-		"--tokens.require-tag=.+ --tokens.ignore-tag=chat --tags.include=a|b --tags.exclude=c --tags.rewrite=(user|org):.*=$1:* --tags.rewrite=b=c " +
-		"--tags.limit=7 --refresh.interval=20s --refresh.timeout=5s --refresh.max-staleness=1h --refresh.verify-interval=2d " +
+	args := strings.Fields("--trigger.environment=here --trigger.project=shop --tokens.period=30d " +
+		"--tokens.waiting-within-period " +
+		"--tokens.near-timeout=2m --tokens.stuck-after=1d --tokens.stuck-after=2h --tokens.expected-wait=a=5m " +
+		"--tokens.expected-wait=4h " +
+		"--tokens.require-tag=.+ --tokens.ignore-tag=chat --tags.include=a|b --tags.exclude=c " +
+		"--tags.rewrite=(user|org):.*=$1:* --tags.rewrite=b=c " +
+		"--tags.limit=7 --refresh.interval=20s --refresh.timeout=5s --refresh.max-staleness=1h " +
+		"--refresh.verify-interval=2d " +
 		"--api.concurrency=2 --api.reserve=0.25 --api.share=0.75")
 	services := map[string]string{
 		"trigger.api-url": "http://localhost:3030", "trigger.preview-branch": "feature/a",
@@ -58,7 +62,8 @@ environments:
 	}
 	variables := map[string]string{"TRIGGER_SECRET_KEY": secret}
 	for name, value := range services {
-		variables[strings.NewReplacer("trigger", "TRIGGER", ".", "_", "-", "_").Replace(strings.ToUpper(name))] = " " + value + "\r\n"
+		variables[strings.NewReplacer("trigger", "TRIGGER", ".", "_", "-", "_").Replace(strings.ToUpper(name))] = " " +
+			value + "\r\n"
 	}
 	fromVariables, err := load(args, variables)
 	if err != nil || !fromVariables[0].Equal(fromFile[0]) {
@@ -80,7 +85,8 @@ environments:
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := config.ReadFile(write(t, "plain.yml", "environments: [{name: prod, secret_key: tr_prod_0123456789}]"), getenv)
+	plain, err := config.ReadFile(write(t, "plain.yml", "environments: [{name: prod, secret_key: tr_prod_0123456789}]"),
+		getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,15 +118,16 @@ func TestVariables(t *testing.T) {
 // TestUnknownFlag holds the exact message of a flag that there is not.
 func TestUnknownFlag(t *testing.T) {
 	for arg, want := range map[string]string{
-		"--nope":                        "--nope: unknown flag",
-		"--tokens.near_timeout=5m":      "--tokens.near_timeout: unknown flag; is it --tokens.near-timeout that is meant?",
-		"--token.period=1d":             "--token.period: unknown flag; is it --tokens.period that is meant?",
-		"--period=1d":                   "--period: unknown flag; is it --tokens.period that is meant?",
-		"--tokens.stuck=1d":             "--tokens.stuck: unknown flag; is it --tokens.stuck-after that is meant?",
-		"--no-tokens.period":            "unknown long flag '--no-tokens.period'",
-		"--no-tokens.waiting-in-period": "--no-tokens.waiting-in-period: unknown flag; is it --tokens.waiting-within-period that is meant?",
-		"--config-file=x":               "--config-file: unknown flag; is it --config.file that is meant?",
-		"-x":                            "unknown short flag '-x'",
+		"--nope":                   "--nope: unknown flag",
+		"--tokens.near_timeout=5m": "--tokens.near_timeout: unknown flag; is it --tokens.near-timeout that is meant?",
+		"--token.period=1d":        "--token.period: unknown flag; is it --tokens.period that is meant?",
+		"--period=1d":              "--period: unknown flag; is it --tokens.period that is meant?",
+		"--tokens.stuck=1d":        "--tokens.stuck: unknown flag; is it --tokens.stuck-after that is meant?",
+		"--no-tokens.period":       "unknown long flag '--no-tokens.period'",
+		"--no-tokens.waiting-in-period": "--no-tokens.waiting-in-period: unknown flag; is it " +
+			"--tokens.waiting-within-period that is meant?",
+		"--config-file=x": "--config-file: unknown flag; is it --config.file that is meant?",
+		"-x":              "unknown short flag '-x'",
 	} {
 		if _, err := load([]string{arg}, nil); err == nil || err.Error() != want {
 			t.Errorf("%s:\ngot  %v\nwant %s", arg, err, want)
@@ -140,11 +147,13 @@ func TestHelp(t *testing.T) {
 	for _, m := range regexp.MustCompile(`--(\S+)=.* \.\.\.`).FindAllStringSubmatch(help.String(), -1) {
 		repeated = append(repeated, m[1])
 	}
-	if got := strings.Join(repeated, " "); got != "tokens.near-timeout tokens.stuck-after tokens.expected-wait tags.rewrite" {
+	want := "tokens.near-timeout tokens.stuck-after tokens.expected-wait tags.rewrite"
+	if got := strings.Join(repeated, " "); got != want {
 		t.Errorf("repeated are %s", got)
 	}
 	for _, want := range []string{
-		"--trigger.api-url=https://api.trigger.dev", "($TRIGGER_API_URL)", "--trigger.secret-key-file=<path>", "--[no-]tokens.waiting-within-period ",
+		"--trigger.api-url=https://api.trigger.dev", "($TRIGGER_API_URL)", "--trigger.secret-key-file=<path>",
+		"--[no-]tokens.waiting-within-period ",
 		"--tokens.period=<duration>", "--tags.limit=100 ",
 	} {
 		if !strings.Contains(help.String(), want) {
@@ -171,7 +180,8 @@ func TestDemo(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := flags.Load(func(string) string { return "of another" })
-		if err != nil || got[0].Name != tc.name || got[0].Refresh.Interval != tc.interval || got[0].Key.Value != "tr_prod_demo" {
+		if err != nil || got[0].Name != tc.name || got[0].Refresh.Interval != tc.interval ||
+			got[0].Key.Value != "tr_prod_demo" {
 			t.Errorf("%s: %v, %+v", tc.args, err, got)
 		}
 	}
@@ -200,10 +210,14 @@ func TestLoadAgain(t *testing.T) {
 // holds no key, or come to an environment that can run.
 func FuzzFlags(f *testing.F) {
 	for _, seed := range []string{
-		"--tokens.period=30d\n--tokens.near-timeout=5m", "--tags.rewrite=(a)=$1\n--tags.limit=0", "--no-tokens.waiting-within-period",
-		"--tokens.expected-wait=a=5m\n--tokens.expected-wait=1d", "--trigger.api-url=http://[::1]:3030/x", "--refresh.interval=1s\n--refresh.interval=2s",
-		"--trigger.dashboard-url=https://c/orgs/o/projects/p/env/e", "--trigger.preview-branch=a b", "--api.reserve=NaN", "--api.share=1e-400", "-h", "--", "@x",
-		"--tokens.stuck-after=7d\n--tokens.stuck-after=1w", "--config.check", "--nope", "--tags.include=\xff", "--trigger.environment=\xff", "--tokens.stuck-afer=1d",
+		"--tokens.period=30d\n--tokens.near-timeout=5m", "--tags.rewrite=(a)=$1\n--tags.limit=0",
+		"--no-tokens.waiting-within-period",
+		"--tokens.expected-wait=a=5m\n--tokens.expected-wait=1d", "--trigger.api-url=http://[::1]:3030/x",
+		"--refresh.interval=1s\n--refresh.interval=2s",
+		"--trigger.dashboard-url=https://c/orgs/o/projects/p/env/e", "--trigger.preview-branch=a b", "--api.reserve=NaN",
+		"--api.share=1e-400", "-h", "--", "@x",
+		"--tokens.stuck-after=7d\n--tokens.stuck-after=1w", "--config.check", "--nope", "--tags.include=\xff",
+		"--trigger.environment=\xff", "--tokens.stuck-afer=1d",
 	} {
 		f.Add(seed)
 	}
@@ -212,7 +226,8 @@ func FuzzFlags(f *testing.F) {
 		var args []string
 		for arg := range strings.SplitSeq(joined, "\n") {
 			// Files are the machine's, and help ends the parse.
-			if strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") && !strings.Contains(arg, "file") && !strings.Contains(arg, "help") && !strings.HasPrefix(arg, "-h") {
+			if strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") && !strings.Contains(arg, "file") &&
+				!strings.Contains(arg, "help") && !strings.HasPrefix(arg, "-h") {
 				args = append(args, arg)
 			}
 		}
@@ -224,8 +239,10 @@ func FuzzFlags(f *testing.F) {
 			return
 		}
 		e := got[0]
-		if e.Name == "" || e.APIURL == "" || e.Refresh.Interval < time.Second || e.Refresh.Timeout <= 0 || e.Refresh.VerifyInterval <= 0 ||
-			e.API.Concurrency < 1 || !(e.API.Reserve >= 0 && e.API.Reserve < 1) || !(e.API.Share > 0 && e.API.Share <= 1) || e.Tags.Limit < 0 {
+		if e.Name == "" || e.APIURL == "" || e.Refresh.Interval < time.Second || e.Refresh.Timeout <= 0 ||
+			e.Refresh.VerifyInterval <= 0 ||
+			e.API.Concurrency < 1 || !(e.API.Reserve >= 0 && e.API.Reserve < 1) || !(e.API.Share > 0 && e.API.Share <= 1) ||
+			e.Tags.Limit < 0 {
 			t.Errorf("%q: %+v", args, e)
 		}
 		if _, err := access.Transport(t.Context(), e.HTTP); err != nil {

@@ -53,13 +53,15 @@ func FuzzFile(f *testing.F) {
 				t.Errorf("an environment is named %q", e.Title())
 			}
 			seen[e.Title()] = true
-			if e.Refresh.Interval <= 0 || e.Refresh.Timeout <= 0 || e.Refresh.VerifyInterval <= 0 || e.Refresh.Staleness() < 3*e.Refresh.Interval {
+			if e.Refresh.Interval <= 0 || e.Refresh.Timeout <= 0 || e.Refresh.VerifyInterval <= 0 ||
+				e.Refresh.Staleness() < 3*e.Refresh.Interval {
 				t.Errorf("%+v", e.Refresh)
 			}
 			if e.API.Reserve < 0 || e.API.Reserve >= 1 || e.API.Concurrency < 1 || e.Tokens.Period < 0 || e.Tags.Limit < 0 {
 				t.Errorf("%+v %+v %+v", e.API, e.Tokens, e.Tags)
 			}
-			if slices.ContainsFunc(append(slices.Clone(e.Tokens.NearTimeout), e.Tokens.StuckAfter...), func(t config.Threshold) bool { return t.Duration <= 0 }) {
+			if slices.ContainsFunc(append(slices.Clone(e.Tokens.NearTimeout), e.Tokens.StuckAfter...),
+				func(t config.Threshold) bool { return t.Duration <= 0 }) {
 				t.Errorf("%+v", e.Tokens)
 			}
 			if shown := fmt.Sprintf("%v %+v %#v", e, e, e.Key); secret.MatchString(shown) {

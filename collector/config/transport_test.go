@@ -19,7 +19,8 @@ import (
 // transport returns that of an environment with these settings.
 func transport(t *testing.T, settings string) http.RoundTripper {
 	t.Helper()
-	got, err := config.ReadFile(write(t, "config.yml", "environments:\n  - name: prod\n    secret_key: tr_prod_0123456789\n"+settings), getenv)
+	got, err := config.ReadFile(write(t, "config.yml",
+		"environments:\n  - name: prod\n    secret_key: tr_prod_0123456789\n"+settings), getenv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,8 @@ func TestTransportDefaults(t *testing.T) {
 		if got != want {
 			t.Errorf("%q: proxy %q, want %q", settings, got, want)
 		}
-		if rt.MaxResponseHeaderBytes != 64<<10 || rt.IdleConnTimeout != 55*time.Second || rt.TLSHandshakeTimeout != 10*time.Second || rt.MaxIdleConns != 16 ||
+		if rt.MaxResponseHeaderBytes != 64<<10 || rt.IdleConnTimeout != 55*time.Second ||
+			rt.TLSHandshakeTimeout != 10*time.Second || rt.MaxIdleConns != 16 ||
 			rt.ForceAttemptHTTP2 != !strings.Contains(settings, "enable_http2") {
 			t.Errorf("%q: %+v", settings, rt)
 		}
@@ -134,11 +136,14 @@ func TestTransport(t *testing.T) {
 	if got := ask(ca + "    enable_http2: false\n"); got != "HTTP/1.1 " {
 		t.Errorf("without HTTP/2: %s", got)
 	}
-	if got := ask("    tls_config: {insecure_skip_verify: true, max_version: TLS12}\ndefaults: {http_headers: {X-Team: {values: [d]}}}\n"); got != "HTTP/2.0 d" {
+	got := ask("    tls_config: {insecure_skip_verify: true, max_version: TLS12}\n" +
+		"defaults: {http_headers: {X-Team: {values: [d]}}}\n")
+	if got != "HTTP/2.0 d" {
 		t.Errorf("with defaults: %s", got)
 	}
 	api.TLS.MinVersion = tls.VersionTLS13
-	if got := ask("    tls_config: {insecure_skip_verify: true, max_version: TLS12}\n"); !strings.Contains(got, "protocol version") {
+	got = ask("    tls_config: {insecure_skip_verify: true, max_version: TLS12}\n")
+	if !strings.Contains(got, "protocol version") {
 		t.Errorf("with a version that the server does not have: %s", got)
 	}
 }

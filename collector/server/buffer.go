@@ -41,7 +41,8 @@ const (
 // the second is too long, the answer is 503.
 func Buffer(next http.Handler) http.Handler {
 	b := &buffer{
-		next: next, turns: make(chan *bytes.Buffer, makers), memory: semaphore.NewWeighted(maxHeldBytes), waiting: map[asked]*answer{},
+		next: next, turns: make(chan *bytes.Buffer, makers), memory: semaphore.NewWeighted(maxHeldBytes),
+		waiting: map[asked]*answer{},
 	}
 	for range makers {
 		b.turns <- new(bytes.Buffer)
@@ -93,7 +94,8 @@ func tooMany(w http.ResponseWriter) {
 func (b *buffer) answer(r *http.Request) (*answer, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
 	defer cancel()
-	what := asked{r.Method, r.URL.RawQuery, strings.Join(r.Header["Accept"], ","), strings.Join(r.Header["Accept-Encoding"], ",")}
+	what := asked{r.Method, r.URL.RawQuery, strings.Join(r.Header["Accept"], ","),
+		strings.Join(r.Header["Accept-Encoding"], ",")}
 	for ctx.Err() == nil {
 		a, first := b.join(what)
 		if first {

@@ -66,7 +66,8 @@ func begin(t *testing.T, address, query string) *bufio.Reader {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := errors.Join(conn.(*net.TCPConn).SetReadBuffer(32<<10), conn.SetDeadline(time.Now().Add(30*time.Second))); err != nil {
+	if err := errors.Join(conn.(*net.TCPConn).SetReadBuffer(32<<10),
+		conn.SetDeadline(time.Now().Add(30*time.Second))); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fmt.Fprintf(conn, "GET /?%s HTTP/1.1\r\nHost: x\r\n\r\n", query); err != nil {
@@ -208,7 +209,9 @@ func TestBufferRequests(t *testing.T) {
 		synctest.Wait()
 		refused := httptest.NewRecorder()
 		h.ServeHTTP(refused, request(t.Context()))
-		if refused.Code != http.StatusServiceUnavailable || refused.Body.String() != "Too many requests are being answered; try again.\n" || refused.Header().Get("Retry-After") != "1" {
+		if refused.Code != http.StatusServiceUnavailable ||
+			refused.Body.String() != "Too many requests are being answered; try again.\n" ||
+			refused.Header().Get("Retry-After") != "1" {
 			t.Errorf("the 501st: %d %q %v", refused.Code, refused.Body, refused.Header())
 		}
 		close(open)
@@ -445,7 +448,8 @@ func TestBufferPanic(t *testing.T) {
 					t.Error("the panic is swallowed")
 				}
 			}()
-			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/panic", http.NoBody))
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/panic",
+				http.NoBody))
 		}()
 	}
 	w := httptest.NewRecorder()

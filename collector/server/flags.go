@@ -42,7 +42,8 @@ func AddFlags(app *kingpin.Application) *Flags {
 	f := &Flags{}
 	app.Flag("web.telemetry-path", "Path of the metrics.").Default("/metrics").StringVar(&f.MetricsPath)
 	app.Flag("web.enable-lifecycle", "Reload the configuration on POST /-/reload.").BoolVar(&f.EnableLifecycle)
-	app.Flag("web.health-check", "Ask the exporter that runs with the same flags whether it serves, and exit: 0 if it does, 1 if not.").
+	app.Flag("web.health-check",
+		"Ask the exporter that runs with the same flags whether it serves, and exit: 0 if it does, 1 if not.").
 		BoolVar(&f.HealthCheck)
 	app.Flag("web.external-url", "URL under which users reach the exporter, for example behind a reverse proxy. "+
 		"By default it is made of the host's name and the first port.").PlaceHolder("<URL>").StringVar(&f.externalURL)
@@ -56,7 +57,8 @@ func AddFlags(app *kingpin.Application) *Flags {
 // the paths that the metrics cannot have.
 func (f *Flags) Check(endpoints ...string) error {
 	if !isPath(f.MetricsPath) || slices.Contains(endpoints, f.MetricsPath) {
-		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has", f.MetricsPath)
+		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has",
+			f.MetricsPath)
 	}
 	if err := toolkit.Validate(*f.toolkit.WebConfigFile); err != nil {
 		return fmt.Errorf("--web.config.file: %w", err)

@@ -29,33 +29,39 @@ func TestBadFlags(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	const path = " must be a path such as /metrics that no other endpoint has"
 	for arg, want := range map[string]string{
-		"--web.telemetry-path=metrics":                           `--web.telemetry-path: "metrics"` + path,
-		"--web.telemetry-path=//metrics":                         `--web.telemetry-path: "//metrics"` + path,
-		"--web.telemetry-path=/a/../metrics":                     `--web.telemetry-path: "/a/../metrics"` + path,
-		"--web.telemetry-path=/metrics?x":                        `--web.telemetry-path: "/metrics?x"` + path,
-		"--web.telemetry-path=/metrics#x":                        `--web.telemetry-path: "/metrics#x"` + path,
-		"--web.telemetry-path=/{x}":                              `--web.telemetry-path: "/{x}"` + path,
-		"--web.telemetry-path=/tokens":                           `--web.telemetry-path: "/tokens"` + path,
-		"--web.config.file=" + missing:                           "--web.config.file: open " + missing + ": no such file or directory",
-		"--web.listen-address=":                                  `--web.listen-address: "" is not HOST:PORT: want an address such as :10210 or 127.0.0.1:10210`,
-		"--web.listen-address=:":                                 `--web.listen-address: ":" has no port: want :10210`,
-		"--web.listen-address=localhost:":                        `--web.listen-address: "localhost:" has no port: want localhost:10210`,
-		"--web.listen-address=localhost":                         `--web.listen-address: "localhost" has no port: want localhost:10210`,
-		"--web.listen-address=10210":                             `--web.listen-address: "10210" has no colon: want :10210`,
-		"--web.listen-address=::1:10210":                         `--web.listen-address: "::1:10210" has an IPv6 address without brackets: want [::1]:10210`,
-		"--web.listen-address=::1:9100":                          `--web.listen-address: "::1:9100" has an IPv6 address without brackets: want [::1]:9100`,
-		"--web.listen-address=fe80::1%eth0:80":                   `--web.listen-address: "fe80::1%eth0:80" has an IPv6 address without brackets: want [fe80::1%eth0]:80`,
-		"--web.listen-address=::1":                               `--web.listen-address: "::1" has no port: want [::1]:10210`,
-		"--web.listen-address=[::1]:":                            `--web.listen-address: "[::1]:" has no port: want [::1]:10210`,
-		"--web.listen-address=http://localhost:80":               `--web.listen-address: "http://localhost:80" is not HOST:PORT: want an address such as :10210 or 127.0.0.1:10210`,
-		"--web.external-url=waitpoints.example.com":              "--web.external-url: not a URL: want http:// or https:// with a host",
-		"--web.external-url=http://":                             "--web.external-url: not a URL: want http:// or https:// with a host",
-		`--web.external-url="http://x/"`:                         "--web.external-url: not a URL: want http:// or https:// with a host",
-		"--web.external-url=https://user:hunter2@x/":             "--web.external-url: has user information: want none",
-		"--web.external-url=https://x/?a=b":                      "--web.external-url: has a query or a fragment: want none",
-		"--web.route-prefix=/{x}":                                `--web.route-prefix: "/{x}" must be a path such as /waitpoints`,
-		"--web.route-prefix=/a//b":                               `--web.route-prefix: "/a//b" must be a path such as /waitpoints`,
-		"--web.external-url=https://x/" + strings.Repeat("ä", 1): `--web.route-prefix: "/ä" must be a path such as /waitpoints`,
+		"--web.telemetry-path=metrics":       `--web.telemetry-path: "metrics"` + path,
+		"--web.telemetry-path=//metrics":     `--web.telemetry-path: "//metrics"` + path,
+		"--web.telemetry-path=/a/../metrics": `--web.telemetry-path: "/a/../metrics"` + path,
+		"--web.telemetry-path=/metrics?x":    `--web.telemetry-path: "/metrics?x"` + path,
+		"--web.telemetry-path=/metrics#x":    `--web.telemetry-path: "/metrics#x"` + path,
+		"--web.telemetry-path=/{x}":          `--web.telemetry-path: "/{x}"` + path,
+		"--web.telemetry-path=/tokens":       `--web.telemetry-path: "/tokens"` + path,
+		"--web.config.file=" + missing: "--web.config.file: open " + missing +
+			": no such file or directory",
+		"--web.listen-address=": `--web.listen-address: "" is not HOST:PORT: want an address ` +
+			`such as :10210 or 127.0.0.1:10210`,
+		"--web.listen-address=:":          `--web.listen-address: ":" has no port: want :10210`,
+		"--web.listen-address=localhost:": `--web.listen-address: "localhost:" has no port: want localhost:10210`,
+		"--web.listen-address=localhost":  `--web.listen-address: "localhost" has no port: want localhost:10210`,
+		"--web.listen-address=10210":      `--web.listen-address: "10210" has no colon: want :10210`,
+		"--web.listen-address=::1:10210": `--web.listen-address: "::1:10210" has an IPv6 address ` +
+			`without brackets: want [::1]:10210`,
+		"--web.listen-address=::1:9100": `--web.listen-address: "::1:9100" has an IPv6 address ` +
+			`without brackets: want [::1]:9100`,
+		"--web.listen-address=fe80::1%eth0:80": `--web.listen-address: "fe80::1%eth0:80" has an IPv6 ` +
+			`address without brackets: want [fe80::1%eth0]:80`,
+		"--web.listen-address=::1":    `--web.listen-address: "::1" has no port: want [::1]:10210`,
+		"--web.listen-address=[::1]:": `--web.listen-address: "[::1]:" has no port: want [::1]:10210`,
+		"--web.listen-address=http://localhost:80": `--web.listen-address: "http://localhost:80" is not ` +
+			`HOST:PORT: want an address such as :10210 or 127.0.0.1:10210`,
+		"--web.external-url=waitpoints.example.com":  "--web.external-url: not a URL: want http:// or https:// with a host",
+		"--web.external-url=http://":                 "--web.external-url: not a URL: want http:// or https:// with a host",
+		`--web.external-url="http://x/"`:             "--web.external-url: not a URL: want http:// or https:// with a host",
+		"--web.external-url=https://user:hunter2@x/": "--web.external-url: has user information: want none",
+		"--web.external-url=https://x/?a=b":          "--web.external-url: has a query or a fragment: want none",
+		"--web.route-prefix=/{x}":                    `--web.route-prefix: "/{x}" must be a path such as /waitpoints`,
+		"--web.route-prefix=/a//b":                   `--web.route-prefix: "/a//b" must be a path such as /waitpoints`,
+		"--web.external-url=https://x/ä":             `--web.route-prefix: "/ä" must be a path such as /waitpoints`,
 	} {
 		_, err := parse(t, arg)
 		if err == nil || err.Error() != want {
@@ -98,7 +104,9 @@ func TestGoodFlags(t *testing.T) {
 // TestRoute holds which paths answer behind a prefix: all pages below it, and what
 // machines ask for at the root too.
 func TestRoute(t *testing.T) {
-	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("page " + r.URL.Path)) })
+	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("page " + r.URL.Path))
+	})
 	for _, tc := range []struct{ prefix, path, want string }{
 		{"", "/", "200 page /"},
 		{"", "/a/", "200 page /a/"},
@@ -116,7 +124,8 @@ func TestRoute(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := httptest.NewRecorder()
-		flags.Route(pages, "/-/healthy").ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.path, http.NoBody))
+		flags.Route(pages, "/-/healthy").ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.path,
+			http.NoBody))
 		got := strings.Join(strings.Fields(w.Result().Status)[:1], "")
 		switch w.Code {
 		case http.StatusOK:

@@ -22,16 +22,18 @@ func TestAskHealth(t *testing.T) {
 		args    string
 		want    string // Part of the error.
 	}{
-		"healthy":                  {code: 200},
-		"wants a user":             {code: 401},
-		"broken":                   {code: 500, want: "500 Internal Server Error"},
-		"not the exporter":         {code: 404, want: "404 Not Found"},
-		"TLS":                      {code: 200, tls: true, args: "--web.config.file=web.yml"},
-		"TLS, wants a certificate": {code: 200, tls: true, clients: tls.RequireAnyClientCert, args: "--web.config.file=web.yml"},
-		"TLS, broken":              {code: 503, tls: true, args: "--web.config.file=web.yml", want: "503 Service Unavailable"},
-		"no TLS with a file":       {code: 200, args: "--web.config.file=web.yml"},
-		"systemd's socket":         {code: 200, args: "--web.systemd-socket", want: "--web.health-check: needs an address"},
-		"a second address":         {code: 200, args: "--web.listen-address=127.0.0.1:1"},
+		"healthy":          {code: 200},
+		"wants a user":     {code: 401},
+		"broken":           {code: 500, want: "500 Internal Server Error"},
+		"not the exporter": {code: 404, want: "404 Not Found"},
+		"TLS":              {code: 200, tls: true, args: "--web.config.file=web.yml"},
+		"TLS, wants a certificate": {code: 200, tls: true, clients: tls.RequireAnyClientCert,
+			args: "--web.config.file=web.yml"},
+		"TLS, broken": {code: 503, tls: true, args: "--web.config.file=web.yml",
+			want: "503 Service Unavailable"},
+		"no TLS with a file": {code: 200, args: "--web.config.file=web.yml"},
+		"systemd's socket":   {code: 200, args: "--web.systemd-socket", want: "--web.health-check: needs an address"},
+		"a second address":   {code: 200, args: "--web.listen-address=127.0.0.1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			program := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +70,8 @@ func TestAskHealth(t *testing.T) {
 			t.Errorf("%q: %v", host, err)
 		}
 	}
-	if err := flags(t, "--web.listen-address=127.0.0.1:0").AskHealth(t.Context(), "/"); err == nil || err.Error() != `--web.health-check: "127.0.0.1:0" cannot be asked: want HOST:PORT` {
+	if err := flags(t, "--web.listen-address=127.0.0.1:0").AskHealth(t.Context(), "/"); err == nil ||
+		err.Error() != `--web.health-check: "127.0.0.1:0" cannot be asked: want HOST:PORT` {
 		t.Errorf("port 0: %v", err)
 	}
 }

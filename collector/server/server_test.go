@@ -85,13 +85,16 @@ func TestSlowClients(t *testing.T) {
 		client func(net.Conn)
 		want   time.Duration
 	}{
-		"sends nothing":         {func(net.Conn) {}, 10 * time.Second},
-		"sends a header slowly": {func(c net.Conn) { drip(c, io.MultiReader(strings.NewReader("GET / HTTP/1.1\r\nX: "), endless{})) }, 10 * time.Second},
+		"sends nothing": {func(net.Conn) {}, 10 * time.Second},
+		"sends a header slowly": {func(c net.Conn) {
+			drip(c, io.MultiReader(strings.NewReader("GET / HTTP/1.1\r\nX: "), endless{}))
+		}, 10 * time.Second},
 		"sends a body slowly": {func(c net.Conn) {
 			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
 			drip(c, endless{})
 		}, 30 * time.Second},
-		"asks for nothing further": {func(c net.Conn) { _, _ = io.WriteString(c, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n") }, 2 * time.Minute},
+		"asks for nothing further": {func(c net.Conn) { _, _ = io.WriteString(c, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n") },
+			2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -273,7 +276,8 @@ func TestServerLog(t *testing.T) {
 		} {
 			var logs bytes.Buffer
 			l := newPipes()
-			srv := server.New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") }), slog.New(slog.NewTextHandler(&logs, nil)))
+			srv := server.New(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") }),
+				slog.New(slog.NewTextHandler(&logs, nil)))
 			serving := make(chan error)
 			go func() { serving <- srv.Serve(l) }()
 			conn := l.dial()

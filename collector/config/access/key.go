@@ -50,7 +50,8 @@ func (k Key) Source(ctx context.Context, timeout time.Duration) func() (string, 
 }
 
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, d, fmt.Errorf("nothing came within %s: a pipe without a writer, or a mount that hangs", d))
+	return context.WithTimeoutCause(ctx, d,
+		fmt.Errorf("nothing came within %s: a pipe without a writer, or a mount that hangs", d))
 }
 
 func (k Key) read(ctx context.Context) (string, error) {

@@ -29,7 +29,8 @@ func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTrip
 	tlsConfig.CertRef, tlsConfig.CertFile = tlsConfig.CertFile, ""
 	tlsConfig.KeyRef, tlsConfig.KeyFile = tlsConfig.KeyFile, ""
 	if tlsConfig.CARef != "" {
-		if ca, err := fileSecret(tlsConfig.CARef).Fetch(ctx); err == nil && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)) {
+		if ca, err := fileSecret(tlsConfig.CARef).Fetch(ctx); err == nil &&
+			!x509.NewCertPool().AppendCertsFromPEM([]byte(ca)) {
 			return nil, fmt.Errorf("no certificate in %s", tlsConfig.CARef)
 		}
 	}

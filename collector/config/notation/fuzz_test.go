@@ -14,7 +14,8 @@ import (
 
 // FuzzDuration holds that a duration is more than nothing, or refused and quoted.
 func FuzzDuration(f *testing.F) {
-	for _, seed := range []string{"30s", "5m", "1h", "1d", "1w", "1y", "1h30m", "90m", "0", "0s", "1", "-1h", "1M", "1.5h", "", " 1h", "1h ", "300y", "9999999999999y", "1d1d", "1ms"} {
+	for _, seed := range []string{"30s", "5m", "1h", "1d", "1w", "1y", "1h30m", "90m", "0", "0s", "1", "-1h", "1M", "1.5h",
+		"", " 1h", "1h ", "300y", "9999999999999y", "1d1d", "1ms"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -130,7 +131,8 @@ func references(replacement string, expr *regexp.Regexp) bool {
 	}
 	got := string(expr.ExpandString(nil, replacement, group, at))
 	replacement = strings.ReplaceAll(replacement, "$$", "")
-	if strings.Contains(replacement, "${") && regexp.MustCompile(`\$\{(?:[^\pL\p{Nd}_]|[\pL\p{Nd}_]+[^\pL\p{Nd}_}]|[\pL\p{Nd}_]*$)`).MatchString(replacement) {
+	if strings.Contains(replacement, "${") &&
+		regexp.MustCompile(`\$\{(?:[^\pL\p{Nd}_]|[\pL\p{Nd}_]+[^\pL\p{Nd}_}]|[\pL\p{Nd}_]*$)`).MatchString(replacement) {
 		return false
 	}
 	want := len(regexp.MustCompile(`\$(?:\{[\pL\p{Nd}_]+\}|[\pL\p{Nd}_]+)`).FindAllString(replacement, -1))

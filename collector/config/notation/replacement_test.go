@@ -26,15 +26,18 @@ func TestRewrite(t *testing.T) {
 		}
 	}
 	for rule, want := range map[string]string{
-		"team:(.*)=$1_team":      `"$1_team": $1_team is the group "1_team", which the expression does not have: want ${1}_team`,
-		"team:(.*)=$1st":         `"$1st": $1st is the group "1st", which the expression does not have: want ${1}st`,
-		"(?P<team>.*)=$teamA":    `"$teamA": $teamA is the group "teamA", which the expression does not have: want ${team}A`,
-		"team:(.*)=$2":           `"$2": $2 is a group that the expression does not have: it has $0, the whole tag, ${1}`,
-		"team:(.*)=${01}":        `"${01}": ${01} is a group that the expression does not have: it has $0, the whole tag, ${1}`,
-		"team:(?P<t>.*)=${u}":    `"${u}": ${u} is a group that the expression does not have: it has $0, the whole tag, ${t}`,
-		`team:(.*)=\1`:           `"\\1": a group is written with a dollar sign: want ${1} in place of \1`,
-		"team:(.*)=${1":          `"${1": the name of a group is not closed: want ${1}, or $$ for the sign itself`,
-		"team:(.*)=$99999999999": `"$99999999999": $99999999999 is a group that the expression does not have: it has $0, the whole tag, ${1}`,
+		"team:(.*)=$1_team": `"$1_team": $1_team is the group "1_team", which the expression ` +
+			`does not have: want ${1}_team`,
+		"team:(.*)=$1st":      `"$1st": $1st is the group "1st", which the expression does not have: want ${1}st`,
+		"(?P<team>.*)=$teamA": `"$teamA": $teamA is the group "teamA", which the expression does not have: want ${team}A`,
+		"team:(.*)=$2":        `"$2": $2 is a group that the expression does not have: it has $0, the whole tag, ${1}`,
+		"team:(.*)=${01}": `"${01}": ${01} is a group that the expression does not have: it ` +
+			`has $0, the whole tag, ${1}`,
+		"team:(?P<t>.*)=${u}": `"${u}": ${u} is a group that the expression does not have: it has $0, the whole tag, ${t}`,
+		`team:(.*)=\1`:        `"\\1": a group is written with a dollar sign: want ${1} in place of \1`,
+		"team:(.*)=${1":       `"${1": the name of a group is not closed: want ${1}, or $$ for the sign itself`,
+		"team:(.*)=$99999999999": `"$99999999999": $99999999999 is a group that the expression ` +
+			`does not have: it has $0, the whole tag, ${1}`,
 	} {
 		if _, err := notation.Rewrite(rule); err == nil || err.Error() != want {
 			t.Errorf("%s:\ngot  %v\nwant %s", rule, err, want)
