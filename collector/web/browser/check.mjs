@@ -1,6 +1,6 @@
 // Opens pages in Chromium and tells, as JSON, what a person would have met.
 // BASE is the server, PAGES the paths, CHROMIUM the program; SHOTS is a folder
-// for pictures, or empty.
+// for screenshots, or empty.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 
 const { BASE, PAGES, CHROMIUM, SHOTS } = process.env;
 const sizes = {
-  desktop: { width: 1440, height: 900 }, half: { width: 960, height: 900 },
+  desktop: { width: 1440, height: 900 }, laptop: { width: 1100, height: 800 }, half: { width: 960, height: 900 },
   tablet: { width: 768, height: 1024 }, phone: { width: 390, height: 844 },
 };
 
