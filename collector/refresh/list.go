@@ -157,8 +157,8 @@ func (s sight) inOrder() bool {
 	return true
 }
 
-// cover takes in a page that is in order, and returns the id down to which it
-// covers the list, empty for its end.
+// cover takes in a page that is in order and whole, and returns the id down to which
+// it covers the list, empty for its end.
 func (l *list) cover(s sight) string {
 	tokens := s.page.Tokens
 	p, ok := l.pieces.Get(s.above)
@@ -169,14 +169,15 @@ func (l *list) cover(s sight) string {
 		p = &whole
 		l.set(p)
 	}
-	lo, cut := l.reach(s)
+	lo := s.reach()
 	if lo == s.above {
 		p.resume = s.page.Next
 		return lo
 	}
 	if lo != "" {
-		l.leave(s, lo, cut)
+		l.leave(s, lo)
 	}
+	s.fresh = s.fresh || p.listed.IsZero()
 	p.listed, p.served, p.gap, p.history, p.resume = s.at, s.served(), false, false, ""
 	p.known, p.high = "", time.Time{}
 	if len(tokens) > 0 {
@@ -221,18 +222,29 @@ func (l *list) cover(s sight) string {
 	return lo
 }
 
-// reach returns the id down to which a page covers the list. It ends at a boundary
-// that the page has not surely passed: the last tokens of a page may be out of
-// order. Then cut is set.
-func (l *list) reach(s sight) (lo string, cut bool) {
-	tokens := s.page.Tokens
-	switch {
+// reach returns the id down to which a page covers the list.
+func (s sight) reach() string {
+	switch n := len(s.page.Tokens); {
 	case s.page.Next == "":
-		return "", false
-	case len(tokens) == 0:
-		return s.above, false
+		return ""
+	case n == 0:
+		return s.above
+	default:
+		return s.page.Tokens[n-1].ID
 	}
-	lo = tokens[len(tokens)-1].ID
+}
+
+// sure returns how many of a page's tokens are surely where they are shown. The
+// last ones may be out of order: a page that shows only a few below a boundary,
+// and not the boundary's own token, has not surely passed it. What is below the
+// last sure token has no cursor then, until the page is asked for with no more.
+func (l *list) sure(s sight) int {
+	tokens := s.page.Tokens
+	sure := len(tokens)
+	lo := s.reach()
+	if lo == "" || sure == 0 {
+		return sure
+	}
 	l.pieces.Descend(s.above, func(id string, _ *piece) bool {
 		if id == s.above {
 			return true
@@ -244,18 +256,17 @@ func (l *list) reach(s sight) (lo string, cut bool) {
 		for above < len(tokens) && tokens[above].ID > id {
 			above++
 		}
-		shown := tokens[above].ID == id
-		if above > 0 && !shown && len(tokens)-above < passed {
-			lo, cut = tokens[above-1].ID, true
+		if above > 0 && tokens[above].ID != id && len(tokens)-above < passed {
+			sure = above
 			return false
 		}
 		return true
 	})
-	return lo, cut
+	return sure
 }
 
 // leave makes the piece that begins below a page, of what the page left over.
-func (l *list) leave(s sight, lo string, cut bool) {
+func (l *list) leave(s sight, lo string) {
 	if p, ok := l.pieces.Get(lo); ok {
 		if p.cursor != s.page.Next {
 			l.size += len(s.page.Next) - len(p.cursor)
@@ -267,7 +278,7 @@ func (l *list) leave(s sight, lo string, cut bool) {
 	tokens := s.page.Tokens
 	last := tokens[len(tokens)-1]
 	rest.above, rest.cursor, rest.resume, rest.watched, rest.busy = lo, s.page.Next, "", false, false
-	rest.gap = cut || s.tail || rest.listed.IsZero() || lo > rest.known
+	rest.gap = s.tail || rest.listed.IsZero() || lo > rest.known
 	rest.history = rest.history && rest.gap
 	if s.tail && lo <= rest.known {
 		rest.known = "" // New tokens have come below ones that were known.

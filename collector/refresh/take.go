@@ -40,13 +40,6 @@ func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Cha
 	}
 	if t == newest {
 		e.appeared += len(ch.Created)
-		before := len(e.unplaced)
-		if before > 0 {
-			for _, token := range page.Tokens {
-				delete(e.unplaced, token.ID)
-			}
-		}
-		e.appeared += before - len(e.unplaced)
 	} else if e.index.IsLoaded() {
 		for _, a := range ch.Created {
 			e.unplaced[a.ID] = arrival{a.CreatedAt, at}
@@ -78,8 +71,16 @@ func (e *Environment) takeWaiting(s sight) error {
 		e.disorder(e.waiting, s)
 		return nil
 	}
-	lo, _ := e.waiting.reach(s)
-	missing := e.index.Missing(lo, s.above, s.at)
+	if n := e.waiting.sure(s); n < len(s.page.Tokens) {
+		e.sched.queue(waiting, &request{
+			opts: client.ListOptions{Statuses: onlyWaiting, After: s.cursor, PageSize: n},
+			take: func(page client.Page, at time.Time) error {
+				return e.takeWaiting(sight{above: s.above, cursor: s.cursor, page: page, at: at})
+			},
+		})
+		return nil
+	}
+	missing := e.index.Missing(s.reach(), s.above, s.at)
 	shown := len(s.page.Tokens)
 	if len(missing) > 0 && shown == 0 || len(missing) > max(10, shown/2) {
 		e.sched.queue(waiting, e.lookAgain(s, missing))
@@ -196,25 +197,69 @@ func (e *Environment) takeAll(t task, s sight, from time.Time) error {
 	if err != nil {
 		return err
 	}
+	e.place(t, s, &ch)
 	switch {
 	case e.all == nil || !s.inOrder():
 		e.disorder(e.all, s)
 	case e.doubtsEnd(t, s):
-		e.sched.queue(newest, &request{
-			opts: client.ListOptions{After: s.cursor, From: from, PageSize: 99},
-			take: func(page client.Page, at time.Time) error {
-				again := sight{above: s.above, cursor: s.cursor, page: page, at: at}
-				ch, err := e.observe(t, page, at)
-				if err == nil && again.inOrder() {
-					e.coverAll(t, again, from, ch)
-				}
-				return err
-			},
-		})
+		e.again(t, s, client.ListOptions{After: s.cursor, From: from, PageSize: 99}, ch, from)
 	default:
 		e.coverAll(t, s, from, ch)
 	}
 	return nil
+}
+
+// place adds to what a page has created the tokens that another look had shown
+// before, if the newest would have shown them here.
+func (e *Environment) place(t task, s sight, ch *index.Changes) {
+	if len(e.unplaced) == 0 || e.all == nil {
+		return
+	}
+	created := map[string]bool{}
+	for _, a := range ch.Created {
+		created[a.ID] = true
+	}
+	ch.Created = ch.Created[:0]
+	for _, token := range s.page.Tokens {
+		if _, ok := e.unplaced[token.ID]; ok {
+			if p := e.all.find(token.ID); t == newest || p.gap || p.watched || !p.settled(e.slack) {
+				delete(e.unplaced, token.ID)
+				e.appeared++
+				created[token.ID] = true
+			}
+		}
+		if created[token.ID] {
+			ch.Created = append(ch.Created, index.Arrival{ID: token.ID, CreatedAt: token.CreatedAt})
+		}
+	}
+}
+
+// again asks for a page once more, with other options. What was new on it then is
+// still taken for new.
+func (e *Environment) again(t task, s sight, opts client.ListOptions, ch index.Changes, from time.Time) {
+	e.sched.queue(newest, &request{
+		opts: opts,
+		take: func(page client.Page, at time.Time) error {
+			more, err := e.observe(t, page, at)
+			again := sight{above: s.above, cursor: s.cursor, page: page, at: at}
+			if err != nil || e.all == nil || !again.inOrder() {
+				return err
+			}
+			created := map[string]bool{}
+			for _, a := range append(ch.Created, more.Created...) {
+				created[a.ID] = true
+			}
+			more.New += ch.New
+			more.Created = nil
+			for _, t := range page.Tokens {
+				if created[t.ID] {
+					more.Created = append(more.Created, index.Arrival{ID: t.ID, CreatedAt: t.CreatedAt})
+				}
+			}
+			e.coverAll(t, again, from, more)
+			return nil
+		},
+	})
 }
 
 // doubtsEnd reports whether a page ends the list where more is known, or expected.
@@ -232,14 +277,15 @@ func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes
 	if e.all == nil {
 		return
 	}
-	s.fresh = ch.New > 0
+	if n := e.all.sure(s); n < len(s.page.Tokens) {
+		e.again(t, s, client.ListOptions{After: s.cursor, From: from, PageSize: n}, ch, from)
+		return
+	}
+	s.fresh = ch.New > 0 || len(ch.Created) > 0
 	if n := len(s.page.Tokens); n > 0 && len(ch.Created) > 0 {
 		s.tail = ch.Created[len(ch.Created)-1].ID == s.page.Tokens[n-1].ID
 	}
 	lo := e.all.cover(s)
-	if s.page.Next != "" && len(s.page.Tokens) < 80 && len(s.page.Tokens) > 0 {
-		e.warn("page_size", "the service gives shorter pages than were asked for", "tokens", len(s.page.Tokens))
-	}
 	e.index.Covered(lo, s.above, from, s.at)
 	if t == history || t == newest {
 		e.show(s)

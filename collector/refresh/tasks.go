@@ -35,6 +35,9 @@ func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.T
 			if page.Next != "" && page.Next == opts.After {
 				return invalid(errors.New("the cursor does not move on"))
 			}
+			if n := len(page.Tokens); page.Next != "" && 0 < n && n < 80 {
+				e.warn("page_size", "the service gives shorter pages than were asked for", "tokens", n)
+			}
 			return take(sight{above: above, cursor: cursor, page: page, at: at})
 		},
 	}
@@ -448,6 +451,9 @@ func (e *Environment) plan(now time.Time) {
 func (e *Environment) nextProbe() *request {
 	if e.probed || !e.round.open || !e.flowing || e.served.IsZero() || e.sched.active[newest] > 0 || e.round.pages[newest] == 0 {
 		return nil
+	}
+	if e.wants(newest, e.now()) {
+		return nil // It has not shown all that it will.
 	}
 	sudden := e.rate >= 3 && (e.appeared == 0 || e.rate-float64(e.appeared) > 4*math.Sqrt(e.rate))
 	if !sudden && e.probes < 1 {
