@@ -3,7 +3,6 @@ package refresh_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -27,11 +26,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var (
-	histories = flag.Int("histories", size.Of(5, 25), "number of random histories")
-	firstSeed = flag.Uint64("seed", 1, "seed of the first random history")
-)
 
 const key = "tr_dev_0123456789"
 
@@ -197,100 +191,6 @@ func (w *world) diff(now time.Time) string {
 		return "the history is not loaded"
 	}
 	return cmp.Diff(recount(w.truth.Tokens(), w.opts, now), pictured(s, now))
-}
-
-// TestRandomHistories runs environments through churn, replica lag, clock
-// differences, odd ids, bursts and failures. When all is quiet every number must
-// equal a recount. A history that fails is replayed by -seed=N -histories=1.
-func TestRandomHistories(t *testing.T) {
-	for i := range *histories {
-		seed := *firstSeed + uint64(i)
-		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { history(t, seed) })
-		})
-	}
-}
-
-func history(t *testing.T, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 0))
-	opts := refresh.Options{Interval: time.Duration(10+rng.IntN(60)) * time.Second}
-	if rng.IntN(2) == 0 {
-		opts.Period = time.Duration(1+rng.IntN(48)) * time.Hour
-		opts.WaitingWithinPeriod = rng.IntN(2) == 0
-	}
-	lagging := time.Duration(rng.IntN(3)) * 8 * time.Second
-	w := start(t, simulator.EnvironmentOptions{Lag: lagging}, opts, func(e *simulator.Environment) {
-		e.Populate(simulator.Population{Seed: seed, Tokens: rng.IntN(3000), Waiting: rng.IntN(200), Span: 3 * 24 * time.Hour, Odd: true})
-	})
-	defer w.stop()
-	for range 5 + rng.IntN(20) {
-		time.Sleep(time.Duration(rng.Int64N(int64(opts.Interval))) + time.Millisecond)
-		churn(rng, w)
-	}
-	// Quiet: the lag passes, and the walk makes two whole turns.
-	time.Sleep(3 * 10 * time.Minute)
-	synctest.Wait()
-	if d := w.diff(time.Now()); d != "" {
-		t.Errorf("seed %d: the picture differs from a recount (-service +picture):\n%s", seed, d)
-	}
-	if n := w.subject.Snapshot().Unresolved; n != 0 {
-		t.Errorf("seed %d: %d tokens are unresolved", seed, n)
-	}
-	if n := w.truth.Refused(); n != 0 {
-		t.Errorf("seed %d: %d requests were refused by the rate limit", seed, n)
-	}
-}
-
-// churn does to the service what happens in a moment of production.
-func churn(rng *rand.Rand, w *world) {
-	now := time.Now()
-	for range rng.IntN(1 + []int{3, 30, 400}[rng.IntN(3)]) {
-		token := simulator.Token{
-			CreatedAt: now.Add(time.Duration(rng.IntN(6000)-3000) * time.Millisecond), VisibleAt: now,
-			Tags: []string{fmt.Sprint("t", rng.IntN(12))},
-		}
-		if rng.IntN(2) == 0 {
-			token.TimeoutAt = token.CreatedAt.Add(time.Duration(rng.IntN(7200)) * time.Second)
-		}
-		switch rng.IntN(60) {
-		case 0:
-			token.ID = fmt.Sprintf("waitpoint_06h0%020d", rng.Uint64())
-		case 1:
-			token.ID = fmt.Sprintf("waitpoint_zx%020d", rng.Uint64())
-		}
-		ids := w.truth.Add(token)
-		if rng.IntN(3) == 0 {
-			w.truth.Finish(ids[0], statuses[1+rng.IntN(2)])
-		}
-	}
-	share := []float64{0, .01, .3}[rng.IntN(3)]
-	for _, t := range w.truth.Tokens() {
-		if t.Status == "WAITING" && rng.Float64() < share {
-			w.truth.Finish(t.ID, statuses[1+rng.IntN(2)])
-		}
-	}
-	switch rng.IntN(15) {
-	case 0:
-		// The service restarts: connections end, then the proxy before it says so.
-		down := w.service.Inject(simulator.Fault{Kind: simulator.FaultDrop})
-		starting := w.service.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: http.StatusBadGateway, Body: "<html>"})
-		time.AfterFunc(time.Duration(rng.IntN(60))*time.Second, down)
-		time.AfterFunc(time.Duration(60+rng.IntN(60))*time.Second, starting)
-	case 1, 2, 3:
-		faults := []simulator.Fault{
-			{Kind: simulator.FaultStatus, Status: 500},
-			{Kind: simulator.FaultStatus, Status: 401},
-			{Kind: simulator.FaultDrop},
-			{Kind: simulator.FaultCut},
-			{Kind: simulator.FaultHTML},
-			{Kind: simulator.FaultRepeatCursor},
-			{Kind: simulator.FaultDouble},
-			{Kind: simulator.FaultNulls},
-		}
-		f := faults[rng.IntN(len(faults))]
-		f.Times = 1 + rng.IntN(8)
-		w.service.Inject(f)
-	}
 }
 
 // A load is a history and what happens in it between two refreshes.

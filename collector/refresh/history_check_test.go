@@ -1,0 +1,371 @@
+package refresh_test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector/index"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// documentedLag is how far replicas may be behind and hosts' clocks apart, together.
+const documentedLag = 30 * time.Second
+
+// watch is what is known of an exporter that runs.
+type watch struct {
+	started   time.Time
+	begun     time.Time // The start of the last refresh that succeeded.
+	up        bool
+	refreshes int
+	flowing   time.Time // When counters were first seen.
+	loaded    time.Time // When the history was first seen loaded.
+	requests  int       // Of the service, then.
+	created   uint64    // As last seen.
+	waits     uint64
+}
+
+// refreshed is called when a refresh has ended, by who runs it.
+func (h *history) refreshed(start time.Time, failed error) {
+	h.refreshes++
+	h.up = failed == nil
+	if failed == nil {
+		h.begun = start
+	}
+	h.check("after refresh %d", h.refreshes)
+}
+
+// checkNow checks between two refreshes, as a scrape may come at any time.
+func (h *history) checkNow(when string) {
+	h.up = h.subject.State().Up
+	h.check("%s", when)
+}
+
+// bounds are the least and the most that a number may be.
+type bounds struct{ least, most int }
+
+func (b *bounds) count(surely, maybe bool) {
+	if surely {
+		b.least++
+	}
+	if surely || maybe {
+		b.most++
+	}
+}
+
+func (b bounds) hold(n int) bool { return b.least <= n && n <= b.most }
+
+// check holds what is shown against what may be.
+func (h *history) check(format string, args ...any) {
+	s := h.subject.Snapshot()
+	if h.problem != "" || s == nil || !h.up || h.begun.IsZero() {
+		return
+	}
+	h.db.mu.Lock()
+	defer h.db.mu.Unlock()
+	now := time.Now()
+	if h.flowing.IsZero() && s.Flowing {
+		h.flowing = now
+	}
+	if h.loaded.IsZero() && s.Loaded {
+		h.loaded, h.requests = now, h.db.requests
+	}
+	when := func() string { return fmt.Sprintf(format, args...) }
+	if s.Age(h.now()) > h.opts.MaxStaleness {
+		return // It is not shown.
+	}
+	if late := now.Sub(h.begun); late > h.opts.MaxStaleness+2*h.interval {
+		h.fail("%s: up, but the last refresh that succeeded began %s ago", when(), late)
+	}
+	at := s.At.Add(-h.ahead)
+	if !h.allowed.turnwise && at.Before(h.begun) {
+		h.fail("%s: a WAITING token was last listed %s before the refresh began", when(), h.begun.Sub(at))
+	}
+	arrived := h.begun.Add(-documentedLag - h.allowed.arrive - h.allowed.arriveTurns*h.verify)
+	left := at.Add(-documentedLag)
+	if left.After(arrived) {
+		left = arrived
+	}
+	may := at.Add(-documentedLag - h.allowed.leave)
+	sums := h.expect(now, arrived, left, may)
+	group := s.Total
+	clock := h.now()
+	hold := func(name string, n int, b bounds) {
+		if !b.hold(n) {
+			h.fail("%s: %s is %d, want %d to %d", when(), name, n, b.least, b.most)
+		}
+	}
+	hold("WAITING", group.Count(0, clock), sums.waiting)
+	for i, th := range thresholds {
+		hold(fmt.Sprint("near timeout ", th), group.NearTimeout(th, clock), sums.near[i])
+		hold(fmt.Sprint("stuck ", th), group.Stuck(th, clock), sums.stuck[i])
+	}
+	hold("overdue", group.Overdue(clock), sums.overdue)
+	hold("without timeout", group.WithoutTimeout(clock), sums.without)
+	if s.Loaded {
+		unresolved := s.Unresolved
+		for i, b := range sums.finished {
+			b.least -= unresolved
+			hold(statuses[1+i], group.Count(1+i, clock), b)
+		}
+		all := group.Count(0, clock) + group.Count(1, clock) + group.Count(2, clock)
+		sums.all.least -= unresolved
+		hold("the number of all tokens", all, sums.all)
+	}
+	h.checkFlow(when, s, sums)
+	if n := s.Corrections; n > 0 && !h.allowed.corrections {
+		h.fail("%s: %d corrections", when(), n)
+	}
+}
+
+// checkFlow holds counters against what has happened.
+func (h *history) checkFlow(when func() string, s *index.Snapshot, sums expectation) {
+	if !s.Flowing {
+		return
+	}
+	if !sums.created.hold(int(s.Created)) {
+		h.fail("%s: %d tokens counted as created, want %d to %d", when(), s.Created, sums.created.least, sums.created.most)
+	}
+	waits, late, broken := h.gather()
+	if sums.waits.least -= s.Unresolved; !sums.waits.hold(int(waits)) {
+		h.fail("%s: %d tokens counted as finished, want %d to %d", when(), waits, sums.waits.least, sums.waits.most)
+	}
+	if s.Created < h.created || waits < h.waits {
+		h.fail("%s: a counter went back: created %d to %d, finished %d to %d", when(), h.created, s.Created, h.waits, waits)
+	}
+	h.created, h.waits = s.Created, waits
+	if late > 0 && !h.allowed.late {
+		h.fail("%s: %v late arrivals", when(), late)
+	}
+	if broken != nil && !h.allowed.broken {
+		h.fail("%s: assumptions broken: %s", when(), broken)
+	}
+}
+
+// gather returns how many waits were counted, the late arrivals, and which
+// assumptions are shown as broken.
+func (h *history) gather() (waits uint64, late float64, broken []string) {
+	families, err := h.metrics.Gather()
+	if err != nil {
+		panic(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			switch f.GetName() {
+			case "triggerdev_waitpoint_wait_duration_seconds":
+				waits += m.GetHistogram().GetSampleCount()
+			case "triggerdev_waitpoint_late_arrivals_total":
+				late = m.GetCounter().GetValue()
+			case "triggerdev_waitpoint_assumption_broken":
+				if m.GetGauge().GetValue() > 0 {
+					broken = append(broken, m.GetLabel()[0].GetValue())
+				}
+			}
+		}
+	}
+	return waits, late, broken
+}
+
+// expectation is what may be shown.
+type expectation struct {
+	waiting, overdue, without, all, created, waits bounds
+	finished                                       [2]bounds
+	near, stuck                                    [4]bounds
+}
+
+// expect works out what may be shown. What was visible at arrived is known; what
+// had finished at left is known to have; what had finished by may does not show as
+// WAITING any more.
+func (h *history) expect(now, arrived, left, may time.Time) expectation {
+	var x expectation
+	clock := h.now()
+	window := time.Time{}
+	if h.period > 0 {
+		window = clock.Add(-h.period)
+	}
+	for _, t := range h.db.rows {
+		if t.visible.After(now) {
+			continue
+		}
+		known := !t.visible.After(arrived)
+		gone := !t.deleted.After(now)
+		finished := !t.finished.After(now)
+		inWindow := !t.created.Before(window)
+		// It may be shown as WAITING, or must be.
+		canWait := t.finished.After(may) && t.deleted.After(may) && (inWindow || !h.waitingWithin)
+		mustWait := canWait && known && !finished && !gone
+		mustFinish := known && !t.finished.After(left) && !gone && inWindow
+		canFinish := finished && inWindow
+		if canWait {
+			h.expectWaiting(&x, t, mustWait, clock)
+		}
+		x.finished[statusNumber(t.status)].count(mustFinish, canFinish)
+		x.all.count(mustWait || mustFinish || known && canWait && canFinish && !gone, canWait || canFinish)
+		surely, maybe := h.flows(t)
+		x.created.count(surely && known && !gone, surely || maybe)
+		if finished && t.finished.Before(t.deleted) {
+			surely, maybe = h.ends(t, surely, maybe)
+			x.waits.count(surely && known && !t.finished.After(left) && !gone, surely || maybe)
+		}
+	}
+	return x
+}
+
+func statusNumber(status string) int {
+	if status == "TIMED_OUT" {
+		return 1
+	}
+	return 0
+}
+
+func (h *history) expectWaiting(x *expectation, t *stored, surely bool, clock time.Time) {
+	x.waiting.count(surely, true)
+	for i, th := range thresholds {
+		if !t.timeout.IsZero() && !t.timeout.Before(clock) && !t.timeout.After(clock.Add(th)) {
+			x.near[i].count(surely, true)
+		}
+		if t.created.Before(clock.Add(-th)) {
+			x.stuck[i].count(surely, true)
+		}
+	}
+	if t.timeout.IsZero() {
+		x.without.count(surely, true)
+	} else if t.timeout.Before(clock) {
+		x.overdue.count(surely, true)
+	}
+}
+
+// flows tells whether a token counts as created: surely if all of it was after the
+// newest were known, not at all if it was created well before the start.
+func (h *history) flows(t *stored) (surely, maybe bool) {
+	if h.flowing.IsZero() || t.created.Before(h.started.Add(-documentedLag-2*time.Second)) {
+		return false, false
+	}
+	surely = t.created.After(h.flowing) && t.visible.After(h.flowing)
+	return surely, true
+}
+
+// ends tells whether a token that has finished counts as seen to finish.
+func (h *history) ends(t *stored, created, maybe bool) (bool, bool) {
+	switch {
+	case created:
+		return true, true
+	case h.flowing.IsZero() || t.finished.Before(h.started.Add(-documentedLag-h.allowed.leave)):
+		return false, false
+	}
+	waited := !t.visible.After(h.started.Add(-documentedLag)) && t.finished.After(h.flowing)
+	return waited, true
+}
+
+// checkExactly compares everything after a quiet time.
+func (h *history) checkExactly() {
+	s, state := h.subject.Snapshot(), h.subject.State()
+	if s == nil || !s.Loaded || !s.Flowing || !state.Up {
+		h.fail("after a quiet time: up %t (%s), snapshot %t", state.Up, state.Err, s != nil && s.Loaded)
+		return
+	}
+	h.db.mu.Lock()
+	defer h.db.mu.Unlock()
+	now := time.Now()
+	if s.Unresolved > 0 {
+		h.fail("after a quiet time: %d tokens are unresolved", s.Unresolved)
+	}
+	tokens, rules := h.labelled(s, now)
+	opts := h.opts
+	opts.Tags = rules
+	if d := cmp.Diff(recount(tokens, opts, h.now()), pictured(s, h.now())); d != "" {
+		h.fail("after a quiet time numbers differ (-service +exporter): %s", d)
+	}
+	sums := h.expect(now, now, now, now)
+	h.checkFlow(func() string { return "after a quiet time" }, s, sums)
+	if h.period == 0 && h.tags.Limit == 0 && !h.allowed.corrections {
+		h.checkTagFlow(s, now)
+	}
+}
+
+// none stands for the tags of a token that counts under none.
+const noneTag = "\x00none"
+
+// labelled returns the service's tokens with the labels that they count under, as
+// far as these depend on what else there is, and rules that leave these as they are.
+func (h *history) labelled(s *index.Snapshot, now time.Time) ([]simulator.Token, index.TagRules) {
+	series := map[string]bool{}
+	kept := 0
+	for _, t := range s.Tags {
+		series[t.Tag] = true
+		if t.Tag != "" && t.Tag != index.OtherTag {
+			kept++
+		}
+	}
+	if h.tags.Limit > 0 && kept > h.tags.Limit {
+		h.fail("%d tags have series, want at most %d", kept, h.tags.Limit)
+	}
+	folded := map[string]bool{}
+	var out []simulator.Token
+	for _, t := range h.db.rows {
+		status := t.statusAt(now)
+		if status == "" {
+			continue
+		}
+		tags, ok := h.tags.Map(t.tags)
+		if !ok {
+			tags = []string{noneTag}
+		}
+		counts := h.period == 0 || status == "WAITING" && !h.waitingWithin || !t.created.Before(h.now().Add(-h.period))
+		for i, tag := range tags {
+			if h.tags.Limit > 0 && ok && tag != "" && !series[tag] {
+				if counts {
+					folded[tag] = true
+				}
+				tags[i] = index.OtherTag
+			}
+		}
+		slices.Sort(tags)
+		out = append(out, simulator.Token{
+			ID: t.id, Status: status, Tags: slices.Compact(tags), CreatedAt: t.created, TimeoutAt: t.timeout,
+		})
+	}
+	if len(folded) != s.Folded {
+		h.fail("%d tags are shown as folded, want %d", s.Folded, len(folded))
+	}
+	return out, index.TagRules{Exclude: regexp.MustCompile("^(?:" + noneTag + ")$")}
+}
+
+// checkTagFlow compares what counted as created by tag, where all of it is known.
+func (h *history) checkTagFlow(s *index.Snapshot, now time.Time) {
+	want := map[string]bounds{}
+	for _, t := range h.db.rows {
+		surely, maybe := h.flows(t)
+		tags, _ := h.tags.Map(t.tags)
+		for _, tag := range tags {
+			b := want[tag]
+			b.count(surely && t.statusAt(now) != "", maybe && !t.visible.After(now))
+			want[tag] = b
+		}
+	}
+	for _, t := range s.Tags {
+		if b := want[t.Tag]; !b.hold(int(t.Created)) {
+			h.fail("after a quiet time: %d tokens counted as created under %q, want %d to %d", t.Created, t.Tag, b.least, b.most)
+		}
+	}
+}
+
+// checkCost holds what it all took of the rate limit.
+func (h *history) checkCost() {
+	h.db.mu.Lock()
+	defer h.db.mu.Unlock()
+	if h.db.refused > 0 || h.db.productionRefused > 0 {
+		h.fail("the rate limit refused %d requests, and %d of production", h.db.refused, h.db.productionRefused)
+	}
+	if h.share == 0 || h.loaded.IsZero() {
+		return
+	}
+	rate := h.share * float64(h.refill) / refillEvery.Seconds()
+	most := rate*time.Since(h.loaded).Seconds() + max(rate*h.interval.Seconds(), 4) + float64(h.concurrency)
+	if n := h.db.requests - h.requests; float64(n) > most {
+		h.fail("%d requests since the history was loaded, the share is %.0f", n, most)
+	}
+}

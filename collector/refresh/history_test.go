@@ -1,0 +1,518 @@
+package refresh_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
+	"waitpoint_exporter/collector/ratelimit"
+	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/test/size"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Random histories of a service and what is shown of it. A history is a list of
+// steps, drawn from a seed; after every refresh all that is shown is held against
+// what the service has (history_check_test.go). What goes wrong besides is in
+// history_perturb_test.go. A history that fails is made as small as it can be while
+// it still fails, and printed.
+
+var (
+	histories = flag.Int("histories", size.Of(8, 25), "random histories of each kind to try")
+	firstSeed = flag.Uint64("seed", 1, "seed of the first random history")
+	perturb   = flag.String("perturb", "", "perturbations of the random histories, comma-separated, \"each\" for one after the other; empty: drawn from the seed")
+	keepWhole = flag.Bool("whole", false, "do not make a history that fails smaller")
+	trace     = flag.Bool("trace", false, "print the requests and the log of the smallest history that fails")
+)
+
+// A scenario is one history before it has happened.
+type scenario struct {
+	seed                       uint64
+	perturbations              []string
+	interval, verify, period   time.Duration
+	waitingWithin              bool
+	tags                       index.TagRules
+	concurrency                int
+	latency, jitter, lag, skew time.Duration
+	size, refill               int     // The rate limit's.
+	production                 float64 // Requests a second.
+	share                      float64 // Of what the rate limit refills; zero for no bound.
+	pageSize                   int
+	tokens, waiting            int // At the start.
+	span                       time.Duration
+	allowed                    allowance
+	steps                      []step
+}
+
+// A step is something that happens, or a time that passes. What is random in it
+// comes from its own seed, so that it does not change when another one goes.
+type step struct {
+	kind   string
+	n      int
+	d      time.Duration
+	amount time.Duration
+	share  float64
+	seed   uint64
+}
+
+func (s step) String() string {
+	return fmt.Sprintf("%s n=%d d=%s amount=%s share=%g seed=%d", s.kind, s.n, s.d, s.amount, s.share, s.seed)
+}
+
+func (s *scenario) String() string {
+	var b strings.Builder
+	head := *s
+	head.steps = nil
+	fmt.Fprintf(&b, "%+v\n", head)
+	for _, step := range s.steps {
+		fmt.Fprintf(&b, "  %s\n", step)
+	}
+	return b.String()
+}
+
+func pickOf[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }
+
+// drawScenario makes the history of a seed.
+func drawScenario(seed uint64, perturbations []string) *scenario {
+	rng := rand.New(rand.NewPCG(seed, 10))
+	s := &scenario{
+		seed: seed, interval: pickOf(rng, 15*time.Second, time.Minute, time.Minute, 5*time.Minute),
+		concurrency: 1 + rng.IntN(4), latency: 5 * time.Millisecond, jitter: 30 * time.Millisecond,
+		lag: time.Duration(rng.IntN(3)) * 8 * time.Second, skew: time.Duration(rng.IntN(3)) * 4 * time.Second,
+		size: 1 << 20, refill: 1 << 20,
+		tokens: rng.IntN(1500), waiting: rng.IntN(250), span: time.Duration(1+rng.IntN(72)) * time.Hour,
+	}
+	s.verify = time.Duration(10+rng.IntN(60)) * s.interval
+	if rng.IntN(2) == 0 {
+		s.period = time.Duration(1+rng.IntN(48)) * time.Hour
+		s.waitingWithin = rng.IntN(3) == 0
+	}
+	s.waiting = min(s.waiting, s.tokens)
+	if rng.IntN(4) > 0 {
+		s.then(step{kind: "sleep", d: time.Minute + 2*s.interval})
+	}
+	for range 4 + rng.IntN(12) {
+		s.churn(rng)
+	}
+	if len(perturbations) == 1 && perturbations[0] == "" {
+		perturbations = nil
+	}
+	s.perturbations = perturbations
+	for _, name := range perturbations {
+		p, ok := perturbationsByName[name]
+		if !ok {
+			panic("no perturbation is called " + name)
+		}
+		s.allowed.add(p.allowed)
+		p.plan(rng, s)
+	}
+	s.then(step{kind: "quiet"})
+	return s
+}
+
+func (s *scenario) then(steps ...step) { s.steps = append(s.steps, steps...) }
+
+// insert puts steps in at random places, in their order.
+func (s *scenario) insert(rng *rand.Rand, steps ...step) {
+	i := min(1, len(s.steps))
+	for _, st := range steps {
+		i += rng.IntN(len(s.steps) - i + 1)
+		s.steps = slices.Insert(s.steps, i, st)
+		i++
+	}
+}
+
+// churn adds what happens in some refreshes.
+func (s *scenario) churn(rng *rand.Rand) {
+	span := time.Duration(1+rng.Int64N(4)) * s.interval / 2
+	kind := pickOf(rng, "create", "create", "create", "finish", "quick")
+	st := step{kind: kind, d: span, seed: rng.Uint64(), n: rng.IntN(1 + pickOf(rng, 3, 30, 250)), share: pickOf(rng, 0, .01, .1, .5)}
+	s.then(st, step{kind: "sleep", d: time.Duration(rng.Int64N(int64(2*s.interval))) + time.Millisecond})
+	if rng.IntN(8) == 0 {
+		s.then(step{kind: "quiet"})
+	}
+}
+
+// A history is one that happens.
+type history struct {
+	*scenario
+
+	db      *database
+	print   func(...any) // What happens; nil if nobody wants to know.
+	problem string       // The first difference that was found.
+
+	subject *refresh.Environment
+	opts    refresh.Options
+	limiter *ratelimit.Limiter
+	limit   *ratelimit.Limit
+	metrics *prometheus.Registry
+	cancel  context.CancelFunc
+	done    chan struct{}
+	watch
+
+	newIDs, mixed bool
+	skews         []time.Duration // Of the hosts besides the usual.
+	ahead         time.Duration   // Of our wall clock.
+	both          time.Time
+	epoch         time.Time
+}
+
+// play lets a scenario happen and returns the first difference, empty if there is
+// none.
+func play(t *testing.T, s *scenario, print func(...any)) (problem string) {
+	both := time.Now()
+	synctest.Test(t, func(*testing.T) {
+		h := &history{scenario: s, both: both, epoch: time.Now(), print: print}
+		problem = h.play()
+	})
+	return problem
+}
+
+func (h *history) play() string {
+	h.db = &database{
+		latency: h.latency, jitter: h.jitter, lag: h.lag, size: h.size, refill: h.refill, left: h.size, refilled: time.Now(),
+		production: h.production, pageSize: h.pageSize, print: h.print,
+	}
+	h.populate()
+	h.limit = ratelimit.New(h.now)
+	h.start()
+	defer func() { h.stop() }()
+	for i, st := range h.steps {
+		act, ok := acts[st.kind]
+		if !ok {
+			panic("no step is called " + st.kind)
+		}
+		act(h, st)
+		synctest.Wait()
+		h.checkNow(fmt.Sprintf("after step %d, %s", i, st))
+		if h.problem != "" {
+			return h.problem
+		}
+	}
+	h.checkCost()
+	return h.problem
+}
+
+// fail notes the first difference.
+func (h *history) fail(format string, args ...any) {
+	if h.problem == "" {
+		h.problem = fmt.Sprintf("%s after the start: ", time.Since(h.epoch)) + fmt.Sprintf(format, args...)
+	}
+}
+
+// start starts the exporter, as if anew.
+func (h *history) start() {
+	h.metrics = prometheus.NewRegistry()
+	h.opts = refresh.Options{
+		Interval: h.interval, MaxStaleness: max(10*time.Minute, 3*h.interval), VerifyInterval: h.verify,
+		Concurrency: h.concurrency, Period: h.period, WaitingWithinPeriod: h.waitingWithin, Tags: h.tags,
+		Logger: log.LoggerFunc(h.logged), Metrics: refresh.NewMetrics(h.metrics, nil), Now: h.now,
+	}
+	h.limiter = h.limit.Limiter(ratelimit.Options{Reserve: .5, Share: h.share, Interval: h.interval})
+	api, err := client.New(client.Options{
+		APIURL: "http://api.test", Key: func() (string, error) { return key, nil }, Transport: h.db, Limiter: h.limiter, Now: h.now,
+	})
+	if err != nil {
+		panic(err)
+	}
+	h.subject = refresh.New(api, h.opts)
+	h.watch = watch{started: time.Now()}
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel, h.done = cancel, make(chan struct{})
+	subject, done := h.subject, h.done
+	go func() {
+		defer close(done)
+		if err := subject.Run(ctx); !errors.Is(err, context.Canceled) {
+			h.fail("Run: %v", err)
+		}
+	}()
+}
+
+func (h *history) stop() {
+	h.cancel()
+	<-h.done
+}
+
+// logged is called with what the exporter logs: it says when a refresh ends.
+func (h *history) logged(fields ...any) error {
+	var msg string
+	var took time.Duration
+	var failed error
+	for i := 0; i+1 < len(fields); i += 2 {
+		switch fields[i] {
+		case "msg":
+			msg, _ = fields[i+1].(string)
+		case "duration":
+			took, _ = fields[i+1].(time.Duration)
+		case "err":
+			failed, _ = fields[i+1].(error)
+		}
+	}
+	if h.print != nil {
+		h.print(append([]any{time.Now().Format("15:04:05.000")}, fields...)...)
+	}
+	if msg == "refresh ended" {
+		h.refreshed(time.Now().Add(-took), failed)
+	}
+	return nil
+}
+
+// now is our machine's clock.
+func (h *history) now() time.Time {
+	if h.ahead == 0 {
+		return time.Now()
+	}
+	return time.Now().Add(h.ahead)
+}
+
+// populate adds the tokens that are there at the start, none of the last minutes.
+func (h *history) populate() {
+	rng := rand.New(rand.NewPCG(h.seed, 11))
+	now := time.Now()
+	tokens := make([]*stored, 0, h.tokens)
+	for i := range h.tokens {
+		at := now.Add(-2*time.Minute - time.Duration(float64(h.span)*(1-float64(i+1)/float64(h.tokens+1)))).Truncate(time.Millisecond)
+		t := h.token(rng, at, 0)
+		t.finished = at.Add(time.Duration(rng.Int64N(int64(now.Sub(at)-time.Minute) + 1)))
+		if rng.IntN(h.tokens-i) < h.waiting-waitingOf(tokens, now) {
+			t.finished = never
+		}
+		tokens = append(tokens, t)
+	}
+	h.db.add(tokens...)
+}
+
+func waitingOf(tokens []*stored, now time.Time) (n int) {
+	for _, t := range tokens {
+		if t.finished.After(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// token makes one that is written at a moment by a host whose clock is off.
+func (h *history) token(rng *rand.Rand, at time.Time, off time.Duration) *stored {
+	t := &stored{
+		visible: at, created: at.Add(off).Truncate(time.Millisecond), finished: never, deleted: never,
+		status: pickOf(rng, "COMPLETED", "COMPLETED", "TIMED_OUT"), store: rng.IntN(2),
+	}
+	for range rng.IntN(3) {
+		t.tags = append(t.tags, pickOf(rng, "a", "b", "c", "team:x", "team:y", fmt.Sprint("user:", rng.IntN(20))))
+	}
+	if rng.IntN(2) == 0 {
+		t.timeout = t.created.Add(time.Duration(rng.IntN(7200)) * time.Second)
+	}
+	if h.newIDs && (!h.mixed || rng.IntN(2) == 0) {
+		t.id = h.db.newShapeID(t.created)
+	} else {
+		t.id = h.db.newID(t.created)
+	}
+	return t
+}
+
+// host draws how far the clock of a token's host is off.
+func (h *history) host(rng *rand.Rand) time.Duration {
+	if len(h.skews) > 0 && rng.IntN(3) == 0 {
+		return pickOf(rng, h.skews...)
+	}
+	if h.skew == 0 {
+		return 0
+	}
+	return time.Duration(rng.Int64N(int64(2*h.skew))) - h.skew
+}
+
+// acts are what steps do.
+var acts = map[string]func(*history, step){ //nolint:gochecknoglobals // A table.
+	"sleep":  func(_ *history, s step) { time.Sleep(s.d) },
+	"create": func(h *history, s step) { h.create(s, false) },
+	"quick":  func(h *history, s step) { h.create(s, true) },
+	"finish": (*history).finish,
+	"quiet":  func(h *history, _ step) { h.quiet() },
+}
+
+// create has n tokens created over a time. Quick ones finish at once; the others
+// soon, after a while or never.
+func (h *history) create(s step, quick bool) {
+	rng := rand.New(rand.NewPCG(s.seed, 0))
+	now := time.Now()
+	h.db.mu.Lock()
+	defer h.db.mu.Unlock()
+	tokens := make([]*stored, 0, s.n)
+	for range s.n {
+		at := now.Add(time.Duration(rng.Int64N(int64(s.d) + 1)))
+		t := h.token(rng, at, h.host(rng))
+		switch {
+		case quick:
+			t.finished = at.Add(time.Duration(rng.Int64N(int64(time.Second))))
+		case rng.IntN(3) == 0:
+			t.finished = at.Add(time.Duration(rng.Int64N(int64(4 * s.d))))
+		case rng.IntN(2) == 0 && !t.timeout.IsZero():
+			t.finished, t.status = t.timeout.Add(time.Duration(rng.Int64N(int64(time.Second)))), "TIMED_OUT"
+		}
+		if t.finished.Before(t.visible) {
+			t.finished = t.visible
+		}
+		tokens = append(tokens, t)
+	}
+	h.db.add(tokens...)
+}
+
+// finish has a share of the WAITING tokens finish within a time.
+func (h *history) finish(s step) {
+	rng := rand.New(rand.NewPCG(s.seed, 0))
+	now := time.Now()
+	h.db.mu.Lock()
+	defer h.db.mu.Unlock()
+	for _, t := range h.db.rows {
+		if t.statusAt(now) == "WAITING" && rng.Float64() < s.share {
+			t.finished = now.Add(time.Duration(rng.Int64N(int64(s.d) + 1)))
+		}
+	}
+}
+
+// quiet lets nothing happen for so long that all numbers have to be right, and
+// compares them. What was to finish finishes later.
+func (h *history) quiet() {
+	now := time.Now()
+	pause := 30*time.Second + 2*h.interval + 5*time.Second + h.allowed.settle(h.scenario)
+	h.db.mu.Lock()
+	h.db.rows = slices.DeleteFunc(h.db.rows, func(t *stored) bool { return t.visible.After(now) })
+	for _, t := range h.db.rows {
+		for _, at := range []*time.Time{&t.finished, &t.deleted} {
+			if at.After(now) && at.Before(never) {
+				*at = at.Add(pause + time.Millisecond)
+			}
+		}
+	}
+	h.db.mu.Unlock()
+	for end := now.Add(pause); time.Now().Before(end) && h.problem == ""; {
+		time.Sleep(min(h.interval, time.Until(end)))
+	}
+	synctest.Wait()
+	if h.problem == "" {
+		h.checkExactly()
+	}
+}
+
+// smaller makes a scenario that fails as small as it can be while it still fails.
+func smaller(t *testing.T, s *scenario, problem string) (*scenario, string) {
+	tries := 200
+	attempt := func(change func(*scenario)) bool {
+		if tries--; tries < 0 {
+			return false
+		}
+		other := *s
+		other.steps = slices.Clone(s.steps)
+		change(&other)
+		p := play(t, &other, nil)
+		if p != "" {
+			s, problem = &other, p
+		}
+		return p != ""
+	}
+	for chunk := len(s.steps) / 2; chunk > 0; chunk /= 2 {
+		for i := 0; i+chunk <= len(s.steps); {
+			if !attempt(func(o *scenario) { o.steps = slices.Delete(o.steps, i, i+chunk) }) {
+				i += chunk
+			}
+		}
+	}
+	for _, change := range []func(*scenario){
+		func(o *scenario) { o.tokens, o.waiting = 0, 0 },
+		func(o *scenario) { o.tokens, o.waiting = min(o.tokens, 20), min(o.waiting, 5) },
+		func(o *scenario) { o.waiting = 0 },
+		func(o *scenario) { o.lag = 0 },
+		func(o *scenario) { o.skew = 0 },
+		func(o *scenario) { o.jitter = 0 },
+		func(o *scenario) { o.concurrency = 1 },
+		func(o *scenario) { o.period, o.waitingWithin = 0, false },
+		func(o *scenario) { o.waitingWithin = false },
+		func(o *scenario) { o.tags = index.TagRules{} },
+		func(o *scenario) { o.production = 0 },
+		func(o *scenario) { o.share = 0 },
+	} {
+		attempt(change)
+	}
+	for i := range s.steps {
+		for s.steps[i].n > 1 && attempt(func(o *scenario) { o.steps[i].n /= 2 }) {
+		}
+		for s.steps[i].d > time.Second && attempt(func(o *scenario) { o.steps[i].d /= 2 }) {
+		}
+	}
+	return s, problem
+}
+
+// TestRandomHistories holds everything that is shown, after every refresh, against
+// what a random service has: gauges within what the documented lag of 30 s allows,
+// counters with each token once, and all of it exactly when nothing happened for a
+// while. A history that fails is replayed by -seed=N -histories=1, with the same
+// -perturb.
+func TestRandomHistories(t *testing.T) {
+	kinds := []string{*perturb}
+	if *perturb == "each" {
+		kinds = append([]string{"none"}, slices.Sorted(maps.Keys(perturbationsByName))...)
+	}
+	for _, kind := range kinds {
+		name := kind
+		if name == "" {
+			name = "drawn"
+		}
+		t.Run(name, func(t *testing.T) { tryHistories(t, kind) })
+	}
+}
+
+func tryHistories(t *testing.T, kind string) {
+	began := time.Now()
+	failed := 0
+	n := *histories
+	for i := range n {
+		seed := *firstSeed + uint64(i)
+		s := drawScenario(seed, perturbationsOf(kind, seed))
+		problem := play(t, s, nil)
+		if problem == "" {
+			continue
+		}
+		failed++
+		whole := problem
+		if !*keepWhole {
+			s, problem = smaller(t, s, problem)
+		}
+		t.Errorf("seed %d (-run TestRandomHistories ./collector/refresh -histories=1 -seed=%d -perturb=%s): %s\nthe smallest history that fails: %s\n%s",
+			seed, seed, strings.Join(s.perturbations, ","), whole, problem, s)
+		if *trace {
+			play(t, s, func(fields ...any) { fmt.Println(fields...) })
+		}
+		if failed >= 3 {
+			t.Fatalf("%d of %d histories failed, trying no more", failed, i+1)
+		}
+	}
+	t.Logf("%d histories, %.1f ms each", n, float64(time.Since(began).Milliseconds())/float64(n))
+}
+
+// perturbationsOf returns those of a seed.
+func perturbationsOf(kind string, seed uint64) []string {
+	if kind == "none" {
+		return nil
+	}
+	if kind != "" {
+		return strings.Split(kind, ",")
+	}
+	rng := rand.New(rand.NewPCG(seed, 12))
+	names := slices.Sorted(maps.Keys(perturbationsByName))
+	names = slices.DeleteFunc(names, func(name string) bool { return notHeld[name] != "" })
+	rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	return names[:min(len(names), pickOf(rng, 0, 1, 1, 2))]
+}
