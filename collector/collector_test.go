@@ -191,6 +191,7 @@ func anchored(expr string) *regexp.Regexp { return regexp.MustCompile("^(?s:" + 
 // TestEverySample compares each sample with a recount of tokens of all
 // shapes, when the picture is cut and again as long after as it may be shown.
 func TestEverySample(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 123456, time.UTC)
 	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})
 	environment := service.Environment(simulator.EnvironmentOptions{Key: "tr_dev_x"})
@@ -259,6 +260,7 @@ func TestEverySample(t *testing.T) {
 
 // TestAbsence holds that what is not known is absent.
 func TestAbsence(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	tokens := []simulator.Token{
 		{ID: "a", Status: "WAITING", Tags: []string{"x"}, CreatedAt: now.Add(-time.Hour)},
@@ -303,6 +305,7 @@ func TestAbsence(t *testing.T) {
 // TestNewPicture holds that a Collector shows the newest picture at each scrape,
 // with the tags that it has.
 func TestNewPicture(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	x := index.New(index.Options{Horizon: maxStaleness})
 	list := func(tokens ...client.Token) *index.Snapshot {

@@ -50,6 +50,7 @@ func apart(monotonic, wall time.Time) time.Time {
 
 // TestApart holds that the tests' clock is one whose two readings go apart.
 func TestApart(t *testing.T) {
+	t.Parallel()
 	a := time.Now()
 	b := apart(a.Add(time.Minute), a.Add(time.Hour))
 	if d := b.Sub(a); d != time.Minute {
@@ -174,6 +175,7 @@ type move struct {
 // by the clock as it is then; that all are there and right two intervals later;
 // and that no request is made but to list a history that was let go of again.
 func TestClock(t *testing.T) {
+	t.Parallel()
 	const year = 365 * 24 * time.Hour
 	there := func(d time.Duration) []move { return []move{{set: d}, {set: -d}} }
 	for name, moves := range map[string][]move{
@@ -198,6 +200,7 @@ func TestClock(t *testing.T) {
 // TestClockInOutage holds that a picture grows too old to be shown although the
 // clock is set back while the service does not answer.
 func TestClockInOutage(t *testing.T) {
+	t.Parallel()
 	both := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		own := &clock{both: both, begun: time.Now()}

@@ -205,6 +205,7 @@ func elements(t *testing.T, page string) []string {
 // were, do nothing on the way, and that nothing of them that a terminal would
 // act on is in the log.
 func TestHostileTags(t *testing.T) {
+	t.Parallel()
 	want := texts(t)
 	slices.Sort(want)
 	want = slices.Compact(want)

@@ -53,6 +53,7 @@ func (l *lowest) sofar() (requests, remains int) {
 // together leave the reserve of the limit that they share, and together use one
 // share of it. A reload in between forgets none of it.
 func TestOneKey(t *testing.T) {
+	t.Parallel()
 	const branches = 12
 	part := size.Of(5, 1) // All is a fifth of the service's default, to make a fifth of the requests.
 	limit, step := 750/part, 250/part

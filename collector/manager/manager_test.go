@@ -143,6 +143,7 @@ func sampleName(f *dto.MetricFamily, m *dto.Metric, environment string) (string,
 // TestIndependence holds that an environment whose key was revoked takes
 // nothing from the others.
 func TestIndependence(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a", "c")
 		w.apply("a", "revoked", "c")
@@ -168,6 +169,7 @@ func TestIndependence(t *testing.T) {
 // TestApply adds, changes and removes environments while they are scraped. What
 // stays makes no request more and loses no counter.
 func TestApply(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a", "b", "c", "d")
 		w.apply("a", "b", "c")
@@ -240,6 +242,7 @@ func TestApply(t *testing.T) {
 
 // TestSpread holds that environments do not all call at once.
 func TestSpread(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a", "b", "c", "d", "e")
 		w.apply("a", "b", "c", "d", "e")
@@ -266,6 +269,7 @@ func TestSpread(t *testing.T) {
 // TestManyReloads holds that many reloads leave nothing behind: the check
 // for goroutines is TestMain's, and synctest's own.
 func TestManyReloads(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "a", "b")
 		for i := range size.Of(100, 1000) {
@@ -284,6 +288,7 @@ func TestManyReloads(t *testing.T) {
 // TestRotatedKey holds that a key file that is replaced is used at the next
 // refresh, with no reload.
 func TestRotatedKey(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "old", "new")
 		path := filepath.Join(t.TempDir(), "key")

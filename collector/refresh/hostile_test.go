@@ -194,6 +194,7 @@ func TestFullAndOver(t *testing.T) {
 // TestFullHistory holds that a history that is too long takes nothing from the
 // numbers of the tokens that wait.
 func TestFullHistory(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		service := &endless{fields: map[string]any{"status": "COMPLETED"}}
 		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{MaxTokens: 10_000, VerifyInterval: 24 * time.Hour}, func(honest http.RoundTripper) http.RoundTripper {
@@ -222,6 +223,7 @@ func TestFullHistory(t *testing.T) {
 // TestNothingSpins holds that an environment that gets nowhere asks no more than
 // a few times a refresh.
 func TestNothingSpins(t *testing.T) {
+	t.Parallel()
 	reply := func(status int, header, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			if name, value, ok := strings.Cut(header, ": "); ok {
@@ -286,6 +288,7 @@ func TestNothingSpins(t *testing.T) {
 // TestTimes holds that tokens of any date are counted as what they are, and that
 // none of them keeps the loops busy.
 func TestTimes(t *testing.T) {
+	t.Parallel()
 	year := func(y int) time.Time { return time.Date(y, 1, 1, 0, 0, 0, int(time.Millisecond), time.UTC) }
 	for _, period := range []time.Duration{0, 30 * 24 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -321,6 +324,7 @@ func TestTimes(t *testing.T) {
 // TestLogs holds that no line of the log does anything in a terminal, or is two
 // of them, whatever the service says.
 func TestLogs(t *testing.T) {
+	t.Parallel()
 	const nasty = "\x1b[31mred\x1b]0;title\x07\u009b31m\u202egnp\u2028\u2066\x7f\x08\r\nlevel=info\ufeff"
 	quoted, err := json.Marshal(nasty)
 	if err != nil {

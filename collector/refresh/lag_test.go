@@ -36,6 +36,7 @@ func (w *world) finishedCount(t *testing.T) uint64 {
 // TestOldPage holds that single pages from a replica that is five minutes behind
 // neither take tokens away nor make any count twice.
 func TestOldPage(t *testing.T) {
+	t.Parallel()
 	const behind = 5 * time.Minute
 	synctest.Test(t, func(t *testing.T) {
 		replica := simulator.New(simulator.Options{Seed: 7, Latency: 20 * time.Millisecond})
@@ -81,6 +82,7 @@ func TestOldPage(t *testing.T) {
 // TestFinishedOutsideWindow holds that tokens which finish when the window has left
 // them behind count once, though replicas disagree for a while.
 func TestFinishedOutsideWindow(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, simulator.EnvironmentOptions{Lag: 25 * time.Second}, refresh.Options{Interval: 10 * time.Second, Period: time.Hour, VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
 			e.Populate(simulator.Population{Seed: 1, Tokens: 500, Waiting: 200, Span: 12 * time.Hour})
@@ -120,6 +122,7 @@ func TestFinishedOutsideWindow(t *testing.T) {
 // TestLookUps holds what it costs to find out what became of tokens that do not
 // wait any more.
 func TestLookUps(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		lag   time.Duration
 		leave func(w *world, id string)

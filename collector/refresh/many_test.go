@@ -18,6 +18,7 @@ import (
 // TestManyWaiting holds that a listing of WAITING that takes longer than an
 // interval starves nothing else, within the share of the default limit.
 func TestManyWaiting(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		waiting    int
 		latency    time.Duration
@@ -86,6 +87,7 @@ var steady = flag.Int("steady", 4_000, "WAITING tokens in TestSteadyUse; the who
 // its share of the limit uses that share, and no more, over an hour after its load.
 // A smaller size has a smaller limit.
 func TestSteadyUse(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const share = .25
 		n := short(*steady, 2_000)

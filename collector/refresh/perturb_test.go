@@ -55,6 +55,7 @@ func newShape(at time.Time, n int) string {
 // TestNewIDs holds that tokens whose ids sort below all old ones are counted from
 // the middle of a history on, at the usual price.
 func TestNewIDs(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]refresh.Options{"all": {}, "window": {Period: 24 * time.Hour}} {
 		for _, mixed := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, " mixed ", mixed), func(t *testing.T) {
@@ -101,6 +102,7 @@ func TestNewIDs(t *testing.T) {
 // TestHostClocks holds that tokens of a host whose clock is ahead or behind are
 // counted exactly.
 func TestHostClocks(t *testing.T) {
+	t.Parallel()
 	for _, off := range []time.Duration{-20 * time.Second, 35 * time.Second, 60 * time.Second, 2 * time.Minute} {
 		t.Run(off.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -129,6 +131,7 @@ func TestHostClocks(t *testing.T) {
 // TestDatedAhead holds that a block of tokens dated a day ahead on top of the list
 // neither hides what is new nor costs its pages again and again.
 func TestDatedAhead(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
 			e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 100})
@@ -159,6 +162,7 @@ func TestDatedAhead(t *testing.T) {
 
 // TestOneEmptyPage holds that an empty page with 200 takes nothing away.
 func TestOneEmptyPage(t *testing.T) {
+	t.Parallel()
 	for name, hits := range map[string]func(*http.Request) bool{
 		"WAITING": func(r *http.Request) bool { return r.URL.Query().Has("filter[status]") },
 		"all":     func(r *http.Request) bool { return !r.URL.Query().Has("filter[status]") },
@@ -189,6 +193,7 @@ func TestOneEmptyPage(t *testing.T) {
 
 // TestEmptyWhileLoading holds that an empty page does not end the history.
 func TestEmptyWhileLoading(t *testing.T) {
+	t.Parallel()
 	for n := range size.Of(2, 20) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen atomic.Int64
@@ -221,6 +226,7 @@ func TestEmptyWhileLoading(t *testing.T) {
 // TestStandingReplica holds that a replica that stands still for an hour and
 // answers every third request does not make counters wrong.
 func TestStandingReplica(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var standing atomic.Bool
 		var n atomic.Int64
@@ -271,6 +277,7 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestShortPages holds that a verify turn keeps to its interval though the service
 // gives pages of 25 where 100 were asked for.
 func TestShortPages(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: time.Hour}, func(next http.RoundTripper) http.RoundTripper { return limited{next} }, func(e *simulator.Environment) {
 			e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 100})
@@ -294,6 +301,7 @@ func TestShortPages(t *testing.T) {
 // TestOddAtPageEnd holds that an id out of order at the end of a page does not end
 // a part of the history.
 func TestOddAtPageEnd(t *testing.T) {
+	t.Parallel()
 	for n := range size.Of(4, 20) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen atomic.Int64
@@ -344,6 +352,7 @@ func (m misplacing) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestBacklog holds that after an outage during which many tokens came the first
 // refresh succeeds, and that the backlog is listed once.
 func TestBacklog(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
 			e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 50})

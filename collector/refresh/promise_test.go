@@ -36,6 +36,7 @@ func under(t *testing.T, opts refresh.Options, check func(t *testing.T, w *world
 // TestPartialListing holds that a listing that broke off behind its first page
 // has taken nothing away: no picture after it has fewer tokens.
 func TestPartialListing(t *testing.T) {
+	t.Parallel()
 	under(t, refresh.Options{Interval: 10 * time.Second}, func(t *testing.T, w *world) {
 		time.Sleep(time.Minute) // Past the lag, within which what is missing stays.
 		behind := func(r *http.Request) bool {
@@ -62,6 +63,7 @@ func TestPartialListing(t *testing.T) {
 // TestDeleted holds that a token that the service has deleted is given up at
 // once, and not only by the walk through all of history.
 func TestDeleted(t *testing.T) {
+	t.Parallel()
 	under(t, refresh.Options{VerifyInterval: 24 * time.Hour}, func(t *testing.T, w *world) {
 		tokens := w.truth.Tokens()
 		w.truth.Delete(tokens[slices.IndexFunc(tokens, func(t simulator.Token) bool { return t.Status == "WAITING" })].ID)
@@ -78,6 +80,7 @@ func TestDeleted(t *testing.T) {
 // TestLate holds that a token that a replica shows late is found behind more
 // than a page of newer ones, though it finished before WAITING was listed again.
 func TestLate(t *testing.T) {
+	t.Parallel()
 	under(t, refresh.Options{VerifyInterval: 24 * time.Hour}, func(t *testing.T, w *world) {
 		finished := func(created time.Time) {
 			w.truth.Finish(w.truth.Add(simulator.Token{CreatedAt: created, VisibleAt: time.Now()})[0], "COMPLETED")
@@ -100,6 +103,7 @@ func TestLate(t *testing.T) {
 // TestInterval holds that refreshes begin an interval apart however long they
 // take.
 func TestInterval(t *testing.T) {
+	t.Parallel()
 	under(t, refresh.Options{}, func(t *testing.T, w *world) {
 		var begun atomic.Int64
 		w.service.Inject(simulator.Fault{Kind: simulator.FaultSlow, Delay: 10 * time.Second, Match: func(r *http.Request) bool {
@@ -163,6 +167,7 @@ func rewrite(resp *http.Response, change func(string) string) (*http.Response, e
 // TestOtherOrder holds that nothing but cost depends on the order of the list, in
 // several orders, since in some of them it would not show.
 func TestOtherOrder(t *testing.T) {
+	t.Parallel()
 	for salt := range size.Of(3, 8) {
 		synctest.Test(t, func(t *testing.T) {
 			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
@@ -189,6 +194,7 @@ func TestOtherOrder(t *testing.T) {
 // TestLoadedWhole holds that the history counts as loaded when all of it is,
 // though that takes many intervals and a single walker.
 func TestLoadedWhole(t *testing.T) {
+	t.Parallel()
 	for _, concurrency := range []int{1, 4} {
 		synctest.Test(t, func(t *testing.T) {
 			w := start(t, simulator.EnvironmentOptions{}, refresh.Options{Concurrency: concurrency, Interval: 20 * time.Second}, func(e *simulator.Environment) {

@@ -236,6 +236,7 @@ func (l load) requests(t *testing.T) float64 {
 // tokens created and ten finished between refreshes, spread over all of history,
 // and with nothing changed.
 func TestRequests(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		load
 		most float64
@@ -263,6 +264,7 @@ func (l load) name() string {
 // TestConsiderate holds that production, calling ten times a second under the
 // default limit, is never refused while a history of 120,000 is loaded.
 func TestConsiderate(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, simulator.EnvironmentOptions{}, refresh.Options{}, func(e *simulator.Environment) {
 			e.Populate(simulator.Population{Seed: 1, Tokens: size.Of(20_000, 120_000), Waiting: 300})
@@ -285,6 +287,7 @@ func TestConsiderate(t *testing.T) {
 // TestFaults holds that each failure keeps the last picture, gives the right
 // reason, and is recovered from when it ends.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	page := func(body string) simulator.Fault { return simulator.Fault{Kind: simulator.FaultBody, Body: body} }
 	status := func(code int, body string) simulator.Fault {
 		return simulator.Fault{Kind: simulator.FaultStatus, Status: code, Body: body}

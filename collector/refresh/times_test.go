@@ -26,6 +26,7 @@ func extremes(now time.Time) []time.Time {
 // TestExtremeTimes holds that tokens from the years 1 to 9999 are counted as any
 // others, and found again when they finish, and that they cost a page each at most.
 func TestExtremeTimes(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]refresh.Options{
 		"all of history":     {},
 		"a window":           {Period: 24 * time.Hour},
@@ -88,6 +89,7 @@ func testExtremeTimes(t *testing.T, opts refresh.Options) {
 // TestFarHistory holds that a history from any time is loaded at the price of its
 // pages.
 func TestFarHistory(t *testing.T) {
+	t.Parallel()
 	for _, begin := range []time.Time{
 		time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC), time.Date(1, 1, 3, 0, 0, 0, 0, time.UTC), time.Date(1500, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(1800, 1, 1, 0, 0, 0, 0, time.UTC),
 		time.Date(1969, 12, 31, 23, 0, 0, 0, time.UTC), time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC),
