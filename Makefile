@@ -23,7 +23,7 @@ ci:
 	.ci/run
 
 bench:
-	go run ./collector/bench
+	go run ./test/bench
 	go test -run '^$$' -bench . -benchmem ./client ./collector/...
 
 # The copies of rules and dashboards: the chart's, and the rules as the Prometheus

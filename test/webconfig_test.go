@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"crypto/ecdsa"
@@ -283,6 +283,7 @@ func TestClientCertificates(t *testing.T) {
 // TestBadWebConfig holds that a file that would not protect what it should is
 // refused at the start, in one line that names the flag and shows no secret.
 func TestBadWebConfig(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	write, dir := directory(t)
 	certificate, key := a.issue(t, 100)

@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"errors"
@@ -13,6 +13,7 @@ import (
 // TestOpenMetrics holds that each metric family of a scrape stands by itself, as
 // OpenMetrics asks for: a strict parser refuses the whole scrape if not.
 func TestOpenMetrics(t *testing.T) {
+	t.Parallel()
 	p := startProcess(t, nil, "--demo", "--tokens.expected-wait=1h", "--tokens.ignore-tag=user:.*")
 	client := newClient(t)
 	p.await(t, client, `triggerdev_waitpoint_history_loaded{environment="demo"} 1`)

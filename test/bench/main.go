@@ -3,7 +3,7 @@
 // a process of its own, as are the exporter and its peer: a script that does
 // with the official SDK and prom-client what one would write by hand (peer/).
 //
-//	go run ./collector/bench [-run REGEX]
+//	go run ./test/bench [-run REGEX]
 //
 // Beside Go it needs Linux, for CPU time and peak memory out of /proc, and
 // Node.js with npm, for the peer.
@@ -91,7 +91,7 @@ func prepare(ctx context.Context, stderr io.Writer) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{dir: dir, exporter: filepath.Join(dir, "waitpoint_exporter"), peer: filepath.Join(root, "collector", "bench", "peer"), stderr: stderr}
+	b := &bench{dir: dir, exporter: filepath.Join(dir, "waitpoint_exporter"), peer: filepath.Join(root, "test", "bench", "peer"), stderr: stderr}
 	if b.self, err = os.Executable(); err != nil {
 		return nil, err
 	}

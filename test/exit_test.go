@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"encoding/json"
@@ -10,6 +10,7 @@ import (
 // TestExit holds how the program ends: the code tells wrong usage and configuration,
 // which no restart mends, from other failures, and the reason is in the log's format.
 func TestExit(t *testing.T) {
+	t.Parallel()
 	taken := listen(t).Addr().String()
 	running := startProcess(t, nil, "--demo")
 	const text, inJSON = "waitpoint_exporter: error: ", "--log.format=json"
@@ -76,6 +77,7 @@ func TestStart(t *testing.T) {
 
 // TestDemoSaysSo holds that a demo says that it is one, in the log and on each page.
 func TestDemoSaysSo(t *testing.T) {
+	t.Parallel()
 	p := startProcess(t, nil, "--demo")
 	if !regexp.MustCompile(`level=warn msg="THIS IS A DEMO: `).MatchString(p.logs.String()) {
 		t.Errorf("the log does not: %s", p.logs)

@@ -1,10 +1,13 @@
-package main
+// Package test runs the built program as a process: what it does with signals,
+// sockets, files and clients can be seen only from outside.
+package test
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +19,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+)
+
+const (
+	program = "waitpoint_exporter"
+	goodKey = "tr_prod_0123456789abcdef"
 )
 
 // TestMain leaves neither goroutines nor the binary behind.
@@ -34,12 +42,18 @@ var binary = sync.OnceValues(func() (string, error) {
 	if binaryDir, err = os.MkdirTemp("", program); err != nil {
 		return "", err
 	}
-	path := filepath.Join(binaryDir, program)
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+	return build(binaryDir)
+})
+
+// build builds the program in dir.
+func build(dir string, args ...string) (string, error) {
+	path := filepath.Join(dir, program)
+	args = append(append([]string{"build", "-o", path}, args...), "waitpoint_exporter")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return path, nil
-})
+}
 
 // A process is the built program, running.
 type process struct {
@@ -140,4 +154,33 @@ func newClient(t *testing.T) *http.Client {
 		Transport: transport, Timeout: 20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// logBuffer is written by the program while a test reads it.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// listen takes a free port on loopback until the test ends.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
 }

@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 // TestSecretKeys runs the program with a key of each kind: the first refresh
 // succeeds, and the environment is named after the key's prefix.
 func TestSecretKeys(t *testing.T) {
+	t.Parallel()
 	for key, name := range map[string]string{
 		"tr_prod_0123456789": "prod", "tr_prod_sk_0123456789": "prod", "tr_dev_sk_0123456789": "dev",
 		"tr_stg_sk_0123456789": "staging", "tr_preview_sk_0123456789": "preview",

@@ -1,20 +1,16 @@
-package main
+package test
 
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
+	"encoding/json"
 	"encoding/pem"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,21 +20,43 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// TestHeap runs the program in a process of its own, over HTTPS to a service whose
-// answers are whole, broken off, endless and refused, and looks through
-// everything that its heap then holds: no callback URL, idempotency key or
-// output can be read there, and the key only in what sends it.
+// TestHeap runs the program over HTTPS to a service whose answers are whole, broken
+// off, endless and refused, and looks through everything that its heap then holds:
+// no callback URL, idempotency key or output can be read there, and the key only in
+// what sends it.
 func TestHeap(t *testing.T) {
-	if dump := os.Getenv("HEAP_DUMP"); dump != "" {
-		dumpHeapOnSignal(t, dump)
-		return
+	t.Parallel()
+	dumping, err := buildDumping(t)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for name, http2 := range map[string]bool{"HTTP1": false, "HTTP2": true} {
-		t.Run(name, func(t *testing.T) { testHeap(t, http2) })
+		t.Run(name, func(t *testing.T) { testHeap(t, dumping, http2) })
 	}
 }
 
-func testHeap(t *testing.T, http2 bool) {
+// buildDumping builds the program with one file more: it dumps the heap at a signal.
+func buildDumping(t *testing.T) (string, error) {
+	file, err := filepath.Abs("testdata/heapdump.go")
+	if err != nil {
+		return "", err
+	}
+	added, err := filepath.Abs("../heapdump.go")
+	if err != nil {
+		return "", err
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {added: file}})
+	if err != nil {
+		return "", err
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
+		return "", err
+	}
+	return build(dir, "-overlay="+filepath.Join(dir, "overlay.json"))
+}
+
+func testHeap(t *testing.T, dumping string, http2 bool) {
 	const key = "tr_prod_sEcReTsEcReTsEcReT"
 	service := simulator.New(simulator.Options{Seed: 1})
 	environment := service.Environment(simulator.EnvironmentOptions{Key: key})
@@ -80,10 +98,11 @@ func testHeap(t *testing.T, http2 bool) {
 	if err := os.WriteFile(trusted, certificate, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHeap$")
+	child := exec.CommandContext(t.Context(), dumping, "--log.level=debug", "--refresh.interval=1s", "--refresh.timeout=1s",
+		"--web.listen-address=127.0.0.1:0", "--trigger.api-url="+api.URL)
 	// A goroutine that is interrupted leaves its registers lying, and with them what
 	// it was copying.
-	child.Env = append(os.Environ(), "HEAP_DUMP="+dump, "HEAP_API="+api.URL, "SSL_CERT_FILE="+trusted, "GODEBUG=asyncpreemptoff=1", "TRIGGER_SECRET_KEY="+key)
+	child.Env = append(os.Environ(), "HEAP_DUMP="+dump, "SSL_CERT_FILE="+trusted, "GODEBUG=asyncpreemptoff=1", "TRIGGER_SECRET_KEY="+key)
 	logs := new(logBuffer)
 	child.Stdout, child.Stderr = logs, logs
 	if err := child.Start(); err != nil {
@@ -95,7 +114,7 @@ func testHeap(t *testing.T, http2 bool) {
 	}()
 	for !strings.Contains(logs.String(), "refresh succeeded again") || !strings.Contains(logs.String(), "history is loaded") {
 		time.Sleep(50 * time.Millisecond)
-		if t.Context().Err() != nil || strings.Contains(logs.String(), "FAIL") {
+		if t.Context().Err() != nil || strings.Contains(logs.String(), program+": error") {
 			t.Fatal(logs.String())
 		}
 	}
@@ -177,27 +196,4 @@ func (z *zippingWriter) Write(b []byte) (int, error) {
 func (z *zippingWriter) Flush() {
 	_ = z.zip.Flush()
 	_ = http.NewResponseController(z.ResponseWriter).Flush()
-}
-
-// dumpHeapOnSignal runs the program until it is killed.
-func dumpHeapOnSignal(t *testing.T, path string) {
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, syscall.SIGUSR1)
-	go func() {
-		<-asked
-		f, err := os.Create(path)
-		if err != nil {
-			panic(err)
-		}
-		for range 3 { // Pools are emptied by the second.
-			runtime.GC()
-		}
-		debug.WriteHeapDump(f.Fd())
-		_, _ = io.WriteString(os.Stderr, "heap is dumped\n")
-	}()
-	err := run(context.Background(), []string{
-		"--log.level=debug", "--refresh.interval=1s", "--refresh.timeout=1s", "--web.listen-address=127.0.0.1:0",
-		"--trigger.api-url=" + os.Getenv("HEAP_API"),
-	}, os.Getenv, io.Discard, os.Stderr)
-	t.Fatal(err)
 }

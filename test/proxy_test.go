@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"fmt"
@@ -18,6 +18,7 @@ import (
 // prefix, and the metrics tell where the pages are. What machines ask for is
 // there without the prefix, too.
 func TestBehindProxy(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		strips bool
 		args   []string

@@ -1,0 +1,50 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestUnaskedAnswer holds that what a server sends past the end of an answer, which
+// net/http writes about, is not in the log.
+func TestUnaskedAnswer(t *testing.T) {
+	t.Parallel()
+	const page = `{"data":[],"pagination":{}}`
+	asked := make(chan struct{}, 100)
+	var n atomic.Int64
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("filter[status]") || n.Add(1) < 4 {
+			_, _ = io.WriteString(w, page) // More requests follow at once.
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(page), page)
+		time.Sleep(50 * time.Millisecond) // The connection is idle then.
+		_, _ = io.WriteString(conn, `{"url":"https://api/callback/s3cr3t"}`)
+		_ = conn.Close()
+		asked <- struct{}{}
+	}))
+	defer api.Close()
+	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + goodKey}, "--refresh.interval=1s", "--log.level=debug", "--trigger.api-url="+api.URL)
+	for range 2 {
+		<-asked
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+	if logs := p.logs.String(); strings.Contains(logs, "s3cr3t") || !strings.Contains(logs, "history is loaded") {
+		t.Errorf("the log has what was not asked for, or nothing: %s", logs)
+	}
+}
