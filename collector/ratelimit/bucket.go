@@ -28,15 +28,14 @@ const (
 )
 
 // A bucket is a lower bound of what remains in the service's bucket. What remains
-// rises only with an answer that shows a refill. A request in flight, or without a
-// report in its answer, has drawn one. The size is the largest of the last reports.
+// rises only with an answer that shows a refill. A request in flight has drawn one, and
+// so has one that was done since the request was sent whose answer it is. The size is the largest of the last reports.
 // The service's clock is as slow as its Date headers allow, so a probe for a refill
 // is never early.
 type bucket struct {
 	known     bool // What remains is known.
 	remaining int
-	// Requests of late without a report of what remains, by when they were done.
-	unreported []time.Time
+	done      []outcome // The requests of the last maxDuration.
 	// The answers without a report since the last that had one, and the first of them.
 	silent      int
 	silentSince time.Time
@@ -45,11 +44,19 @@ type bucket struct {
 	sizeReports   int
 	mostRemaining int // At least this is the size, if none is reported.
 
-	// offset is the service's clock less ours, by the last Date header.
+	// offset is the service's clock less ours, by the last Date header. A Date has whole
+	// seconds, so the true difference is this or up to a second more.
 	offset  time.Duration
 	reset   time.Time // The next refill, by the service's clock. Zero if unknown.
 	probeAt time.Time // The same by our clock: a request then finds out what remains.
 	pause   time.Time // No request is admitted before.
+}
+
+// An outcome says when a request was done, and whether its answer reported what
+// remains.
+type outcome struct {
+	at       time.Time
+	reported bool
 }
 
 // size returns the size of the bucket.
@@ -79,7 +86,7 @@ func (b *bucket) admit(reserve float64, inFlight int, now time.Time) (ok bool, u
 // observe takes in the outcome of a request.
 func (b *bucket) observe(a client.Attempt, now time.Time) {
 	if !a.Date.IsZero() {
-		b.offset = a.Date.Sub(now) // A Date has whole seconds; the fraction is lost.
+		b.offset = a.Date.Sub(now)
 	}
 	r := a.RateLimit
 	if r.Limit > 0 && r.Limit <= maxSize {
@@ -90,26 +97,31 @@ func (b *bucket) observe(a client.Attempt, now time.Time) {
 	if b.sizeReports > 0 {
 		most = b.size()
 	}
-	if r == (client.RateLimit{}) || r.Remaining < 0 || r.Remaining > most {
-		b.observeSilence(a, now)
+	sent := now.Add(-a.Duration)
+	reported := r != client.RateLimit{} && r.Remaining >= 0 && r.Remaining <= most
+	if reported {
+		b.observeReport(r, sent, now)
 	} else {
-		b.observeReport(r, now.Add(-a.Duration), now)
+		b.observeSilence(a.Status, sent, now)
 	}
+	for len(b.done) > 0 && now.Sub(b.done[0].at) > maxDuration {
+		b.done = b.done[1:]
+	}
+	b.done = append(b.done, outcome{now, reported})
 	if a.Status == 429 {
 		b.known, b.remaining = true, min(b.remaining, 0)
 		b.pause = now.Add(min(max(a.RetryAfter, time.Second), maxPause))
 	}
 }
 
-// observeSilence takes in a request without a report of what remains.
-func (b *bucket) observeSilence(a client.Attempt, now time.Time) {
+// observeSilence takes in a request that was sent at that time, and whose answer, if
+// any, has no report of what remains.
+func (b *bucket) observeSilence(status int, sent, now time.Time) {
 	b.remaining--
-	b.unreported = append(b.unreported, now)
-	b.unreported = slices.DeleteFunc(b.unreported, func(done time.Time) bool { return now.Sub(done) > maxDuration })
-	if !now.Before(b.probeAt) {
+	if !sent.Before(b.probeAt) {
 		b.probeAt = now.Add(defaultStep)
 	}
-	if a.Status == 0 || a.Status >= 300 {
+	if status == 0 || status >= 300 {
 		return // Only an answer of the service itself would have had one.
 	}
 	if b.silent++; b.silent == 1 {
@@ -120,8 +132,8 @@ func (b *bucket) observeSilence(a client.Attempt, now time.Time) {
 	}
 }
 
-// observeReport takes in a report of what remains, from the answer to a request that
-// was sent at that time.
+// observeReport takes in a report of what remains, which came with the answer to a
+// request that was sent at that time.
 func (b *bucket) observeReport(r client.RateLimit, sent, now time.Time) {
 	b.silent = 0
 	b.mostRemaining = max(b.mostRemaining, r.Remaining)
@@ -129,14 +141,17 @@ func (b *bucket) observeReport(r client.RateLimit, sent, now time.Time) {
 	if wait <= 0 {
 		r.Reset = time.Time{}
 	}
+	sameReset := r.Reset.Equal(b.reset) && !r.Reset.IsZero()
+	refilled := !b.known || r.Reset.After(b.reset) || !sameReset && !sent.Before(b.probeAt)
 	remaining := r.Remaining
-	for _, done := range b.unreported {
-		if !done.Before(sent) {
+	for _, done := range slices.Backward(b.done) {
+		if !done.at.After(sent) {
+			break
+		}
+		if refilled || !done.reported {
 			remaining-- // It may have drawn after the report was made.
 		}
 	}
-	sameReset := r.Reset.Equal(b.reset) && !r.Reset.IsZero()
-	refilled := !b.known || r.Reset.After(b.reset) || !sameReset && !now.Before(b.probeAt)
 	if !refilled {
 		remaining = min(remaining, b.remaining)
 	}

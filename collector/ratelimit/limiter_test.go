@@ -272,6 +272,25 @@ func TestOutOfOrder(t *testing.T) {
 	})
 }
 
+// TestLateAnswer holds that the answer to a request that was sent before a refill was
+// due does not show the refill.
+func TestLateAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(.5)
+		wantAdmitted(t, l, 1, "before any answer")
+		l.Done(report(400, time.Time{}))
+		wantAdmitted(t, l, 10, "400 of 750 left")
+		for range 9 {
+			l.Done(report(376, time.Time{}))
+		}
+		time.Sleep(11 * time.Second)
+		late := report(399, time.Time{})
+		late.Duration = 11 * time.Second
+		l.Done(late)
+		wantAdmitted(t, l, 1, "after the late answer")
+	})
+}
+
 // TestProbe holds that after a refill that no answer has shown yet a single request
 // finds out what remains.
 func TestProbe(t *testing.T) {
