@@ -1,4 +1,4 @@
-// Whose refusal an answer is, and what to do about it.
+// Who refused a request, and what to do about it.
 
 package client
 
@@ -22,7 +22,7 @@ const (
 		"let the exporter past it, or check the API URL"
 )
 
-// statusAdvice says what to look at after a refusal of the service itself.
+// statusAdvice returns the advice for a refusal by the service itself.
 func statusAdvice(status int, message, key, branch string) string {
 	switch status {
 	case http.StatusUnauthorized:
@@ -46,7 +46,7 @@ func statusAdvice(status int, message, key, branch string) string {
 	return sharedAdvice(status)
 }
 
-// sharedAdvice is the same whoever refuses.
+// sharedAdvice returns advice that holds whoever refused.
 func sharedAdvice(status int) string {
 	switch status {
 	case http.StatusNotFound:
@@ -57,8 +57,8 @@ func sharedAdvice(status int) string {
 	return ""
 }
 
-// strangerAdvice says of a refusal that is not the service's own what stands in
-// between, and what to do about it.
+// strangerAdvice returns the advice and the cause for a refusal by a proxy, firewall
+// or gateway.
 func strangerAdvice(resp *http.Response) (advice string, stranger error) {
 	stranger = errNotOwn
 	if isHTML(resp) {
@@ -77,8 +77,8 @@ func strangerAdvice(resp *http.Response) (advice string, stranger error) {
 	return "", nil
 }
 
-// proxyRefused reports whether a proxy refused to connect, which net/http has no
-// error value for.
+// proxyRefused reports whether a proxy refused to connect. Net/http has no error
+// value for it.
 func proxyRefused(err error) bool {
 	return strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired))
 }

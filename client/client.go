@@ -1,12 +1,19 @@
-// Package client lists the waitpoint tokens of one Trigger.dev environment:
-// GET /api/v1/waitpoints/tokens.
+// Package client lists the waitpoint tokens of one Trigger.dev environment, with
+// GET /api/v1/waitpoints/tokens:
 //
-// A listing is whole or it is an error. Requests that failed for a passing
-// reason are sent again within the caller's context; every request takes its
-// turn at a Limiter, if there is one. Errors are of one type, *Error, from which
-// a reason follows, and never hold the key or anything else that is secret.
+//	c, err := client.New(client.Options{APIURL: "https://api.trigger.dev", Key: key})
+//	...
+//	for token, err := range c.Tokens(ctx, client.ListOptions{}) {
 //
-// The package logs nothing and keeps nothing. What it says about the service was
+// Client.Tokens and Client.Pages iterate over a listing; a Pager also resumes one
+// at a cursor. A listing is complete or ends with an error.
+//
+// Requests that fail for a transient reason are retried within the caller's
+// context, and each request waits for the Limiter, if there is one. Every error
+// wraps an *Error, whose Reason says what to do about it, and none contains the
+// key or another secret.
+//
+// The package does not log and stores no tokens. Facts about the service were
 // measured with version 4.5.12.
 package client
 
@@ -32,49 +39,46 @@ const (
 
 var errHeaderValue = errors.New("has control or non-ASCII characters, or a space at an end")
 
-// Options say how to reach an environment.
+// Options configure a Client.
 type Options struct {
 	// APIURL is the server's http or https URL. A path prefix is allowed; user
 	// information, a query and a fragment are not.
 	APIURL string
 	// Key returns the environment's secret key. It is called for every request,
-	// so that a rotated key is used from then on, and must be safe for concurrent
+	// so that a rotated key takes effect at once, and must be safe for concurrent
 	// use if the client is used concurrently.
 	Key func() (string, error)
-	// PreviewBranch is sent as x-trigger-branch. Preview keys need it.
+	// PreviewBranch is sent as x-trigger-branch. Preview keys require it.
 	PreviewBranch string
-	// Transport sends the requests. Nil: one of the client's own, which keeps
-	// connections and heeds the environment's proxy variables. One that is given
-	// should close idle connections before the service does, at 65 s.
+	// Transport sends the requests. Nil: NewTransport. It should close idle
+	// connections before the service does, at 65 s.
 	Transport http.RoundTripper
-	// Timeout bounds one request with its body, redirects included. Zero: 30 s.
+	// Timeout bounds one request, from its first redirect to the end of the body.
+	// Zero: 30 s.
 	Timeout time.Duration
-	// MaxAttempts bounds how often a request is sent before its error is
-	// returned. Zero: 3.
+	// MaxAttempts is how often a request is sent at most. Zero: 3.
 	MaxAttempts int
-	// Limiter holds requests back. May be nil.
+	// Limiter delays requests. May be nil.
 	Limiter Limiter
-	// Observe is called after every attempt, before a retry's wait. May be nil.
+	// Observe is called after every attempt, before the wait for the next one. May
+	// be nil.
 	Observe func(Attempt)
-	// UserAgent is the header of that name.
+	// UserAgent is sent as User-Agent. Empty: a default.
 	UserAgent string
-	// Now is the clock against which a rate limit's reset is read if an answer
-	// has no Date. Nil: time.Now.
+	// Now is the clock for answers that have no Date header. Nil: time.Now.
 	Now func() time.Time
 }
 
 // Client lists the tokens of one environment. It is safe for concurrent use.
 type Client struct {
-	options Options
-	url     url.URL
-	// Nil if the caller brought a transport.
-	own *http.Transport
-	// Of *workspace.
-	workspaces sync.Pool
+	options    Options
+	url        url.URL
+	own        *http.Transport // Nil if Options had a transport.
+	workspaces sync.Pool       // Of *workspace.
 }
 
-// New returns a client, or an error that says which option is wrong. No request
-// is sent.
+// New returns a client, or an error that names the invalid option. It sends no
+// request.
 func New(o Options) (*Client, error) {
 	u, err := parseAPIURL(o.APIURL)
 	switch {
@@ -105,16 +109,17 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// CloseIdleConnections closes the kept connections of the client's own
-// transport. It does nothing to one that was given.
+// CloseIdleConnections closes the idle connections of the client's own
+// transport. It does nothing if Options had a transport.
 func (c *Client) CloseIdleConnections() {
 	if c.own != nil {
 		c.own.CloseIdleConnections()
 	}
 }
 
-// NewTransport returns a transport as the client's own: with bounds on headers and
-// connections, compression, and the proxy that the process's environment names.
+// NewTransport returns the transport that a client uses by default: it bounds
+// headers, connections and the time to connect, and uses the proxy that the
+// process's environment variables name.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -123,13 +128,14 @@ func NewTransport() *http.Transport {
 		ForceAttemptHTTP2:   true,
 		MaxIdleConns:        16,
 		MaxIdleConnsPerHost: 16,
-		// The service closes at 65 s; whoever closes first avoids the race.
+		// The service closes idle connections at 65 s, which would race with a request.
 		IdleConnTimeout:        55 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
-// parseAPIURL never quotes a URL that may have a password in it.
+// parseAPIURL returns the URL of the token list. Its errors never quote a URL that
+// may contain a password.
 func parseAPIURL(raw string) (*url.URL, error) {
 	if raw == "" {
 		return nil, errors.New("the API URL is empty: want http:// or https:// with a host")
@@ -154,12 +160,12 @@ func parseAPIURL(raw string) (*url.URL, error) {
 		return nil, errors.New("API URL: has a fragment: want none")
 	}
 	if u.Path == "" {
-		u.Path = "/" // JoinPath gives a relative path otherwise.
+		u.Path = "/" // JoinPath would return a relative path.
 	}
 	return u.JoinPath(tokensPath), nil
 }
 
-// headerValue reports whether s can be sent as a header and arrive as it is.
+// headerValue reports whether a header's value s reaches the service unchanged.
 func headerValue(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -169,7 +175,7 @@ func headerValue(s string) bool {
 	return s == strings.TrimSpace(s)
 }
 
-// Pager returns a pager over the tokens that opts choose. It sends nothing yet.
+// Pager returns a pager over the tokens that opts select. It sends no request yet.
 func (c *Client) Pager(opts ListOptions) *Pager {
 	return newPager(c, opts)
 }

@@ -1,8 +1,7 @@
-// The decoder reads an answer as a stream of JSON, into tokens that share none of
-// its bytes. It reads the fields that a Token has, by names exactly as they are
-// written: callback URLs, idempotency keys and outputs are skipped, never decoded.
-// What it keeps is bounded, and its errors name a field and a place, and quote
-// nothing.
+// The decoder reads an answer as a stream of JSON into tokens that share none of its
+// bytes. It decodes only the fields of a Token, whose names are case-sensitive:
+// callback URLs, idempotency keys and outputs are skipped. What it keeps is bounded,
+// and its errors name a field and a position but quote nothing.
 
 package client
 
@@ -16,8 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Bounds on what is kept of an answer. Each is well above what the service gives
-// (4.5.12), so that only something else than the service passes it.
+// Bounds on what is kept of an answer, well above what the service gives (4.5.12).
 const (
 	maxTokens = 1000     // Of a page; the service gives 100 at most.
 	maxTags   = 100      // Of a token; the service takes 10.
@@ -39,25 +37,22 @@ var (
 	errOtherKind = errors.New("a value of another kind")
 )
 
-// wirePage is an answer as the service means it.
+// wirePage is the content of an answer.
 type wirePage struct {
-	tokens []Token
-	// False if the answer has no pagination at all.
-	paginated      bool
+	tokens         []Token
+	paginated      bool // Whether the answer has a pagination.
 	next, previous string
 }
 
 // decoder reads one answer.
 type decoder struct {
-	json *jsontext.Decoder
-	// Known are strings that many tokens have: tags and statuses.
-	known *interner
-	// For strings that are not in the answer as they read.
-	scratch []byte
+	json    *jsontext.Decoder
+	known   *interner // Of tags and statuses.
+	scratch []byte    // For strings with escapes.
 }
 
-// decodePage reads a whole answer, to its last byte. Of a name given twice the
-// last one counts.
+// decodePage reads an answer to its last byte. Of a name given twice the last one
+// counts.
 func (w *workspace) decodePage(r io.Reader) (wirePage, error) {
 	w.json.Reset(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	d := decoder{json: &w.json, known: &w.known}
@@ -74,7 +69,7 @@ func (w *workspace) decodePage(r io.Reader) (wirePage, error) {
 	return page, nil
 }
 
-// explain says where a text is no JSON. Errors of jsontext quote what they met.
+// explain replaces errors of jsontext, which quote what they met.
 func (d *decoder) explain(err error) error {
 	var syntax *jsontext.SyntacticError
 	switch {
@@ -108,7 +103,7 @@ func (d *decoder) page() (wirePage, error) {
 	return page, err
 }
 
-// tokens reads the list. Nil for null.
+// tokens reads the list of tokens. It is nil for null.
 func (d *decoder) tokens() ([]Token, error) {
 	if d.null() {
 		return nil, nil
@@ -164,7 +159,7 @@ func (d *decoder) token(t *Token) error {
 	return nil
 }
 
-// pagination takes null for an absent one, of the object and of its cursors.
+// pagination reads the cursors; null stands for an absent object or cursor.
 func (d *decoder) pagination(page *wirePage) error {
 	page.next, page.previous = "", ""
 	if page.paginated = !d.null(); !page.paginated {
@@ -206,7 +201,7 @@ func (d *decoder) tagList() ([]string, error) {
 	return append([]string(nil), list...), err
 }
 
-// inField says which field has a value of a kind it should not have.
+// inField names the field that has a value of the wrong kind.
 func inField(name string, err error) error {
 	if errors.Is(err, errOtherKind) {
 		return fmt.Errorf("%s is unreadable", name)
@@ -214,8 +209,8 @@ func inField(name string, err error) error {
 	return err
 }
 
-// bounded reads a string of at most so many bytes, which are good only until
-// the next call. Nil for null.
+// bounded reads a string of at most so many bytes, which is valid until the next
+// call. It is nil for null.
 func (d *decoder) bounded(name string, most int) ([]byte, error) {
 	b, err := d.str()
 	if err == nil && len(b) > most {
@@ -229,7 +224,7 @@ func (d *decoder) text(name string, most int) (string, error) {
 	return string(b), err
 }
 
-// time reads a time; null is a zero one.
+// time reads a time. It is zero for null.
 func (d *decoder) time(name string) (time.Time, error) {
 	b, err := d.bounded(name, maxTime)
 	if err != nil || b == nil {
@@ -242,13 +237,13 @@ func (d *decoder) time(name string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-// null reads a null, if it is next.
+// null reads a null if it is next.
 func (d *decoder) null() bool {
 	return d.json.PeekKind() == 'n' && d.json.SkipValue() == nil
 }
 
-// object reads an object. The function is called with each name, which is good
-// only until it reads on, and reads the value.
+// object reads an object. The function reads the value of each name, which is valid
+// until it reads on.
 func (d *decoder) object(value func(name []byte) error) error {
 	if err := d.open('{'); err != nil {
 		return err
@@ -266,7 +261,7 @@ func (d *decoder) object(value func(name []byte) error) error {
 	return err
 }
 
-// array reads an array. The function is called to read each element.
+// array reads an array. The function reads each element.
 func (d *decoder) array(element func() error) error {
 	if err := d.open('['); err != nil {
 		return err
@@ -280,8 +275,8 @@ func (d *decoder) array(element func() error) error {
 	return err
 }
 
-// open reads the bracket that opens an object or an array. A value of another
-// kind is skipped.
+// open reads the bracket that opens an object or an array, or skips a value of
+// another kind.
 func (d *decoder) open(bracket jsontext.Kind) error {
 	if d.json.PeekKind() != bracket {
 		return d.other()
@@ -290,8 +285,7 @@ func (d *decoder) open(bracket jsontext.Kind) error {
 	return err
 }
 
-// other is the error where a value of a certain kind was wanted: that it is of
-// another kind, or is none at all.
+// other skips a value of the wrong kind and returns the error for it.
 func (d *decoder) other() error {
 	if err := d.json.SkipValue(); err != nil {
 		return err
@@ -299,7 +293,7 @@ func (d *decoder) other() error {
 	return errOtherKind
 }
 
-// str reads a string, which is good only until the next call, or null, which is nil.
+// str reads a string, which is valid until the next call. It is nil for null.
 func (d *decoder) str() ([]byte, error) {
 	if kind := d.json.PeekKind(); kind != '"' && kind != 'n' {
 		return nil, d.other()
@@ -311,7 +305,7 @@ func (d *decoder) str() ([]byte, error) {
 	inner := raw[1 : len(raw)-1]
 	for _, c := range inner {
 		if c == '\\' || c >= utf8.RuneSelf {
-			// Bytes that are no UTF-8 are replaced: that is the one error there can be.
+			// The one error there can be is invalid UTF-8, which is replaced.
 			d.scratch, _ = jsontext.AppendUnquote(d.scratch[:0], raw)
 			return d.scratch, nil
 		}
@@ -319,8 +313,7 @@ func (d *decoder) str() ([]byte, error) {
 	return inner, nil
 }
 
-// interner remembers some strings, so that those that many tokens have are one in
-// memory.
+// interner remembers strings, so that tokens with the same tags share them.
 type interner struct {
 	slots [256]string
 }

@@ -1,6 +1,5 @@
-// The one error type of this package, the reason that each error has, and what
-// its text may hold: nothing that was received, except the service's own short
-// message, and nothing that is secret.
+// The error type of this package and its reasons. An error's text contains nothing
+// that was received but the service's own short message, and nothing secret.
 
 package client
 
@@ -19,34 +18,34 @@ import (
 	"unicode"
 )
 
-// What net/http has no error value for.
+// Errors that net/http has no values for.
 var (
 	errMalformed      = errors.New("malformed HTTP response")
 	errHeaderTooLarge = errors.New("the answer's header is too large")
 )
 
-// Reason sorts errors by what one can do about them.
+// Reason classifies errors by what to do about them.
 type Reason string
 
 // Every error of this package has one of these reasons.
 const (
-	// ReasonAuth is a 401, 403 or 407, or a key that could not be had or sent.
+	// ReasonAuth is a 401, 403 or 407, or a key that could not be read or sent.
 	ReasonAuth Reason = "auth"
-	// ReasonRateLimited is a 429, or a Limiter that let no request go.
+	// ReasonRateLimited is a 429, or a Limiter that refused the request.
 	ReasonRateLimited Reason = "rate_limited"
-	// ReasonTimeout is a 408, or an answer that was not whole in time.
+	// ReasonTimeout is a 408, or an answer that was not complete in time.
 	ReasonTimeout Reason = "timeout"
 	// ReasonNetwork is a connection refused, dropped or cut.
 	ReasonNetwork Reason = "network"
 	// ReasonServer is a 5xx.
 	ReasonServer Reason = "server"
-	// ReasonInvalidResponse is an answer that is not what the service gives.
+	// ReasonInvalidResponse is an answer that the service does not give.
 	ReasonInvalidResponse Reason = "invalid_response"
-	// ReasonBadRequest is any other 4xx, or options refused before sending.
+	// ReasonBadRequest is any other 4xx, or invalid ListOptions.
 	ReasonBadRequest Reason = "bad_request"
 )
 
-// Reasons returns all reasons, in a fixed order. The slice is the caller's.
+// Reasons returns all reasons, in a fixed order.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonAuth, ReasonRateLimited, ReasonTimeout, ReasonNetwork,
@@ -54,30 +53,27 @@ func Reasons() []Reason {
 	}
 }
 
-// Error is the one error that calls of this package return. Its text has the
-// request's path without its query, and never the key, a URL, an idempotency key
-// or a body.
+// Error is the type of all errors of requests. Its text has the request's path, but
+// never the query, the key, a URL, an idempotency key or a body.
 type Error struct {
 	// Reason is never empty.
 	Reason Reason
-	// Status is the HTTP status, 0 if none came.
+	// Status is the HTTP status, 0 if there was no answer.
 	Status int
-	// Path is that of the request, without the query.
+	// Path is the request's path, without the query.
 	Path string
-	// Message is what the service itself said of a refused request: its short
-	// `error` field, at most 200 printable characters, with anything that may be
-	// secret taken out. Empty if it said nothing readable.
+	// Message is the `error` field of the service's refusal, at most 200 printable
+	// characters, with anything that may be secret removed. May be empty.
 	Message string
-	// Advice says what to look at. May be empty.
+	// Advice says what to check. May be empty.
 	Advice string
-	// Attempts is how often the request was sent before this error was returned,
-	// 0 if never.
+	// Attempts is how often the request was sent.
 	Attempts int
-	// Err is the cause, nil if the status says it all.
+	// Err is the cause. Nil if the status says it all.
 	Err error
 }
 
-// Error says what was asked, what came back and what to do about it.
+// Error returns the request, the answer and the advice.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "GET %s", e.Path)
@@ -105,9 +101,9 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ReasonOf returns the reason of an *Error in err's tree. Of other errors, a
-// context that ended is a timeout, a net.Error is network or timeout, and the
-// rest is an invalid response. Empty for nil.
+// ReasonOf returns the reason of the *Error that err wraps. Of other errors, a
+// context's is a timeout, a net.Error is network or timeout, and the rest are
+// invalid responses. It is empty for nil.
 func ReasonOf(err error) Reason {
 	var e *Error
 	switch {
@@ -121,7 +117,7 @@ func ReasonOf(err error) Reason {
 	return transportReason(err, ReasonInvalidResponse)
 }
 
-// statusReason sorts answers other than 200.
+// statusReason returns the reason of an answer other than 200.
 func statusReason(status int) Reason {
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
@@ -138,8 +134,7 @@ func statusReason(status int) Reason {
 	return ReasonInvalidResponse
 }
 
-// transportReason sorts what a connection fails with; other errors get the given
-// reason.
+// transportReason returns the reason of a connection's error, or else other.
 func transportReason(err error, other Reason) Reason {
 	var corrupt flate.CorruptInputError
 	if errors.Is(err, errMalformed) || errors.Is(err, errHeaderTooLarge) ||
@@ -161,15 +156,15 @@ func transportReason(err error, other Reason) Reason {
 	return other
 }
 
-// transportError takes the URL, which has the query in it, out of an error, and
-// replaces one that quotes what was received.
+// transportError returns the error without the URL and its query, and without what
+// was received.
 func transportError(err error, secrets ...string) error {
 	var e *url.Error
 	for errors.As(err, &e) {
 		err = e.Err
 	}
 	switch text := err.Error(); {
-	// What is not in the words of HTTP/1 is in those of HTTP/2.
+	// The texts of HTTP/1 and HTTP/2.
 	case strings.Contains(text, "response headers exceeded"), strings.Contains(text, "header list too large"):
 		return errHeaderTooLarge
 	case strings.Contains(text, "malformed"),
@@ -188,11 +183,10 @@ type redactedError struct {
 func (e *redactedError) Error() string { return e.text }
 func (e *redactedError) Unwrap() error { return e.err }
 
-// maxMessage is how many characters of the service's own words are kept.
-const maxMessage = 200
+const maxMessage = 200 // Characters.
 
-// redact returns a text on one line, printable, at most 200 characters, without
-// the secrets and without words that look like a URL or a key.
+// redact returns the text as one printable line of at most maxMessage characters,
+// without the secrets and without words that look like a URL or a key.
 func redact(text string, secrets ...string) string {
 	for _, secret := range secrets {
 		if secret == "" {

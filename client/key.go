@@ -1,6 +1,5 @@
-// What can be told of a secret key by looking at it. Which keys may list tokens
-// is for the service to say: the form of a key proves nothing. No error here
-// holds any part of a key, and only the known prefixes are ever shown.
+// What the form of a secret key tells. Whether a key may list tokens is up to the
+// service. No error contains any part of a key but a known prefix.
 
 package client
 
@@ -9,7 +8,6 @@ import (
 	"strings"
 )
 
-// What can be wrong with a key.
 var (
 	errKeyEmpty      = errors.New("the key is empty: want a secret key, tr_<env>_…")
 	errKeyQuoted     = errors.New("the key has quotes around it: want the key alone, without them")
@@ -22,10 +20,9 @@ var (
 		"want the secret key from the dashboard's page of API keys")
 )
 
-// CheckKey returns an error if the key cannot be a secret key: empty, in quotes,
-// with characters that no key has, a personal access token, public, or not
-// starting with tr_. A nil error does not mean that the service knows the key,
-// nor that it lets it list tokens.
+// CheckKey returns an error if the key cannot be a secret key: it is empty, quoted,
+// public, a personal access token, has characters that no key has, or does not start
+// with tr_. A nil error does not mean that the service accepts the key.
 func CheckKey(key string) error {
 	if key != strings.Trim(key, "\"'`“”‘’") {
 		return errKeyQuoted
@@ -44,8 +41,7 @@ func CheckKey(key string) error {
 	return nil
 }
 
-// checkSendable refuses what must not go into a header. Whether the key is of
-// the right sort is for CheckKey, or for the service, to say.
+// checkSendable returns an error if the key cannot be sent in a header.
 func checkSendable(key string) error {
 	if key == "" {
 		return errKeyEmpty
@@ -67,20 +63,20 @@ func publicKey(key string) bool {
 	if len(secret) == len(key) || !strings.HasPrefix(secret, "pk") {
 		return false
 	}
-	// One root key in four thousand begins with these two letters by chance: they
-	// have 20 or more characters, all of them letters and digits.
+	// One root key in four thousand starts with pk by chance. Root keys have 20 or
+	// more characters, only letters and digits.
 	return len(secret) < 20 || strings.ContainsAny(secret, "_-.")
 }
 
-// LooksLikeKey tells whether a text, such as the name of a file, may be a key that
-// was put in the wrong place, of whatever sort, and is not to be shown.
+// LooksLikeKey reports whether a text, such as the name of a file, may be a key of
+// any kind that was put in the wrong place and must not be shown.
 func LooksLikeKey(s string) bool {
 	s = strings.TrimLeft(s, " \t\r\n\"'`")
 	return strings.HasPrefix(s, "tr_") || strings.HasPrefix(s, "pk_")
 }
 
-// KeyEnvironment returns the kind of environment that a secret key opens, by its
-// prefix: dev, staging, prod or preview. Empty if the prefix is none of the four.
+// KeyEnvironment returns the kind of environment of a secret key by its prefix: dev,
+// staging, prod or preview, or empty if the prefix is unknown.
 func KeyEnvironment(key string) string {
 	kind := strings.TrimSuffix(strings.TrimPrefix(keyPrefix(key), "tr_"), "_")
 	if kind == "stg" {
@@ -89,8 +85,7 @@ func KeyEnvironment(key string) string {
 	return kind
 }
 
-// keyPrefix returns the part of a key that may be shown, or nothing if it is
-// none of the four known ones: it may then be part of the secret.
+// keyPrefix returns the known prefix of a key, which may be shown, or nothing.
 func keyPrefix(key string) string {
 	for _, prefix := range []string{"tr_dev_", "tr_stg_", "tr_prod_", "tr_preview_"} {
 		if strings.HasPrefix(key, prefix) {

@@ -1,5 +1,3 @@
-// Listings as sequences: by pages and by tokens.
-
 package client
 
 import (
@@ -7,8 +5,8 @@ import (
 	"iter"
 )
 
-// Pages walks over the pages of a listing. An error ends the walk; it comes with
-// an empty page. Ranging again starts from the beginning.
+// Pages returns an iterator over the pages of a listing. An error ends it, with an
+// empty page. Each use of the iterator starts from the beginning.
 func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
 		p := c.Pager(opts)
@@ -21,9 +19,9 @@ func (c *Client) Pages(ctx context.Context, opts ListOptions) iter.Seq2[Page, er
 	}
 }
 
-// Tokens walks over the tokens of a listing, each once, for which it remembers
-// their ids. An error ends the walk; it comes with an empty token. Ranging again
-// starts from the beginning.
+// Tokens returns an iterator over the tokens of a listing, each once: it remembers
+// their ids. An error ends it, with an empty token. Each use of the iterator starts
+// from the beginning.
 func (c *Client) Tokens(ctx context.Context, opts ListOptions) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		seen := map[string]struct{}{}

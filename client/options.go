@@ -1,6 +1,6 @@
-// Which tokens to list: every query parameter of the service, checked before it
-// is sent. Against a parameter that it cannot read the service does one of two
-// things: it refuses (400, 431), or lists everything without a word.
+// ListOptions have every query parameter of the service and are validated before they
+// are sent: a parameter that the service cannot read is refused (400, 431) or, worse,
+// ignored.
 
 package client
 
@@ -15,49 +15,46 @@ import (
 	"unicode/utf8"
 )
 
-// What the service takes (measured, service 4.5.12).
+// What the service accepts (measured, service 4.5.12).
 const (
 	maxPageSize = 100
-	// This keeps the request line clear of the roughly 16 KB at which the
-	// service answers 431.
-	maxQuery = 15 * 1000
-	// With the three decimals that the service's own times have.
-	timeLayout = "2006-01-02T15:04:05.000Z"
+	maxQuery    = 15 * 1000 // The service answers 431 to requests of about 16 KB.
+	timeLayout  = "2006-01-02T15:04:05.000Z"
 )
 
-// ListOptions choose which tokens are listed. The zero value lists all of them,
+// ListOptions select the tokens that are listed. The zero value lists all tokens,
 // newest first, 100 a page.
 type ListOptions struct {
-	// PageSize is how many tokens to ask for at once, 1 to 100. Zero: 100.
+	// PageSize is the number of tokens in a page, 1 to 100. Zero: 100.
 	PageSize int
-	// After starts the walk behind a cursor that an earlier page gave as Next.
-	// A cursor stays good when its token leaves the filter.
+	// After starts behind the cursor that a page has as Next. It stays valid when its
+	// token leaves the filter.
 	After string
-	// Before walks the other way, to newer tokens, from a cursor that an earlier
-	// page gave as Previous. Not together with After. Within a page the order
-	// stays newest first.
+	// Before lists in the other direction, to newer tokens, from the cursor that a
+	// page has as Previous. Within a page the order stays newest first. Not together
+	// with After.
 	Before string
-	// Statuses lists only tokens of these statuses. The service filters by
-	// one of them, or by COMPLETED with TIMED_OUT; a list that has WAITING
-	// and another would return everything, and is refused.
+	// Statuses selects tokens of these statuses. The service filters by one status, or
+	// by COMPLETED with TIMED_OUT. WAITING with another is refused: the service would
+	// return every token.
 	Statuses []Status
-	// IdempotencyKey lists only tokens created with this key, also those whose
-	// key has been rotated away since.
+	// IdempotencyKey selects tokens created with this key, also if it has since been
+	// rotated.
 	IdempotencyKey string
-	// Tags lists only tokens that have at least one of these tags, exactly. A
-	// tag that has a comma in it, or is empty, cannot be asked for.
+	// Tags selects tokens that have at least one of these tags. The service cannot
+	// filter by the empty tag or one with a comma.
 	Tags []string
-	// Period lists only tokens created within the last Period, by the service's
-	// clock. Whole seconds. Not together with From or To.
+	// Period selects tokens created within the last Period by the service's clock, in
+	// whole seconds. Not together with From or To.
 	Period time.Duration
 	// From and To bound createdAt, both included, in whole milliseconds. Zero: no
 	// bound.
 	From, To time.Time
 }
 
-// Validate returns an error that names the first option which the service would
-// refuse (400, 431) or, worse, ignore without a word. Nothing of the
-// idempotency key is in it. A Pager calls it before its first request.
+// Validate returns an error that names the first option that the service would
+// refuse or ignore. It does not contain the idempotency key. A Pager calls Validate
+// before its first request.
 func (o ListOptions) Validate() error {
 	switch {
 	case o.PageSize < 0 || o.PageSize > maxPageSize:
@@ -129,13 +126,13 @@ func (o ListOptions) validateTimes() error {
 	return nil
 }
 
-// sendable refuses what would reach the service as something else, or make it
-// fail: its database knows no NUL.
+// sendable reports whether s reaches the service unchanged and does not make it fail:
+// its database refuses NUL.
 func sendable(s string) bool {
 	return utf8.ValidString(s) && !strings.Contains(s, "\x00")
 }
 
-// statuses returns the asked statuses, each once, in a copy.
+// statuses returns a copy of the selected statuses, each once.
 func (o ListOptions) statuses() []Status {
 	statuses := slices.Clone(o.Statuses)
 	slices.Sort(statuses)
@@ -149,7 +146,7 @@ func (o ListOptions) pageSize() int {
 	return o.PageSize
 }
 
-// query returns the parameters of the first request.
+// query returns the parameters of the first page's request.
 func (o ListOptions) query() url.Values {
 	q := url.Values{"page[size]": {strconv.Itoa(o.pageSize())}}
 	set := func(name, value string) {
@@ -167,13 +164,12 @@ func (o ListOptions) query() url.Values {
 	}
 	set("filter[status]", strings.Join(statuses, ","))
 	if o.Period > 0 {
-		// A unit that the service reads as one expects: to it, 1M is a minute and 60
-		// is 60 ms.
+		// In seconds, which the service reads as expected. It takes 1M for a minute and
+		// 60 for 60 ms.
 		set("filter[createdAt][period]", strconv.FormatInt(int64(o.Period/time.Second), 10)+"s")
 	}
 	if !o.From.IsZero() {
-		// The service's times are whole milliseconds: rounding up keeps out what
-		// lies before From.
+		// Rounded up to whole milliseconds, to leave out tokens created before From.
 		from := o.From.UTC().Truncate(time.Millisecond)
 		if from.Before(o.From) {
 			from = from.Add(time.Millisecond)

@@ -1,5 +1,5 @@
-// The walk over a listing's pages. It is whole, or ends with an error: a service
-// that repeats itself or leaves the end open does not pass for a short listing.
+// A Pager walks over the pages of a listing. The walk is complete or ends with an
+// error: a service that repeats cursors or pages does not pass for a short listing.
 
 package client
 
@@ -14,33 +14,32 @@ import (
 	"time"
 )
 
-// What ends a walk that would not be whole, or would have no end.
 var (
 	errCursorRepeats = errors.New("the walk came to a cursor for the second time")
 	errNothingNew    = errors.New("the page has no token that the page before did not have")
 	errNoPagination  = errors.New("the page is full but does not say whether there is a next one")
-	// ErrEndless is in the tree of the error of a walk that has come to more
-	// pages than a Pager remembers the cursors of, a million. It has no end, or
-	// none that would be of use.
-	ErrEndless = fmt.Errorf("the walk did not end within %d pages", maxPages)
 )
 
-// This bounds what a walk remembers: a hundred million tokens, 100 a page.
+// maxPages bounds the cursors that a walk remembers: 100 million tokens, 100 a page.
 const maxPages = 1_000_000
 
-// Page is one page of tokens, newest first, by the ids that the service orders
-// them by: within seconds that is by CreatedAt.
+// ErrEndless is wrapped by the error of a walk that exceeds a million pages, the
+// number of cursors that a Pager remembers.
+var ErrEndless = fmt.Errorf("the walk did not end within %d pages", maxPages)
+
+// Page is one page of tokens in the service's order of ids, newest first. That is
+// the order of CreatedAt but for differences of seconds.
 type Page struct {
-	// Tokens are the caller's. A page may have none and not be the last: tokens
-	// that do not fit the asked statuses, and ones that the page before had, are
-	// left out.
+	// Tokens belong to the caller. A page without tokens need not be the last:
+	// tokens of other statuses than the selected ones, and those of the page before,
+	// are left out.
 	Tokens []Token
-	// Next and Previous are the cursors to older and newer tokens, empty if there
-	// are none. They mean nothing but to the service.
+	// Next and Previous are opaque cursors to older and newer tokens, empty if there
+	// are none.
 	Next, Previous string
-	// RateLimit is as of this answer.
+	// RateLimit is the state that the answer's headers report.
 	RateLimit RateLimit
-	// Date is when the service answered, in whole seconds. Zero if it did not say.
+	// Date is when the service answered, in whole seconds. Zero if unknown.
 	Date time.Time
 }
 
@@ -53,14 +52,12 @@ type Pager struct {
 	query    url.Values
 	backward bool
 
-	cursor string
-	done   bool
-	pages  int
-	// The hashes of all those that the walk has come to.
-	cursors map[uint64]struct{}
+	cursor  string
+	done    bool
+	pages   int
+	cursors map[uint64]struct{} // Hashes of all cursors so far.
 	seed    maphash.Seed
-	// The ids of the page before.
-	last map[string]struct{}
+	last    map[string]struct{} // Ids of the page before.
 }
 
 func newPager(c *Client, opts ListOptions) *Pager {
@@ -84,15 +81,15 @@ func newPager(c *Client, opts ListOptions) *Pager {
 	return p
 }
 
-// More reports whether the walk has not come to its end.
+// More reports whether there are pages left.
 func (p *Pager) More() bool { return !p.done }
 
-// Cursor returns where the next call of Next starts: empty for the first page,
-// the last page's cursor once the walk is over.
+// Cursor returns the cursor of the page that Next requests: empty for the first
+// page, and the last page's once there are no more.
 func (p *Pager) Cursor() string { return p.cursor }
 
-// Next gets the next page. Its error wraps an *Error; the next call then asks for
-// the same page again. Once More is false it returns io.EOF.
+// Next returns the next page, or io.EOF once More is false. Any other error wraps
+// an *Error, and the next call requests the same page again.
 func (p *Pager) Next(ctx context.Context) (Page, error) {
 	if p.done {
 		return Page{}, io.EOF
@@ -116,12 +113,12 @@ func (p *Pager) Next(ctx context.Context) (Page, error) {
 	return page, nil
 }
 
-// hash stands for a cursor in 8 bytes: that two of a million have the same one
-// happens once in thirty million walks.
+// hash shortens a cursor to 8 bytes. Two of a million cursors collide in one of
+// thirty million walks.
 func (p *Pager) hash(cursor string) uint64 { return maphash.String(p.seed, cursor) }
 
-// get asks for the page at the cursor. It changes nothing, so that a failed page
-// can be asked for again.
+// get requests the page at the cursor. It leaves the walk where it is, so that a
+// page that failed can be requested again.
 func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 	path := p.client.url.EscapedPath()
 	if p.pages == 0 {
@@ -153,8 +150,8 @@ func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 	return page, ids, nil
 }
 
-// judge returns the page, with what was asked for and is new, and the ids of all
-// that it had. Its error says why the walk cannot go on from there.
+// judge returns the page with its new tokens of the selected statuses, and the ids
+// of all its tokens. Its error says why the walk cannot go on from this page.
 func (p *Pager) judge(a answer) (Page, map[string]struct{}, error) {
 	next := a.page.next
 	if p.backward {
@@ -182,8 +179,8 @@ func (p *Pager) judge(a answer) (Page, map[string]struct{}, error) {
 		return Page{}, nil, errNoPagination
 	case next != "" && repeats:
 		return Page{}, nil, errCursorRepeats
-	// An empty last page is no error: the tokens may have left the filter since
-	// the page before.
+	// An empty last page is valid: its tokens may have left the filter since the page
+	// before was listed.
 	case fresh == 0 && (next != "" || len(a.page.tokens) > 0):
 		return Page{}, nil, errNothingNew
 	}
@@ -197,8 +194,7 @@ func (p *Pager) judge(a answer) (Page, map[string]struct{}, error) {
 	}, ids, nil
 }
 
-// fits reports whether a token's status was asked for: the service ignores some
-// filters.
+// fits reports whether the status is selected: the service ignores some filters.
 func (p *Pager) fits(s Status) bool {
 	return len(p.options.Statuses) == 0 || slices.Contains(p.options.Statuses, s)
 }

@@ -1,5 +1,5 @@
-// What answers say about the environment's rate limit, and who decides when the
-// next request may go. The client itself holds nothing back.
+// What answers report about the rate limit, and the interface of a limiter. The
+// client itself does not limit requests.
 
 package client
 
@@ -10,58 +10,57 @@ import (
 	"time"
 )
 
-// RateLimit is what an answer's headers say of the environment's rate limit. One
-// bucket is shared by all keys of an environment and all its API traffic,
-// production's own triggers included. A header that is absent or makes no sense
-// leaves its field unknown and the others as they are: gateways rewrite single
-// headers. The zero value says nothing.
+// RateLimit is the state of the environment's rate limit as an answer's headers
+// report it. All keys and all API traffic of an environment share one bucket,
+// production's own triggers included. A header that is absent or implausible leaves
+// only its own field unknown, since gateways rewrite single headers. In the zero
+// value nothing is known.
 type RateLimit struct {
 	// Limit is the size of the bucket, in requests; 0 if unknown.
 	Limit int
-	// Remaining is what is left of it; -1 if unknown.
+	// Remaining is how many of them are left; -1 if unknown.
 	Remaining int
-	// Reset is when the bucket is next refilled by a step, by the service's
-	// clock: compare it with Page.Date or Attempt.Date. Zero if unknown.
+	// Reset is the time of the next refill by the service's clock: compare it with
+	// Page.Date or Attempt.Date. Zero if unknown.
 	Reset time.Time
 }
 
-// Known reports whether both the size of the bucket and what is left of it are.
+// Known reports whether both Limit and Remaining are known.
 func (r RateLimit) Known() bool { return r.Limit > 0 && r.Remaining >= 0 }
 
-// Limiter decides when a request may go. It must be safe for concurrent use if
+// Limiter decides when a request may be sent. It must be safe for concurrent use if
 // the client is used concurrently.
 type Limiter interface {
-	// Wait returns nil once a request may go, or an error if none may before
-	// ctx ends. It should return as soon as ctx is done.
+	// Wait returns nil once a request may be sent, or an error if none may be sent
+	// before ctx ends. It should return as soon as ctx is done.
 	Wait(ctx context.Context) error
-	// Done is called exactly once for every Wait that returned nil, with what
-	// became of the request.
+	// Done is called exactly once for every Wait that returned nil, with the outcome
+	// of the request.
 	Done(a Attempt)
 }
 
-// Attempt tells what became of one request. A retried call is several attempts.
+// Attempt is the outcome of sending a request once.
 type Attempt struct {
-	// Status is the HTTP status, 0 if none came.
+	// Status is the HTTP status, 0 if there was no answer.
 	Status int
-	// Err is nil if a page came, whole and readable; else it wraps an *Error.
+	// Err is nil if the answer was a complete, readable page; else it wraps an *Error.
 	Err error
-	// Duration is from the sending to the last byte that was read.
+	// Duration is the time from sending the request to reading the last byte.
 	Duration time.Duration
-	// RateLimit is from the answer's headers.
+	// RateLimit is the state that the answer's headers report.
 	RateLimit RateLimit
-	// Date is the answer's Date header, which has whole seconds. Zero if none.
+	// Date is the answer's Date header, in whole seconds. Zero if none.
 	Date time.Time
-	// RetryAfter is how long a Retry-After header asks to wait. Zero if none. The
-	// service sends none; a proxy in front may.
+	// RetryAfter is the wait that a Retry-After header asks for. Zero if none: the
+	// service sends none, but a proxy may.
 	RetryAfter time.Duration
 }
 
-// furthestReset is how far a reset may be from the answer's time. One further
-// away is in another unit, or is no time of day at all.
+// furthestReset is how far a plausible reset is from the answer's time. One further
+// away is in another unit.
 const furthestReset = time.Hour
 
-// readRateLimit reads each header by itself. Date is the answer's own, and now
-// stands in where it has none.
+// readRateLimit reads each header by itself. Now replaces a date that is zero.
 func readRateLimit(h http.Header, date, now time.Time) RateLimit {
 	r := RateLimit{Remaining: -1}
 	if limit, err := strconv.Atoi(h.Get("X-Ratelimit-Limit")); err == nil && limit > 0 {
@@ -71,7 +70,7 @@ func readRateLimit(h http.Header, date, now time.Time) RateLimit {
 		r.Remaining = max(remaining, 0)
 	}
 	if r.Limit > 0 && r.Remaining > r.Limit {
-		r.Limit, r.Remaining = 0, -1 // One of them is wrong, and nothing tells which.
+		r.Limit, r.Remaining = 0, -1 // One of them is wrong, but which is unknown.
 	}
 	if !date.IsZero() {
 		now = date
@@ -96,8 +95,8 @@ func readDate(h http.Header) time.Time {
 	return date.UTC()
 }
 
-// readRetryAfter takes both forms of the header, seconds and an HTTP date. The
-// date is compared with the answer's own, or with now if it has none.
+// readRetryAfter reads both forms of the header, seconds and an HTTP date, which is
+// compared with the answer's date, or with now if that is zero.
 func readRetryAfter(h http.Header, date, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {

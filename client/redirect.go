@@ -1,5 +1,5 @@
-// Redirects are followed to the same question at another path of the same
-// server. The key goes nowhere else.
+// Redirects are followed to another path of the same server if they keep the query.
+// The key is sent nowhere else.
 
 package client
 
@@ -27,12 +27,12 @@ var (
 		"a proxy or gateway in front of the API wants a login; let the exporter past it, or check the API URL")
 )
 
-// signIn matches the paths and hosts at which people sign in.
+// signIn matches hosts and paths of sign-in pages.
 var signIn = regexp.MustCompile(
 	`(?i)(^|[^a-z])(log-?in|sign-?in|auth|authorize|sso|saml2?|oauth2?|oidc|cloudflareaccess)([^a-z]|$)`)
 
-// follow makes the request, and goes where redirects lead. The response is the
-// last one, and comes even with the error of a redirect, with its body spent.
+// follow sends the request and follows redirects. The response is the last one; a
+// redirect that is not followed returns it with the error.
 func (c *Client) follow(ctx context.Context, target *url.URL, key string) (*http.Response, error) {
 	for hop := 0; ; hop++ {
 		resp, err := c.do(ctx, target, key)
@@ -60,8 +60,8 @@ func redirects(status int) bool {
 	return false
 }
 
-// redirect returns where the answer sends us, if that is the same question at
-// another path of the same server. Its errors do not quote the address.
+// redirect returns the redirect's target if it may be followed. Its errors do not
+// quote the address.
 func (c *Client) redirect(from *url.URL, location string) (*url.URL, error) {
 	to, err := from.Parse(location)
 	if err != nil || location == "" {
@@ -83,7 +83,7 @@ func (c *Client) redirect(from *url.URL, location string) (*url.URL, error) {
 	return to, nil
 }
 
-// origin is the scheme and host, with the port written out.
+// origin returns scheme, host and port.
 func origin(u *url.URL) string {
 	port := u.Port()
 	switch {
@@ -96,8 +96,8 @@ func origin(u *url.URL) string {
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
-// discard reads the little that may be left, so that the connection is kept.
+// discard reads the rest of a body so that the connection can be reused.
 func discard(resp *http.Response) {
-	defer resp.Body.Close() //nolint:errcheck // Nothing more is wanted of it.
+	defer resp.Body.Close() //nolint:errcheck // Nothing more is read of it.
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody))
 }

@@ -1,7 +1,7 @@
-// A request goes through a chain: list asks for one page, retry sends it again,
-// attempt takes a turn at the limiter, send bounds it in time, follow goes where
-// redirects on the same server lead, do makes one hop, and interpret reads the
-// answer. The key goes to the API's own scheme and host and nowhere else.
+// A request passes through a chain of functions: Pager.Next asks for a page, retry
+// repeats transient failures, attempt waits for the limiter, send applies the
+// timeout, follow follows redirects on the same server, do makes one hop, and
+// interpret reads the answer. The key is only sent to the API's scheme and host.
 
 package client
 
@@ -16,31 +16,28 @@ import (
 
 var errRequestTimeout = errors.New("no whole answer within the request's timeout")
 
-// request is one page to ask for.
+// request asks for one page.
 type request struct {
-	query string
-	// Idempotency is not to show in an error.
-	idempotency string
-	// Key is read anew for each attempt.
-	key string
+	query       string
+	idempotency string // The idempotency key in the query.
+	key         string // Read for each attempt.
 }
 
-// secrets are what must not show in an error.
+// secrets returns what no error may contain.
 func (r request) secrets() []string { return []string{r.key, r.idempotency} }
 
-// answer is one page as it came.
+// answer is one page as it was received.
 type answer struct {
-	page    wirePage
-	attempt Attempt
-	// How many requests it took.
-	attempts int
+	page     wirePage
+	attempt  Attempt
+	attempts int // Requests that were sent for it.
 }
 
-// fail returns an error of what was asked or answered, which send completes.
+// fail returns an error whose status, path and attempts send fills in.
 func fail(reason Reason, err error) *Error { return &Error{Reason: reason, Err: err} }
 
-// send sends the request once and reads the answer. The attempt in the answer is
-// filled in even with an error.
+// send sends the request once, within the timeout, and reads the answer. With an
+// error, too, the answer has the attempt.
 func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, c.options.Timeout, errRequestTimeout)
 	defer cancel()
@@ -59,8 +56,8 @@ func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 	return answer{attempt: attempt}, failure
 }
 
-// exchange returns the page, what the headers say, and an error that is an *Error
-// unless the request or a body broke off.
+// exchange returns the page and what the answer's header says. Its error is an
+// *Error unless the connection failed.
 func (c *Client) exchange(ctx context.Context, r request) (wirePage, Attempt, error) {
 	target := c.url
 	target.RawQuery = r.query
@@ -68,7 +65,7 @@ func (c *Client) exchange(ctx context.Context, r request) (wirePage, Attempt, er
 	if resp == nil {
 		return wirePage{}, Attempt{}, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // It has been read, or is being given up.
+	defer resp.Body.Close() //nolint:errcheck // Nothing more is read of it.
 	attempt := c.readHeader(resp)
 	if err != nil {
 		return wirePage{}, attempt, err
@@ -87,7 +84,7 @@ func (c *Client) readHeader(resp *http.Response) Attempt {
 	}
 }
 
-// interrupted explains a request or a body that broke off.
+// interrupted returns the error of a connection that failed.
 func (c *Client) interrupted(ctx, bounded context.Context, err error, r request) *Error {
 	switch {
 	case ctx.Err() != nil:
@@ -109,14 +106,14 @@ func (c *Client) do(ctx context.Context, target *url.URL, key string) (*http.Res
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Accept", "application/json")
-	// Asked for here, whatever the transport does: what lies in the buffers of
-	// connections is then compressed.
+	// Set here whatever the transport does, so that the buffers of connections hold
+	// compressed data only.
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	if c.options.PreviewBranch != "" {
 		req.Header.Set("X-Trigger-Branch", c.options.PreviewBranch)
 	}
-	// The transport itself, and not an http.Client: that one quotes addresses in
-	// its errors, and we follow redirects by our own rule.
+	// Not an http.Client, which quotes addresses in its errors and follows redirects
+	// to other hosts.
 	return c.options.Transport.RoundTrip(req)
 }

@@ -1,5 +1,4 @@
-// An answer is a page, or says why there is none. Bodies are bounded after
-// decompression.
+// An answer contains a page or a refusal. Bodies are bounded after decompression.
 
 package client
 
@@ -14,14 +13,11 @@ import (
 )
 
 const (
-	// This bounds a page, after decompression. A page of 100 tokens has 39 KB
-	// without outputs.
-	maxBody = 16 << 20
-	// This bounds what is read of other answers.
-	maxErrorBody = 64 << 10
+	// A page of 100 tokens has 39 KB without outputs.
+	maxBody      = 16 << 20
+	maxErrorBody = 64 << 10 // Of other answers.
 )
 
-// Answers that are not what the service gives.
 var (
 	errTooLarge = fmt.Errorf("the answer's body is over %d MiB", maxBody>>20)
 	errHTML     = errors.New("the answer is an HTML page, not JSON: " +
@@ -30,15 +26,14 @@ var (
 	errSwitching   = errors.New("want 200, not another protocol: check that the API URL is that of a Trigger.dev server")
 )
 
-// interpret reads the answer's page. Its error is an *Error unless the body broke
-// off.
+// interpret returns the answer's page, or the error that its status stands for,
+// which is an *Error unless the connection failed.
 func (c *Client) interpret(resp *http.Response, r request) (wirePage, error) {
 	switch {
 	case resp.StatusCode == http.StatusOK:
 		return c.readPage(resp)
 	case resp.StatusCode == http.StatusSwitchingProtocols:
-		// Its body is the connection, which may never end and which the request's
-		// timeout does not close.
+		// The body is the connection itself, which the request's timeout does not close.
 		return wirePage{}, fail(ReasonInvalidResponse, errSwitching)
 	case statusReason(resp.StatusCode) == ReasonInvalidResponse:
 		return wirePage{}, fail(ReasonInvalidResponse, errOtherStatus)
@@ -64,7 +59,7 @@ func (c *Client) readPage(resp *http.Response) (wirePage, error) {
 	case b.err != nil:
 		return wirePage{}, b.err
 	case errors.Is(err, errEarlyEnd) && plain == resp.Body && resp.Close && resp.ContentLength < 0:
-		// Nothing but the connection's end marks that of such a body.
+		// Such a body ends with its connection: that it is cut off looks the same.
 		return wirePage{}, io.ErrUnexpectedEOF
 	case err != nil && (b.html || isHTML(resp)):
 		err = fail(ReasonInvalidResponse, errHTML)
@@ -74,18 +69,16 @@ func (c *Client) readPage(resp *http.Response) (wirePage, error) {
 	return page, err
 }
 
-// body is what is read of an answer, up to a bound.
+// body reads an answer up to a bound.
 type body struct {
-	r    io.Reader
-	left int
-	// Err is what reading failed with. Nil at the end.
-	err error
-	// HTML is whether it began as such a page does.
-	html, begun bool
+	r           io.Reader
+	left        int
+	err         error // Of reading, other than io.EOF.
+	html, begun bool  // Whether it begins as an HTML page does.
 }
 
-// Read fills p, however little comes at once: what a decoder does for each piece
-// may cost as much as all that it has not done with.
+// Read fills p even from small pieces: the decoder may look at all unfinished input
+// again for each.
 func (b *body) Read(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var more int
@@ -108,8 +101,8 @@ func isHTML(resp *http.Response) bool {
 	return strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html")
 }
 
-// refusal says why the request was refused, and by whom: the service has JSON of
-// its own with each, and everything else comes from what stands in between.
+// refusal returns the error for a refused request: the service sends JSON of its
+// own with each refusal, anything else comes from a proxy or gateway.
 func (c *Client) refusal(resp *http.Response, r request) *Error {
 	e := &Error{Reason: statusReason(resp.StatusCode)}
 	if words := c.readMessage(resp); words != "" {
@@ -121,8 +114,8 @@ func (c *Client) refusal(resp *http.Response, r request) *Error {
 	return e
 }
 
-// readMessage returns the service's own words on a refused request, if there are
-// any. A body that cannot be read does not change what the status said.
+// readMessage returns the service's message on a refused request. It is empty if
+// there is none or the body cannot be read.
 func (c *Client) readMessage(resp *http.Response) string {
 	w := c.borrow()
 	defer c.giveBack(w)

@@ -1,5 +1,5 @@
-// Retries: what is worth sending again, and when. Each request takes a turn at
-// the limiter and is reported once, whatever becomes of it.
+// Which requests are sent again, and when. Each attempt waits for the limiter and
+// is reported exactly once.
 
 package client
 
@@ -15,13 +15,11 @@ import (
 const (
 	backoffBase = 500 * time.Millisecond
 	backoffCap  = 10 * time.Second
-	// This bounds how long an answer can make us wait.
-	maxWait = time.Minute
+	maxWait     = time.Minute // However long an answer asks to wait.
 )
 
-// retry gets one page. It sends the request again after failures that pass, as
-// long as attempts and the context's time allow; a wait that would outlast the
-// context is not begun. Its error is an *Error.
+// retry requests one page, again after transient failures as long as MaxAttempts
+// and the context's deadline allow. Its error is an *Error.
 func (c *Client) retry(ctx context.Context, r request) (answer, error) {
 	for n := 1; ; n++ {
 		a, failure := c.attempt(ctx, r)
@@ -29,8 +27,7 @@ func (c *Client) retry(ctx context.Context, r request) (answer, error) {
 			a.attempts = n
 			return a, nil
 		}
-		// The observers have the error too: it is theirs as it was.
-		last := *failure
+		last := *failure // A copy: observers have the original.
 		last.Attempts += n - 1
 		if last.Attempts < n || n >= c.options.MaxAttempts || ctx.Err() != nil || !retryable(&last) {
 			return answer{}, &last
@@ -45,8 +42,8 @@ func (c *Client) retry(ctx context.Context, r request) (answer, error) {
 	}
 }
 
-// attempt takes a turn at the limiter and sends the request once. The error's
-// Attempts is 0 if it did not come to that.
+// attempt waits for the limiter and sends the request once. The error's Attempts
+// is 0 if it was not sent.
 func (c *Client) attempt(ctx context.Context, r request) (answer, *Error) {
 	refuse := func(reason Reason, err error) (answer, *Error) {
 		return answer{}, &Error{Reason: reason, Path: c.url.EscapedPath(), Err: err}
@@ -91,9 +88,9 @@ func retryable(err *Error) bool {
 	return false
 }
 
-// retryWait returns how long to wait after the nth attempt, which failed: the
-// time that the answer asks for, if it does, or else a random part (jitter, 0 to
-// 1) of a delay that doubles.
+// retryWait returns how long to wait after the nth attempt has failed: as long as
+// the answer asks for, or else a random part (jitter, 0 to 1) of an exponential
+// delay.
 func retryWait(n int, a Attempt, now time.Time, jitter float64) time.Duration {
 	asked := a.RetryAfter
 	if a.Status == http.StatusTooManyRequests && !a.RateLimit.Reset.IsZero() {
@@ -103,7 +100,7 @@ func retryWait(n int, a Attempt, now time.Time, jitter float64) time.Duration {
 		asked = max(asked, a.RateLimit.Reset.Sub(now))
 	}
 	if asked > 0 {
-		// Whoever else was refused waits for the same moment.
+		// Other clients that were refused wait for the same moment, hence the jitter.
 		return min(min(asked, maxWait)+time.Duration(jitter*float64(backoffBase)), maxWait)
 	}
 	delay := backoffCap
@@ -113,7 +110,7 @@ func retryWait(n int, a Attempt, now time.Time, jitter float64) time.Duration {
 	return time.Duration(jitter * float64(delay))
 }
 
-// sleep waits, or returns the context's error.
+// sleep returns nil after d, or the context's error.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,12 +1,9 @@
-// What a token is, as far as this package reads it.
-
 package client
 
 import "time"
 
-// Status is where a token stands. WAITING becomes COMPLETED or TIMED_OUT once,
-// and finally. A status that this package does not know is carried through as
-// the service wrote it.
+// Status is the state of a token. WAITING becomes COMPLETED or TIMED_OUT, which are
+// final. An unknown status is returned as the service gave it.
 type Status string
 
 // The statuses of the service (4.5.12). The last two are finished.
@@ -16,33 +13,30 @@ const (
 	StatusTimedOut  Status = "TIMED_OUT"
 )
 
-// Known reports whether the status is one of the three above.
+// Known reports whether the status is WAITING, COMPLETED or TIMED_OUT.
 func (s Status) Known() bool {
 	return s == StatusWaiting || s == StatusCompleted || s == StatusTimedOut
 }
 
-// Token is one waitpoint token. Times are in UTC and have millisecond
-// precision; a zero time means that the service gave none.
+// Token is a waitpoint token. Times are in UTC, in milliseconds; zero means none.
 //
-// The callback URL, the idempotency key and the output of a token are never read
-// out of the answer: the first completes the token without any key.
+// A token's callback URL, idempotency key and output are never read: whoever has
+// the URL can complete the token.
 type Token struct {
 	// ID is the friendly id, waitpoint_….
 	ID string
 	// Status is never empty.
 	Status Status
-	// Tags are as the service lists them: up to 10 of up to 128 characters, any
-	// characters at all, the empty string and doubles among them (measured,
-	// service 4.5.12). Nil if there are none. The slice belongs to whoever got
-	// the token.
+	// Tags are as the service lists them: up to 10 of up to 128 characters, with any
+	// characters, duplicates and the empty string. Nil if there are none. The slice
+	// belongs to the caller.
 	Tags []string
 	// CreatedAt is always set.
 	CreatedAt time.Time
-	// TimeoutAt never changes. Zero if the token has no timeout: the service has
-	// no default one.
+	// TimeoutAt never changes. Zero if the token has no timeout, which is the default.
 	TimeoutAt time.Time
-	// CompletedAt is when the token was completed or timed out. It can be zero on
-	// a COMPLETED token, and lie before TimeoutAt on a TIMED_OUT one that was
-	// forced in the dashboard.
+	// CompletedAt is when the token was completed or timed out. It can be zero for a
+	// COMPLETED token, and before TimeoutAt for a TIMED_OUT one that was forced in the
+	// dashboard.
 	CompletedAt time.Time
 }
