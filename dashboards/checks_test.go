@@ -187,8 +187,8 @@ func TestFirstScreen(t *testing.T) {
 		"WAITING",
 		"Oldest",
 		"Environments",
-		"Whose",
-		"Alerts that fire",
+		"By team and tag",
+		"Firing alerts",
 	}
 	if !slices.Equal(got[:min(len(got), len(want))], want) {
 		t.Errorf("the first screen has %q, want %q", got, want)

@@ -47,7 +47,7 @@ func Exporter() *Dashboard {
 		4,
 		stat(
 			"Oldest snapshot",
-			"Of all environments.",
+			"The oldest snapshot of all environments.",
 			"s",
 			"no snapshot",
 			steps("red", 0, "green", 300, "orange", 600, "red"),
@@ -60,7 +60,7 @@ func Exporter() *Dashboard {
 		4,
 		stat(
 			"Rate limit left",
-			"Of the environment with the least.",
+			"In the environment with the least left.",
 			"percentunit",
 			"no answer yet",
 			steps(neutral, 0, "red", lowLimit, "green"),
@@ -76,7 +76,7 @@ func Exporter() *Dashboard {
 		4,
 		stat(
 			"Configuration",
-			"Whether the last reload was taken.",
+			"Whether the last reload succeeded.",
 			"none",
 			"no exporter",
 			steps(neutral, 0, "red", 1, "green"),
@@ -85,14 +85,14 @@ func Exporter() *Dashboard {
 		),
 	)
 	b.panels[len(b.panels)-1].FieldConfig.Defaults.Mappings = mapped(
-		map[string][2]string{"0": {"refused", "red"}, "1": {"taken", "green"}},
+		map[string][2]string{"0": {"refused", "red"}, "1": {"loaded", "green"}},
 	)
 	loaded := mapped(map[string][2]string{"0": {"loading", "orange"}, "1": {"loaded", "green"}})
 	state := mapped(map[string][2]string{"0": {"failed", "red"}, "1": {"ok", "green"}})
 	window := []any{map[string]any{"type": "value", "options": map[string]any{"0": map[string]any{"text": "all"}}}}
 	b.add(24, 7, table(
 		"Environments",
-		"The state of each, those whose refresh failed first.",
+		"State of each environment; failed refreshes first.",
 		"–",
 		"age",
 		column{
@@ -138,20 +138,20 @@ func Exporter() *Dashboard {
 		8,
 		curves(
 			"Age of the snapshot",
-			"Series go away past --refresh.max-staleness, ten minutes by default.",
+			"Token series disappear beyond --refresh.max-staleness, ten minutes by default.",
 			"s",
 			steps("green", 600, "red"),
 			nil,
 			query{"time() - " + each(gauge("last_refresh_timestamp_seconds")), "{{project}} {{environment}}"},
 			query{
 				"time() - min by (project, environment) (" + gauge("waiting_listed_timestamp_seconds") + ")",
-				"oldest look {{project}} {{environment}}",
+				"least recent {{project}} {{environment}}",
 			},
 		),
 	)
 	failed := curves(
 		"Failed refreshes",
-		"By environment and reason: auth needs a key, rate_limited others use the limit up.",
+		"By environment and reason. auth: the key is refused; rate_limited: others use up the limit; the runbook has all.",
 		"locale",
 		steps("green", 1, "red"),
 		nil,
@@ -167,7 +167,7 @@ func Exporter() *Dashboard {
 	duration := "triggerdev_waitpoint_refresh_duration_seconds"
 	b.add(8, 8, curves(
 		"Duration of refreshes",
-		"Each refresh, its retries and waits included.",
+		"Including retries and waits for the rate limit.",
 		"s",
 		plain(),
 		nil,
@@ -183,7 +183,7 @@ func Exporter() *Dashboard {
 		8,
 		curves(
 			"Unresolved and corrected",
-			"Tokens whose outcome is still to be looked up, and those that the verify walk found otherwise.",
+			"Tokens whose outcome is still to be looked up, and tokens whose state the verify walk corrected.",
 			"locale",
 			plain(),
 			nil,
@@ -207,7 +207,7 @@ func Exporter() *Dashboard {
 		8,
 		curves(
 			"Tags folded",
-			"Tags past --tags.limit, under __other__.",
+			"Tags beyond --tags.limit, counted under __other__.",
 			"locale",
 			steps("green", 1, "orange"),
 			nil,
@@ -216,29 +216,29 @@ func Exporter() *Dashboard {
 	)
 
 	b.add(12, 8, curves("Assumptions about the service",
-		"Tokens that a look by createdAt found and the list from its top had not shown, and assumptions that no longer hold.",
+		"Tokens that a request by createdAt found although the top of the list had not shown them, and assumptions that no longer hold.",
 		"locale", steps("green", 1, "orange"), nil,
 		query{
 			each("increase(" + gauge("late_arrivals_total") + "[$__rate_interval])"),
 			"late arrivals {{project}} {{environment}}",
 		},
 		query{each(gauge("assumption_broken"), "assumption"), "{{assumption}} broken {{project}} {{environment}}"}))
-	b.add(12, 8, curves("Age of the oldest look at a WAITING token",
-		"With many WAITING tokens the others are confirmed in turn; staleness goes by this.", "s", plain(), nil,
+	b.add(12, 8, curves("Age of the least recent confirmation",
+		"Many WAITING tokens are confirmed in turn. This is the one confirmed least recently; it decides staleness.", "s", plain(), nil,
 		query{
 			"time() - min by (project, environment) (" + gauge("waiting_listed_timestamp_seconds") + ")",
 			"{{project}} {{environment}}",
 		}))
 
 	b.begin("What it costs", false, "")
-	b.add(8, 8, curves("Requests by code", "What the exporter sends, a second.", "reqps", plain(), nil,
+	b.add(8, 8, curves("Requests by code", "API requests a second.", "reqps", plain(), nil,
 		query{"sum by (code) (rate(" + sel("triggerdev_api_requests_total") + "[$__rate_interval]))", "{{code}}"}))
 	b.add(
 		8,
 		8,
 		curves(
 			"Rate limit left",
-			"The exporter stops at --api.reserve, so what is missing below was used by others.",
+			"The exporter stops at --api.reserve; what is missing below that, others used.",
 			"percentunit",
 			steps("red", lowLimit, "green"),
 			nil,
@@ -257,7 +257,7 @@ func Exporter() *Dashboard {
 		8,
 		heatmap(
 			"Duration of requests",
-			"Requests by how long they took.",
+			"API requests by duration.",
 			buckets("triggerdev_api_request_duration_seconds", windowRate),
 		),
 	)
@@ -266,7 +266,7 @@ func Exporter() *Dashboard {
 		8,
 		curves(
 			"Memory",
-			"Of the process.",
+			"Memory of the process.",
 			"bytes",
 			plain(),
 			nil,
@@ -279,7 +279,7 @@ func Exporter() *Dashboard {
 		8,
 		curves(
 			"CPU",
-			"Cores.",
+			"CPU cores used.",
 			"percentunit",
 			plain(),
 			nil,
@@ -291,7 +291,7 @@ func Exporter() *Dashboard {
 		8,
 		curves(
 			"Goroutines and files",
-			"Those that grow without end are a leak.",
+			"Endless growth is a leak.",
 			"locale",
 			plain(),
 			nil,
@@ -304,7 +304,7 @@ func Exporter() *Dashboard {
 		8,
 		curves(
 			"Duration of scrapes",
-			"As Prometheus sees it.",
+			"As Prometheus measures it.",
 			"s",
 			plain(),
 			nil,
@@ -316,7 +316,7 @@ func Exporter() *Dashboard {
 		8,
 		table(
 			"Build",
-			"Version of each exporter, and since when it and its configuration run.",
+			"Version of each exporter, when it started and when it loaded its configuration.",
 			"–",
 			"started",
 			column{
@@ -345,7 +345,7 @@ func Exporter() *Dashboard {
 		b,
 		"waitpoint-exporter",
 		"Waitpoint exporter",
-		"The exporter itself: does it see everything, how old is it, what does it cost.",
+		"The exporter itself: does it see everything, how old is its snapshot, what does it cost.",
 		[]BoardLink{boardLink("Tokens", "/d/waitpoints"), tokensLink()},
 		false,
 	)

@@ -40,9 +40,9 @@ func alertsFiring() *Panel {
 		return by + "(ALERTS{" + alerting + `, alertstate="firing", severity="` + severity + `"})`
 	}
 	return table(
-		"Alerts that fire",
-		"Of the rules in deploy/prometheus, the worst first. The name leads to what to do, the environment to its tokens.",
-		"none, if the rules are loaded",
+		"Firing alerts",
+		"Alerts of the rules in deploy/prometheus, the most severe first. The name links to the runbook, the environment to its tokens.",
+		"none, provided that the rules are loaded",
 		"severity",
 		column{
 			name: "severity",
@@ -79,11 +79,11 @@ func environments() *Panel {
 	gone := each("last_over_time("+sel(up)+"[1d])") + " unless " + each(sel(up))
 	return table(
 		"Environments",
-		"What is not visible first. A number leads to its tokens, at the exporter that has them.",
+		"Environments that are not visible first. Numbers link to their tokens, at the exporter that has them.",
 		"–",
 		"state",
 		column{name: "state", width: 110, mappings: mapped(map[string][2]string{
-			"4": {"gone", "red"}, "3": {"not visible", "red"}, "2": {"refresh fails", "orange"}, "1": {"ok", "green"},
+			"4": {"gone", "red"}, "3": {"not visible", "red"}, "2": {"refresh failed", "orange"}, "1": {"ok", "green"},
 		}), expr: "4 + 0 * (" + gone + ") or on (project, environment) (3 + 0 * (" + state + " unless on (project, environment) " + seen + "))" +
 			" or on (project, environment) (2 + 0 * (" + state + " == 0)) or on (project, environment) (1 + 0 * " + state + ")"},
 		column{name: "project", label: "project"},
@@ -150,8 +150,8 @@ func tags() *Panel {
 	withURL := "max by (project, environment, tag, external_url) (" + at(m("tagged_tokens", waiting)) + ")"
 	tag := "&tag=${__data.fields.tag:percentencode}"
 	return table(
-		"Whose",
-		"Tokens under each tag; one counts under each of its tags. __other__ is the tags past the exporter's limit. A number leads to its tokens.",
+		"By team and tag",
+		"Tokens by tag; a token counts once under each of its tags. __other__ holds the tags beyond --tags.limit. Numbers link to their tokens.",
 		"–",
 		"late",
 		column{name: "shown", label: "shown", links: cell("Its tokens", tag), width: 220},
@@ -205,7 +205,7 @@ func Waitpoints() *Dashboard {
 		4,
 		stat(
 			"Not visible",
-			"Environments without numbers: no snapshot that is young enough, or gone within a day. Their alerts are silent.",
+			"Environments without numbers: their snapshot is too old, or they disappeared within the last day. Their alerts are silent.",
 			"locale",
 			"no exporter",
 			steps("red", 0, "green", 1, "red"),
@@ -222,7 +222,7 @@ func Waitpoints() *Dashboard {
 			},
 		),
 	)
-	b.add(4, 4, stat("Alerts", "That fire, by severity.", "locale", "none", steps("green", 1, "orange"), nil,
+	b.add(4, 4, stat("Alerts", "Firing alerts by severity.", "locale", "none", steps("green", 1, "orange"), nil,
 		query{"count by (severity) (ALERTS{" + alerting + `, alertstate="firing"})`, "{{severity}}"}))
 	expected := `after=""` // Without a threshold in place of what is expected.
 	b.add(
@@ -230,9 +230,9 @@ func Waitpoints() *Dashboard {
 		4,
 		stat(
 			"Late",
-			"WAITING for longer than --tokens.expected-wait says, and how many more than at the best hour of the week: what the alerts go by.",
+			"WAITING for longer than --tokens.expected-wait allows, and how many more than at the best hour of the week, which is what the alerts compare.",
 			"locale",
-			"nothing expected",
+			"no --tokens.expected-wait",
 			steps(neutral, 0, "green", lateFrom, "orange"),
 			all("Late tokens", "&late=1"),
 			query{
@@ -247,7 +247,7 @@ func Waitpoints() *Dashboard {
 		4,
 		stat(
 			"Overdue",
-			"WAITING although the timeout is past: the platform is late.",
+			"WAITING although the timeout has passed: Trigger.dev is late to time them out.",
 			"locale",
 			"not visible",
 			oneIsBad(),
@@ -260,7 +260,7 @@ func Waitpoints() *Dashboard {
 		4,
 		stat(
 			"WAITING",
-			"All that wait.",
+			"Tokens that wait.",
 			"locale",
 			"not visible",
 			steps(neutral, 0, "blue"),
@@ -273,7 +273,7 @@ func Waitpoints() *Dashboard {
 		4,
 		stat(
 			"Oldest",
-			"How long the oldest has waited.",
+			"How long the oldest WAITING token has waited.",
 			"s",
 			"none waits",
 			steps(neutral, 0, "blue"),
@@ -291,7 +291,7 @@ func Waitpoints() *Dashboard {
 		8,
 		curves(
 			"Timeouts coming up",
-			"WAITING tokens whose timeout is within each configured time; at the line the alert fires.",
+			"WAITING tokens that time out within each --tokens.near-timeout. The alert fires above the line.",
 			"locale",
 			steps(
 				"green",
@@ -307,7 +307,7 @@ func Waitpoints() *Dashboard {
 		8,
 		curves(
 			"Until the next timeout",
-			"Never below 0: the timeout that is past is no longer the next.",
+			"Time until the next timeout that has not passed.",
 			"s",
 			plain(),
 			series("What is near its timeout", "&near_timeout=1h"),
@@ -324,7 +324,7 @@ func Waitpoints() *Dashboard {
 		8,
 		curves(
 			"Late and overdue",
-			"Late tokens, and those that the platform forgot.",
+			"Late tokens, and tokens that Trigger.dev has not timed out.",
 			"locale",
 			steps("green", lateFrom, "orange"),
 			series("Late", "&late=1"),
@@ -339,7 +339,7 @@ func Waitpoints() *Dashboard {
 		8,
 		curves(
 			"Created and finished, a minute",
-			"When fewer are completed than are created, the backlog grows.",
+			"The backlog grows while more tokens are created than finish.",
 			"locale",
 			plain(),
 			nil,
@@ -357,7 +357,7 @@ func Waitpoints() *Dashboard {
 		8,
 		stat(
 			"Time to clear the backlog",
-			"WAITING by what finished in the last hour, if no more came.",
+			"WAITING tokens divided by those that finished in the last hour, if no more are created.",
 			"s",
 			"nothing finishes",
 			steps(neutral, 0, "blue"),
@@ -384,13 +384,13 @@ func Waitpoints() *Dashboard {
 		9,
 		heatmap(
 			"Wait of finished tokens",
-			"Tokens by how long they waited. The dots are exemplars: their token_id is a token to look up.",
+			"Finished tokens by how long they waited. Dots are exemplars; look up their token_id at /tokens or in Trigger.dev.",
 			buckets(waits, windowRate),
 		),
 	)
 	b.add(8, 9, curves(
 		"Wait until completed",
-		"Quantiles of the last hour.",
+		"Quantiles over the last hour.",
 		"s",
 		steps("green", 86400, "orange"),
 		nil,
@@ -406,7 +406,7 @@ func Waitpoints() *Dashboard {
 		9,
 		curves(
 			"Not completed within a day",
-			"The share of those that finished which timed out or took longer; the budget is 5%. At the line the slow alert fires, at 72% of an hour the fast one.",
+			"Finished tokens that timed out or took longer than a day; the budget is 5%. The slow alert fires above the line, the fast one above 72% of an hour.",
 			"percentunit",
 			steps("green", 6*(1-objective), "orange"),
 			nil,
@@ -419,7 +419,7 @@ func Waitpoints() *Dashboard {
 		7,
 		stat(
 			"Stuck",
-			"WAITING for longer than each configured threshold; cumulative.",
+			"WAITING for longer than each --tokens.stuck-after; cumulative.",
 			"locale",
 			"not visible",
 			steps(neutral, 0, "blue"),
@@ -427,7 +427,7 @@ func Waitpoints() *Dashboard {
 			query{"sum by (after) (" + each(gauge("tokens_stuck"), "after") + ")", "{{after}}"},
 		),
 	)
-	b.add(12, 7, stat("Tokens by status", "In the window; each counts once.", "locale", "not loaded", plain(), nil,
+	b.add(12, 7, stat("Tokens by status", "Tokens in the window; each counts once.", "locale", "not loaded", plain(), nil,
 		query{"sum by (status) (" + each(gauge("tokens"), "status") + ")", "{{status}}"},
 		query{"sum by (status) (" + each(gauge("tokens_ignored"), "status") + ")", "not counted, {{status}}"}))
 
@@ -445,7 +445,7 @@ func Waitpoints() *Dashboard {
 		9,
 		curves(
 			"WAITING by tag",
-			"The ten tags with the most; (none) is no tag.",
+			"The ten tags with the most tokens; () is no tag.",
 			"locale",
 			plain(),
 			link,
@@ -457,14 +457,14 @@ func Waitpoints() *Dashboard {
 		9,
 		curves(
 			"Late by tag",
-			"The ten tags with the most.",
+			"The ten tags with the most late tokens.",
 			"locale",
 			plain(),
 			link,
 			query{top(m("tagged_tokens_late")), "({{tag}})"},
 		),
 	)
-	b.add(8, 9, curves("Age of the oldest by tag", "The ten tags with the oldest.", "s", plain(), link,
+	b.add(8, 9, curves("Age of the oldest by tag", "The ten tags with the oldest tokens.", "s", plain(), link,
 		query{"topk(10, time() - min by (tag) (" + m("tagged_oldest_waiting_timestamp_seconds") + "))", "({{tag}})"}))
 
 	b.begin("Tag $tag", true, "tag")
@@ -539,7 +539,7 @@ func Waitpoints() *Dashboard {
 		b,
 		"waitpoints",
 		"Waitpoint tokens",
-		"Trigger.dev waitpoint tokens: what is wrong, whose it is, which token; what is coming, and how long they wait.",
+		"Trigger.dev waitpoint tokens: what is wrong, whose it is, which tokens; what is coming, and how long they wait.",
 		[]BoardLink{boardLink("Exporter", "/d/waitpoint-exporter"), tokensLink()},
 		true,
 	)
