@@ -17,7 +17,7 @@ import (
 //go:embed landing.html
 var landingHTML string
 
-// landingView is what the landing page says.
+// landingView is what the landing page shows.
 type landingView struct {
 	page
 
@@ -27,7 +27,7 @@ type landingView struct {
 	Expects                             bool // Some environment has rules for how long tokens may wait.
 }
 
-// Columns are the heads of the table.
+// Columns are the table's headings.
 func (v landingView) Columns() []string {
 	heads := []string{"Environment", "State", "WAITING", "Late", "Stuck", "Overdue", "Oldest", "Snapshot", "History", "Rate limit"}
 	if !v.Expects {
@@ -50,7 +50,7 @@ func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	s.pages.write(w, http.StatusOK, "landing", v)
 }
 
-// environmentView is an environment as it is now; the template puts it in words.
+// environmentView is an environment at this moment, for the template.
 type environmentView struct {
 	Environment
 
@@ -60,7 +60,7 @@ type environmentView struct {
 }
 
 // Known reports whether the WAITING tokens are known, Stale whether they are too old
-// to be shown in metrics.
+// for the metrics.
 func (v environmentView) Known() bool { return v.Snapshot != nil && v.Snapshot.Waiting }
 
 func (v environmentView) Stale() bool { return v.Known() && !v.Snapshot.Fresh(v.Now, v.MaxStaleness) }
@@ -68,7 +68,7 @@ func (v environmentView) Stale() bool { return v.Known() && !v.Snapshot.Fresh(v.
 // Expects reports whether a rule says how long tokens may wait.
 func (v environmentView) Expects() bool { return v.Known() && v.Snapshot.Expects() }
 
-// Numbers of the snapshot, which has to be known.
+// Numbers of the snapshot, which must be known.
 func (v environmentView) Waiting() int       { return v.Snapshot.Total.Count(0, v.Now) }
 func (v environmentView) Late() int          { return v.Snapshot.Total.Late(v.Now) }
 func (v environmentView) Overdue() int       { return v.Snapshot.Total.Overdue(v.Now) }
@@ -83,7 +83,7 @@ func (v environmentView) StuckCount() int {
 	return v.Snapshot.Total.Stuck(time.Duration(d), v.Now)
 }
 
-// Oldest is for how many seconds the oldest token has waited, nil if none waits.
+// Oldest is how many seconds the oldest token has waited, nil if none waits.
 func (v environmentView) Oldest() *float64 {
 	if t, ok := v.Snapshot.Total.Oldest(v.Now); ok {
 		return new(seconds(t, v.Now))
@@ -91,7 +91,7 @@ func (v environmentView) Oldest() *float64 {
 	return nil
 }
 
-// Tokens is the number of all tokens that are known.
+// Tokens is the number of known tokens.
 func (v environmentView) Tokens() int {
 	n := 0
 	for i := range v.Snapshot.Statuses {
@@ -100,8 +100,8 @@ func (v environmentView) Tokens() int {
 	return n
 }
 
-// Used is the share of the rate limit that is used now, in percent, by everybody;
-// nil as long as no answer has told it.
+// Used is how much of the rate limit is used, by everybody, in percent; nil while it
+// is unknown.
 func (v environmentView) Used() *int {
 	if u := v.State.Usage; u.Limit > 0 {
 		return new(100 * max(0, u.Limit-u.Remaining) / u.Limit)
@@ -109,8 +109,8 @@ func (v environmentView) Used() *int {
 	return nil
 }
 
-// Link leads to the environment's tokens, those that a parameter picks if one is
-// given.
+// Link returns a link to the environment's tokens, filtered by a parameter and its
+// value if given.
 func (v environmentView) Link(parameter ...string) string {
 	values := url.Values{"environment": {v.Name}}
 	if v.Project != "" {
@@ -122,11 +122,11 @@ func (v environmentView) Link(parameter ...string) string {
 	return pageLink(values)
 }
 
-// Advice is what to do about the error.
+// Advice says what to do about the error.
 func (v environmentView) Advice() string {
 	return map[client.Reason]string{
 		client.ReasonAuth:            "Check the secret key, and the preview branch if it is one: the key may be wrong, restricted or revoked.",
-		client.ReasonRateLimited:     "Wait: others use the environment's rate limit up, and refreshes go on once it is refilled.",
+		client.ReasonRateLimited:     "Wait: others use up the environment's rate limit. Refreshes go on once it refills.",
 		client.ReasonTimeout:         "Check the network and any proxy; raise --refresh.timeout if the service is slow.",
 		client.ReasonNetwork:         "Check the network and any proxy, and that --trigger.api-url is right.",
 		client.ReasonServer:          "Trigger.dev has a fault, or the project is on the old engine. Refreshes go on by themselves once it answers.",

@@ -22,12 +22,12 @@ type entry struct {
 	key         int64
 }
 
-// place is where the entry stands in the order of its listing.
+// place is the entry's place in the order of its listing.
 func (e *entry) place() position {
 	return position{e.key, e.ID, e.environment.Project, e.environment.Name}
 }
 
-// compare looks at no more than it has to: nearly always the key decides.
+// compare compares keys first: they nearly always differ.
 func (e *entry) compare(o *position) int {
 	if e.key != o.key {
 		return cmp.Compare(e.key, o.key)
@@ -44,8 +44,8 @@ func compareEntries(a, b entry) int {
 	return place.compare(&other)
 }
 
-// dashboard returns a link to the token's page in Trigger.dev's dashboard, "" where
-// the settings do not say where that is.
+// dashboard returns a link to the token's page in Trigger.dev's dashboard, "" if its
+// URL is not configured.
 func (e entry) dashboard() string {
 	if e.environment.DashboardURL == "" {
 		return ""
@@ -53,26 +53,26 @@ func (e entry) dashboard() string {
 	return e.environment.DashboardURL + "/waitpoints/tokens/" + url.PathEscape(e.ID)
 }
 
-// A listing is one page of the tokens that a query asks for.
+// A listing is one page of the tokens that a query selects.
 type listing struct {
 	snapshots []snapshot
-	// Total counts all that the query asks for; earlier those ahead of the page.
+	// Total counts the selected tokens; earlier those on the pages before.
 	total, earlier int
 	entries        []entry
 }
 
-// A snapshot is what is known of one environment that a query asks for.
+// A snapshot is that of one selected environment.
 type snapshot struct {
 	*index.Snapshot
 
 	environment *Environment
-	// Known is set once the WAITING tokens have been listed whole; until then
-	// none is shown. Stale is set where the metrics hide the snapshot for its age.
+	// Known is set once all WAITING tokens have been listed; until then none is shown.
+	// Stale is set if the snapshot is too old for the metrics.
 	known, stale bool
 }
 
-// find returns the page that the query asks for as of now, or an error if it
-// asks for an environment that there is not.
+// find returns the page that the query selects as of now, or an error if there is no
+// such environment.
 func find(environments []Environment, q *query, now time.Time) (*listing, error) {
 	snapshots, err := choose(environments, q, now)
 	if err != nil {
@@ -81,8 +81,8 @@ func find(environments []Environment, q *query, now time.Time) (*listing, error)
 	return list(snapshots, q, now), nil
 }
 
-// choose returns the snapshots of the environments that the query asks for, or
-// an error if there is no such environment.
+// choose returns the snapshots of the environments that the query selects, or an error
+// if there is none.
 func choose(environments []Environment, q *query, now time.Time) ([]snapshot, error) {
 	var out []snapshot
 	var known, names []string
@@ -111,9 +111,8 @@ func choose(environments []Environment, q *query, now time.Time) ([]snapshot, er
 	}
 }
 
-// list returns the page that the query asks for as of now. It walks each
-// snapshot's tokens once and holds on to a few pages of them at most, however many
-// there are, unless it is to have them all.
+// list returns the page that the query selects as of now. It walks each snapshot's
+// tokens once and keeps two pages of them at most, unless all are wanted, as in CSV.
 func list(snapshots []snapshot, q *query, now time.Time) *listing {
 	l := &listing{snapshots: snapshots}
 	c := chooser{most: pageSize, last: q.before != nil}
@@ -138,8 +137,7 @@ func list(snapshots []snapshot, q *query, now time.Time) *listing {
 	return l
 }
 
-// add takes in one environment's share: what lies behind q.after, or ahead of
-// q.before.
+// add adds one environment's tokens after q.after, or before q.before.
 func (l *listing) add(s snapshot, q *query, now time.Time, c *chooser) {
 	for t := range s.Select(q.selection, now) {
 		if q.id != "" && t.ID != q.id {
@@ -160,13 +158,13 @@ func (l *listing) add(s snapshot, q *query, now time.Time, c *chooser) {
 	}
 }
 
-// A chooser keeps the first most of the entries that it is offered, or the last.
+// A chooser keeps the first, or the last, of the entries that it is offered: at most
+// most of them.
 type chooser struct {
 	most int
 	last bool
-	kept []entry // Up to twice as many, of which the rest goes all at once.
-	// Bound is the place that all others have to come before, or after; it counts
-	// once full is set.
+	kept []entry // Up to twice as many, so that it sorts rarely.
+	// Bound is the place that further entries must precede, or follow, once full is set.
 	bound position
 	full  bool
 }
@@ -180,7 +178,7 @@ func (c *chooser) offer(e entry) {
 	}
 }
 
-// cut sorts what is kept and lets go of what is too much.
+// cut sorts the kept entries and drops the surplus.
 func (c *chooser) cut() {
 	if !slices.IsSortedFunc(c.kept, compareEntries) {
 		slices.SortFunc(c.kept, compareEntries)
@@ -203,11 +201,10 @@ func (c *chooser) chosen() []entry {
 	return c.kept
 }
 
-// last reports whether no token comes behind the page.
+// last reports whether this is the last page.
 func (l *listing) last() bool { return l.earlier+len(l.entries) >= l.total }
 
-// next and previous return links to the neighbouring pages, "" where there is
-// none.
+// next and previous return links to the neighbouring pages, "" if there is none.
 func (l *listing) next(q *query) string {
 	if len(l.entries) == 0 || l.last() {
 		return ""
@@ -245,8 +242,7 @@ func (l *listing) expects() bool {
 	return slices.ContainsFunc(l.snapshots, func(s snapshot) bool { return s.known && s.Expects() })
 }
 
-// oldest returns the snapshot with the greatest age of those that the page shows,
-// false if it shows none.
+// oldest returns the oldest snapshot that the page shows, false if it shows none.
 func (l *listing) oldest() (snapshot, bool) {
 	shown := slices.DeleteFunc(slices.Clone(l.snapshots), func(s snapshot) bool { return !s.known })
 	if len(shown) == 0 {

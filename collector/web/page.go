@@ -26,16 +26,15 @@ var styleCSS string
 //go:embed favicon.svg
 var favicon []byte
 
-// page is what the layout needs of each page. All links are relative, so that they
-// hold behind a proxy that adds a prefix.
+// page is what the layout needs of each page. Links are relative, so that they work
+// behind a proxy that adds a prefix.
 type page struct {
 	Title string
 	Wide  bool
-	// Refresh is the number of seconds after which the browser asks again; 0 for
+	// Refresh is the number of seconds after which the browser reloads the page; 0 for
 	// never.
 	Refresh int
-	// Up leads from the page to the landing page's folder: "" or "../" any number of
-	// times.
+	// Up is the relative path to the landing page's folder: "" or repeated "../".
 	Up string
 }
 
@@ -49,7 +48,7 @@ func newPages(demo bool) *pages {
 	all := template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(styleCSS) }, //nolint:gosec // It is our own.
 		"human": human, "clock": clock, "stamp": func(t time.Time) string { return stamp(t).String() }, "count": count,
-		"seconds": time.Duration.Seconds, "visible": visible,
+		"seconds": time.Duration.Seconds, "textForPage": textForPage,
 		"demo": func() bool { return demo },
 	})
 	for name, text := range map[string]string{
@@ -62,7 +61,7 @@ func newPages(demo bool) *pages {
 		"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"}
 }
 
-// write renders a page that runs no script and loads nothing but its icon.
+// write renders a page. Its policy allows no script and loads nothing but the icon.
 func (p *pages) write(w http.ResponseWriter, code int, name string, data any) {
 	var out bytes.Buffer
 	if err := p.templates.ExecuteTemplate(&out, name, data); err != nil {
@@ -75,10 +74,10 @@ func (p *pages) write(w http.ResponseWriter, code int, name string, data any) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(code)
-	_, _ = out.WriteTo(w) // The client has gone; nothing to do about it.
+	_, _ = out.WriteTo(w) // The client has gone.
 }
 
-// missing says that there is no such page, with a way back.
+// missing answers 404, with links to the pages that exist.
 func (p *pages) missing(w http.ResponseWriter, r *http.Request) {
 	p.write(w, http.StatusNotFound, "missing", page{
 		Title: "Not found", Up: strings.Repeat("../", max(0, strings.Count(r.URL.EscapedPath(), "/")-1)),
@@ -88,10 +87,10 @@ func (p *pages) missing(w http.ResponseWriter, r *http.Request) {
 func icon(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "image/svg+xml")
 	w.Header().Set("Cache-Control", "max-age=86400")
-	_, _ = w.Write(favicon) // The client has gone; nothing to do about it.
+	_, _ = w.Write(favicon) // The client has gone.
 }
 
-// human returns seconds in the two largest units; 0 s if they are negative.
+// human formats seconds in their two largest units; negative ones as 0 s.
 func human(seconds float64) string {
 	s := max(0, int64(seconds))
 	switch m, h := s/60, s/3600; {
@@ -106,10 +105,10 @@ func human(seconds float64) string {
 	}
 }
 
-// clock returns a time in UTC as people read it.
+// clock formats a time in UTC for people.
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
 
-// count returns a number with its digits in groups of three.
+// count formats a number with thousands separators.
 func count(n int) string {
 	digits := strconv.Itoa(n)
 	for i := len(digits) - 3; i > 0; i -= 3 {
@@ -118,11 +117,11 @@ func count(n int) string {
 	return digits
 }
 
-// visible returns text with signs in place of what a browser would swallow or
-// take for something else. Line breaks stay.
-func visible(text string) string {
+// textForPage replaces control characters, which a browser would drop or interpret,
+// by visible signs. Line breaks stay.
+func textForPage(text string) string {
 	return strings.Map(func(r rune) rune {
-		const signs = '␀' // Those of the ASCII control characters begin here.
+		const signs = '␀' // The signs for ASCII control characters begin here.
 		switch {
 		case r == '\n' || r == unicode.ReplacementChar || !unicode.IsControl(r):
 			return r
@@ -131,5 +130,5 @@ func visible(text string) string {
 		default:
 			return unicode.ReplacementChar
 		}
-	}, text) // Map takes invalid UTF-8 for U+FFFD.
+	}, text) // Map turns invalid UTF-8 into U+FFFD.
 }

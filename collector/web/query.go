@@ -17,30 +17,29 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// maxQuery is the longest query string that is read. Ten times the longest tag
-// there can be, percent-encoded, fits.
+// maxQuery is the longest query string that is read. Ten of the longest possible
+// tags, percent-encoded, fit.
 const maxQuery = 16 << 10
 
-// A query is what a request for tokens asks for. Each parameter may stand once;
-// nothing is guessed: what cannot be read is a *queryError.
+// A query is a parsed request for tokens. Each parameter may be given once. Nothing is
+// guessed: a malformed parameter is a *queryError.
 type query struct {
 	values url.Values
-	// Environment and project are nil where any will do.
+	// Environment and project are nil for any.
 	environment, project *string
 	selection            index.Selection
 	id                   string // The only one to list; "" for all.
-	byTimeout            bool   // Soonest timeout first, in place of oldest first.
-	refresh              int    // Seconds after which a browser asks again; 0 for never.
-	format               string // "" where the Accept header decides.
-	// After is the last token ahead of the page, before the first one behind it;
-	// at most one is set.
+	byTimeout            bool   // Soonest timeout first, instead of oldest first.
+	refresh              int    // Seconds after which the browser reloads; 0 for never.
+	format               string // "": the Accept header decides.
+	// After is the last token before the page, before the first one after it; at most
+	// one is set.
 	after, before *position
-	// Form says that the page's own form sent the query: it cannot leave out
-	// what was left empty.
+	// Form is set if the page's own form sent the query, which includes empty fields.
 	form bool
 }
 
-// A queryError says what is wrong with a query, and with which parameter.
+// A queryError says which parameter of a query is wrong, and why.
 type queryError struct {
 	code              int
 	parameter, reason string
@@ -64,8 +63,8 @@ const (
 	formatCSV  = "csv"
 )
 
-// formatOf returns the format that a request asks for. It reads no more of the
-// query than that, so that errors have the right form too.
+// formatOf returns the format of the answer. It parses nothing else, so that errors
+// have the right format, too.
 func formatOf(r *http.Request) string {
 	if len(r.URL.RawQuery) <= maxQuery {
 		if format := r.URL.Query().Get("format"); format == formatHTML || format == formatJSON || format == formatCSV {
@@ -77,16 +76,16 @@ func formatOf(r *http.Request) string {
 	return cmp.Or(types[accepted], formatHTML)
 }
 
-// parseQuery returns what a query string asks for. With an error the values are
-// still those that could be read, for the form to show.
+// parseQuery parses a query string. On an error the query still has the values that
+// could be parsed, so that the form shows them.
 func parseQuery(raw string) (query, error) {
 	var q query
 	if len(raw) > maxQuery {
-		return q, &queryError{http.StatusRequestURITooLong, "", fmt.Sprintf("the query has %d bytes; at most %d are read", len(raw), maxQuery)}
+		return q, &queryError{http.StatusRequestURITooLong, "", fmt.Sprintf("the query has %d bytes; at most %d are allowed", len(raw), maxQuery)}
 	}
 	var err error
 	if q.values, err = url.ParseQuery(raw); err != nil {
-		return q, bad("", "the query cannot be read: %s", err)
+		return q, bad("", "the query cannot be parsed: %s", err)
 	}
 	_, q.form = q.values["form"]
 	for _, name := range slices.Sorted(maps.Keys(q.values)) {
@@ -112,7 +111,7 @@ func parseQuery(raw string) (query, error) {
 	return q, nil
 }
 
-// set takes in one parameter.
+// set parses one parameter.
 func (q *query) set(name, value string) error {
 	var err error
 	switch name {
@@ -157,19 +156,19 @@ func (q *query) set(name, value string) error {
 	case "untagged":
 		err = q.setUntagged(value)
 	default:
-		err = bad(name, "there is no such parameter; there are environment, project, tag, id, stuck, near_timeout, late, overdue, no_timeout, sort, refresh, format, after and before")
+		err = bad(name, "there is no such parameter; the parameters are environment, project, tag, id, stuck, near_timeout, late, overdue, no_timeout, sort, refresh, format, after and before")
 	}
 	return err
 }
 
-// setUntagged takes in the form's way to say tag="", since its empty tag means any.
+// setUntagged parses the form's checkbox for tag=""; an empty tag field means any tag.
 func (q *query) setUntagged(value string) error {
 	on, err := parseBool("untagged", value)
 	switch {
 	case err != nil:
 		return err
 	case !q.form:
-		return bad("untagged", "is for the page's form; tag= picks the tokens without tags")
+		return bad("untagged", "is for the page's form only; tag= selects the tokens without tags")
 	case on && q.values.Get("tag") != "":
 		return bad("untagged", "a token without tags cannot have the tag %q", q.values.Get("tag"))
 	case on:
@@ -178,7 +177,7 @@ func (q *query) setUntagged(value string) error {
 	return nil
 }
 
-// canonical returns a link that asks the same as the form did.
+// canonical returns the link that is equivalent to the form's query.
 func (q *query) canonical() string {
 	values := url.Values{}
 	for name, v := range q.values {
@@ -192,8 +191,7 @@ func (q *query) canonical() string {
 	return pageLink(values)
 }
 
-// link returns a link to the page with the same filters and one parameter set
-// instead of what pages through the list.
+// link returns a link to the first page with the same filters and one parameter set.
 func (q *query) link(name, value string) string {
 	values := maps.Clone(q.values)
 	for _, paging := range []string{"after", "before"} {
@@ -205,7 +203,7 @@ func (q *query) link(name, value string) string {
 	return pageLink(values)
 }
 
-// reload returns a link to the same page that a browser asks for again after so many
+// reload returns a link to the same page, which the browser reloads after so many
 // seconds; 0 for never.
 func (q *query) reload(seconds int) string {
 	values := maps.Clone(q.values)
@@ -229,7 +227,7 @@ func (q *query) as(format string) string {
 	return pageLink(values)
 }
 
-// checked tells whether a parameter says yes, in a query with an error too.
+// checked reports whether a boolean parameter is set, even if another one is wrong.
 func (q *query) checked(name string) bool {
 	if !q.values.Has(name) {
 		return false
@@ -238,7 +236,7 @@ func (q *query) checked(name string) bool {
 	return yes
 }
 
-// without returns a link to the first page with one filter less.
+// without returns a link to the first page without one of the filters.
 func (q *query) without(name string) string {
 	values := maps.Clone(q.values)
 	for _, gone := range []string{name, "after", "before"} {
@@ -247,7 +245,7 @@ func (q *query) without(name string) string {
 	return pageLink(values)
 }
 
-// pageLink is relative, so that it holds behind a proxy that adds a prefix.
+// pageLink returns a relative link, which works behind a proxy that adds a prefix.
 func pageLink(values url.Values) string {
 	link := strings.TrimPrefix(TokensPath, "/")
 	if len(values) > 0 {
@@ -274,8 +272,7 @@ func parseBool(name, value string) (bool, error) {
 	return false, bad(name, "%q is none of 1, true, 0 and false", value)
 }
 
-// Seconds between two refreshes of a page by a browser. The shortest keeps a slip of
-// the finger from asking all the time.
+// Bounds on how often a browser reloads a page, in seconds.
 const (
 	shortestRefresh = 5
 	defaultRefresh  = 30
@@ -290,7 +287,7 @@ func parseRefresh(name, value string) (int, error) {
 	return n, nil
 }
 
-// key returns what the order that the query asks for goes by first.
+// key returns the token's first key in the query's order.
 func (q *query) key(t *index.Token) int64 {
 	created, timeout := t.Milliseconds()
 	if q.byTimeout {
@@ -299,15 +296,14 @@ func (q *query) key(t *index.Token) int64 {
 	return created
 }
 
-// A position is a place in the order of all tokens: by createdAt or by timeoutAt,
-// then by id, then by environment. New tokens and tokens that finish do not move
-// it.
+// A position is a place in the order of all tokens: by createdAt or timeoutAt, then by
+// id, then by environment. It does not depend on which tokens exist.
 type position struct {
-	key                      int64 // Milliseconds; the greatest for no timeout.
+	key                      int64 // Milliseconds; the maximum if there is no timeout.
 	id, project, environment string
 }
 
-// compare looks at no more than it has to: nearly always the key decides.
+// compare compares keys first: they nearly always differ.
 func (p *position) compare(o *position) int {
 	if p.key != o.key {
 		return cmp.Compare(p.key, o.key)

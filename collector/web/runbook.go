@@ -11,14 +11,14 @@ import (
 	"github.com/yuin/goldmark/parser"
 )
 
-// RunbookPath is where the links of alerts lead: a section for each, its anchor
-// the alert's name in lower case.
+// RunbookPath has a section for each alert, which the alert links to: the anchor is the
+// alert's name in lower case.
 const RunbookPath = "/runbook"
 
 //go:embed runbook.html
 var runbookHTML string
 
-// runbook serves what to do about alerts.
+// runbook serves the runbook.
 func (s *server) runbook(w http.ResponseWriter, _ *http.Request) {
 	rendered, err := render(s.opts.Runbook)
 	if err != nil {
@@ -32,8 +32,8 @@ func (s *server) runbook(w http.ResponseWriter, _ *http.Request) {
 	}{page{Title: "Runbook"}, rendered})
 }
 
-// render makes HTML of the runbook. It comes from our own repository; raw HTML
-// in it would be left out all the same.
+// render converts the runbook, which is from our own repository, to HTML. It drops raw
+// HTML.
 func render(markdown []byte) (template.HTML, error) {
 	var out bytes.Buffer
 	md := goldmark.New(goldmark.WithExtensions(extension.Table), goldmark.WithParserOptions(parser.WithAutoHeadingID()))

@@ -15,8 +15,8 @@ import (
 // TokensPath is the path of the WAITING tokens behind the numbers.
 const TokensPath = "/tokens"
 
-// maxLists is the number of lists that are made at once; further requests are
-// answered with 503. A slow client holds up nobody: sending does not count.
+// maxLists is the number of lists that are made at once; further requests get 503.
+// Sending does not count, so a slow client delays nobody.
 const maxLists = 8
 
 //go:embed tokens.html
@@ -52,13 +52,13 @@ func (p *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			func() {
 				defer func() { <-p.slots }()
 				if l, err = find(environments, &q, now); err == nil && q.format == formatCSV && len(l.unknown()) > 0 {
-					// A file has no place to say what it lacks.
-					err = &queryError{http.StatusServiceUnavailable, "", "the WAITING tokens are not known yet of " + strings.Join(l.unknown(), ", ")}
+					// A CSV file cannot say that something is missing.
+					err = &queryError{http.StatusServiceUnavailable, "", "the WAITING tokens are not known yet: " + strings.Join(l.unknown(), ", ")}
 				}
 			}()
 		default:
 			h.Set("Retry-After", "1")
-			err = &queryError{http.StatusServiceUnavailable, "", "too many lists are asked for at once; try again"}
+			err = &queryError{http.StatusServiceUnavailable, "", "too many requests for lists at once; try again"}
 		}
 	}
 	code := http.StatusOK
@@ -85,14 +85,14 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.WriteHeader(code)
 	b, err := json.Marshal(v)
 	if err != nil {
-		return // No value that is written here has an error.
+		return // Our own types always marshal.
 	}
-	_, _ = w.Write(append(quiet(b), '\n')) // The client has gone; nothing to do about it.
+	_, _ = w.Write(append(escapeForTerminal(b), '\n')) // The client has gone.
 }
 
-// quiet escapes what a terminal would act on and encoding/json lets through:
-// control characters that are not ASCII, and those that turn text round.
-func quiet(text []byte) []byte {
+// escapeForTerminal escapes what encoding/json passes and a terminal would interpret:
+// control characters beyond ASCII, and those that change the direction of text.
+func escapeForTerminal(text []byte) []byte {
 	out := make([]byte, 0, len(text)+1)
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)

@@ -414,18 +414,18 @@ func TestTokensBadQuery(t *testing.T) {
 		"environment=":                       {400, "environment", `there is no ""; there are: dev, shop/prod`},
 		"project=blog":                       {400, "project", `there is no "blog"; there are: dev, shop/prod`},
 		"project=shop&environment=dev":       {400, "project", `"shop" has no environment "dev"`},
-		"older_than=1h":                      {400, "older_than", "there is no such parameter; there are environment, project, tag,"},
+		"older_than=1h":                      {400, "older_than", "there is no such parameter; the parameters are environment, project, tag,"},
 		"Stuck=1h":                           {400, "Stuck", "there is no such parameter"},
 		"format=xml":                         {400, "format", `"xml" is none of html, json and csv`},
 		"after=1,a,b":                        {400, "after", `"1,a,b" is not from a link of this page`},
 		"after=x,a,b,c":                      {400, "after", "is not from a link"},
 		"before=1,%25zz,b,c":                 {400, "before", "is not from a link"},
 		"after=1,a,b,c&before=1,a,b,c":       {400, "before", "not together with after"},
-		"untagged=1":                         {400, "untagged", "tag= picks the tokens without tags"},
+		"untagged=1":                         {400, "untagged", "tag= selects the tokens without tags"},
 		"form=1&untagged=1&tag=a":            {400, "untagged", `cannot have the tag "a"`},
-		"tag=%zz":                            {400, "", `the query cannot be read: invalid URL escape "%zz"`},
-		"tag=a;b":                            {400, "", "the query cannot be read: invalid semicolon"},
-		"tag=" + strings.Repeat("a", 16<<10): {414, "", "the query has 16388 bytes; at most 16384 are read"},
+		"tag=%zz":                            {400, "", `the query cannot be parsed: invalid URL escape "%zz"`},
+		"tag=a;b":                            {400, "", "the query cannot be parsed: invalid semicolon"},
+		"tag=" + strings.Repeat("a", 16<<10): {414, "", "the query has 16388 bytes; at most 16384 are allowed"},
 	} {
 		t.Run(query[:min(len(query), 40)], func(t *testing.T) {
 			w := get(t, h, "/tokens?"+query, "Accept", "application/json")

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// columns of the CSV, in order. New ones are added at the end.
+// columns of the CSV, in order. Add new ones at the end.
 func columns() []string {
 	return []string{"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at", "listed_at", "dashboard_url"}
 }
 
-// writeCSV writes all tokens of a listing as RFC 4180 has it. Tags are a JSON
-// array, since they may hold any character; times are those of the JSON.
+// writeCSV writes all tokens of a listing as in RFC 4180. Tags are a JSON array,
+// since they may contain any character; times are as in the JSON.
 func writeCSV(w http.ResponseWriter, l *listing) {
 	h := w.Header()
 	h.Set("Content-Type", "text/csv; charset=utf-8; header=present")
@@ -22,14 +22,14 @@ func writeCSV(w http.ResponseWriter, l *listing) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
-	_ = out.Write(columns()) // As all errors, it comes back from Flush: the client has gone.
+	_ = out.Write(columns()) // Flush returns the error again: the client has gone.
 	listed := map[*Environment]string{}
 	for _, s := range l.snapshots {
 		listed[s.environment] = stamp(s.At).String()
 	}
 	for _, e := range l.entries {
 		row := []string{
-			e.environment.Name, e.environment.Project, visible(e.ID), tagsCSV(e.Tags), stamp(e.CreatedAt).String(), stampCSV(e.TimeoutAt),
+			e.environment.Name, e.environment.Project, textForPage(e.ID), tagsCSV(e.Tags), stamp(e.CreatedAt).String(), stampCSV(e.TimeoutAt),
 			"", listed[e.environment], e.dashboard(),
 		}
 		if e.ExpectedWait > 0 {
@@ -58,13 +58,13 @@ func tagsCSV(tags []string) string {
 	}
 	b, err := json.Marshal(tags)
 	if err != nil {
-		return "" // A list of strings has no error.
+		return "" // A list of strings always marshals.
 	}
-	return string(quiet(b))
+	return string(escapeForTerminal(b))
 }
 
-// plain returns a cell that no spreadsheet takes for a formula: what would begin
-// one begins with an apostrophe, as these programs themselves mark text.
+// plain returns a cell that no spreadsheet runs as a formula: it puts an
+// apostrophe, which marks text there, before characters that begin a formula.
 func plain(cell string) string {
 	if strings.IndexAny(cell, "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20") == 0 {
 		return "'" + cell

@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
-// tokensJSON is the answer to a program that asks for tokens. What there is not
-// is left out; fields may be added.
+// tokensJSON is the answer to programs. Absent values are left out; fields may be
+// added.
 type tokensJSON struct {
 	Now stamp `json:"now"`
-	// Complete is false if the tokens of some environment are not known, or only
-	// from a stale snapshot.
+	// Complete is false if some environment's tokens are unknown or stale.
 	Complete     bool              `json:"complete"`
 	Environments []environmentJSON `json:"environments"`
-	// Total counts the tokens of all pages, Offset those of the pages before.
+	// Total counts the tokens on all pages, Offset those on the pages before.
 	Total  int         `json:"total"`
 	Offset int         `json:"offset"`
 	Tokens []tokenJSON `json:"tokens"`
@@ -39,7 +38,7 @@ type tokenJSON struct {
 	TimeoutAt       *stamp   `json:"timeoutAt,omitempty"`
 	AgeSeconds      float64  `json:"ageSeconds"`
 	TimeLeftSeconds *float64 `json:"timeLeftSeconds,omitempty"` // Negative once overdue.
-	// ExpectedWaitSeconds and Late are there where a rule says how long it may wait.
+	// ExpectedWaitSeconds and Late are present if a rule says how long it may wait.
 	ExpectedWaitSeconds *float64 `json:"expectedWaitSeconds,omitempty"`
 	Late                *bool    `json:"late,omitempty"`
 	DashboardURL        string   `json:"dashboardUrl,omitempty"`
@@ -50,7 +49,7 @@ type errorJSON struct {
 	Parameter string `json:"parameter,omitempty"`
 }
 
-// A stamp is written as the service writes times: in UTC, with milliseconds.
+// A stamp is formatted as the service formats times: in UTC, with milliseconds.
 type stamp time.Time
 
 func (s stamp) String() string { return time.Time(s).UTC().Format("2006-01-02T15:04:05.000Z") }
@@ -98,6 +97,6 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 	return out
 }
 
-// seconds returns how long it is from one time to another, to the millisecond. A
+// seconds returns the time from one moment to another, in milliseconds precision. A
 // time.Duration ends at 292 years.
 func seconds(from, to time.Time) float64 { return float64(to.UnixMilli()-from.UnixMilli()) / 1000 }

@@ -75,7 +75,7 @@ func TestTokensByID(t *testing.T) {
 	}
 	for query, want := range map[string]string{
 		"id=waitpoint_1":         "1 token.",
-		"id=waitpoint_nope":      "No token with this id is waiting. It has finished, does not count, or never existed.",
+		"id=waitpoint_nope":      "No token with this id is waiting. It has finished, is not counted, or never existed.",
 		"id=waitpoint_1&tag=nah": "No token with this id is waiting.",
 	} {
 		if page := strings.Join(strings.Fields(check(t, get(t, h, "/tokens?"+query)).text()), " "); !strings.Contains(page, want) {
@@ -270,7 +270,7 @@ func TestTokensCSV(t *testing.T) {
 	}
 	// Part of the tokens does not pass for all.
 	w := get(t, handler(time.Time{}, prod, web.Environment{Name: "dev", Source: source{}}), "/tokens", "Accept", "text/csv")
-	if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the WAITING tokens are not known yet of dev\n" {
+	if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the WAITING tokens are not known yet: dev\n" {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

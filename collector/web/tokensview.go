@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// tokensView is what the page of tokens says. The template escapes all of it.
+// tokensView is what the page of tokens shows. The template escapes it.
 type tokensView struct {
 	page
 
@@ -16,27 +16,27 @@ type tokensView struct {
 	Error  string
 	Form   tokensForm
 	Active []activeFilter
-	// Warnings tell of environments whose tokens are not known or from a stale
-	// snapshot, Age how old the others' are, at most.
+	// Warnings name environments whose tokens are unknown or stale; Age is that of the
+	// oldest snapshot shown.
 	Warnings []string
 	Age      time.Duration
-	// Known is set if the tokens of an environment are; Total, From and To say
-	// where in the list the page is.
+	// Known is set if any environment's tokens are known; Total, From and To say where in
+	// the list the page is.
 	Known           bool
 	Total, From, To int
 	Rows            []tokenRow
-	// Environments is set where rows are of several, Expects where a rule says how
-	// long tokens may wait.
+	// Environments is set if the rows are of several, Expects if a rule says how long
+	// tokens may wait.
 	Environments, Expects bool
-	ID                    string // The only one that is asked for.
+	ID                    string // The only one selected.
 	ByTimeout             bool
 	Links                 tokensLinks
 }
 
-// tokensLinks lead to other pages and orders of the same tokens; "" for none.
+// tokensLinks are links to other pages and orders of the same tokens; "" for none.
 type tokensLinks struct{ First, Previous, Next, JSON, CSV, Sort, Reload string }
 
-// A pager leads to the neighbouring pages, above the list and below.
+// A pager links to the neighbouring pages, above the list and below.
 type pager struct {
 	tokensLinks
 
@@ -60,10 +60,10 @@ type option struct {
 	Selected bool
 }
 
-// An activeFilter is said in words, with a link to the list without it.
+// An activeFilter describes a filter, with a link to the list without it.
 type activeFilter struct{ Text, Without string }
 
-// tokenRow is a token with what the page says beside it.
+// tokenRow is a row of the table.
 type tokenRow struct {
 	entry
 
@@ -75,7 +75,7 @@ type tagLink struct{ Text, Link string }
 
 // Title, Text and Dashboard are the environment's, the id's and the link's.
 func (r tokenRow) Title() string     { return r.environment.Title() }
-func (r tokenRow) Text() string      { return visible(r.ID) }
+func (r tokenRow) Text() string      { return textForPage(r.ID) }
 func (r tokenRow) Dashboard() string { return r.dashboard() }
 
 // Age is how long the token has waited, Left how long it has until its timeout,
@@ -83,12 +83,12 @@ func (r tokenRow) Dashboard() string { return r.dashboard() }
 func (r tokenRow) Age() float64  { return seconds(r.CreatedAt, r.Now) }
 func (r tokenRow) Left() float64 { return seconds(r.Now, r.TimeoutAt) }
 
-// Overdue reports whether the timeout is past, Overrun for how many seconds.
+// Overdue reports whether the timeout has passed, Overrun how many seconds ago.
 func (r tokenRow) Overdue() bool    { return !r.TimeoutAt.IsZero() && r.TimeoutAt.Before(r.Now) }
 func (r tokenRow) Overrun() float64 { return -r.Left() }
 
-// Expected is how long the token may wait, "" if no rule says so; LateBy by how
-// many seconds it has waited for longer.
+// Expected is how long the token may wait, "" if no rule applies; LateBy how many
+// seconds longer it has waited.
 func (r tokenRow) Expected() string {
 	if r.ExpectedWait == 0 {
 		return ""
@@ -109,12 +109,12 @@ func newTokensView(environments []Environment, l *listing, q *query, err error, 
 	v.Form.Open = len(v.Active) == 0
 	v.describe(l, now)
 	v.Total, v.From, v.To = l.total, l.earlier+1, l.earlier+len(l.entries)
-	v.Environments, v.Expects, v.ID, v.ByTimeout = len(l.snapshots) > 1, l.expects(), visible(q.id), q.byTimeout
+	v.Environments, v.Expects, v.ID, v.ByTimeout = len(l.snapshots) > 1, l.expects(), textForPage(q.id), q.byTimeout
 	v.Links = newTokensLinks(l, q)
 	for _, e := range l.entries {
 		r := tokenRow{entry: e, Now: now}
 		for _, tag := range e.Tags {
-			r.Links = append(r.Links, tagLink{visible(tag), q.link("tag", tag)})
+			r.Links = append(r.Links, tagLink{textForPage(tag), q.link("tag", tag)})
 		}
 		v.Rows = append(v.Rows, r)
 	}
@@ -138,14 +138,14 @@ func newTokensLinks(l *listing, q *query) tokensLinks {
 	return links
 }
 
-// describe says how far the snapshots can be trusted.
+// describe says how current the snapshots are.
 func (v *tokensView) describe(l *listing, now time.Time) {
 	for _, s := range l.snapshots {
 		switch {
 		case !s.known:
-			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet, so none of them is listed here.", s.environment.Title()))
+			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet and not listed here.", s.environment.Title()))
 		case s.stale:
-			v.Warnings = append(v.Warnings, fmt.Sprintf("The snapshot of %s is %s old, from %s UTC: too old for the metrics. Its tokens may have finished since, and newer ones are missing.",
+			v.Warnings = append(v.Warnings, fmt.Sprintf("The snapshot of %s is %s old, from %s UTC: too old for the metrics. Tokens may have finished since, and newer ones are missing.",
 				s.environment.Title(), human(s.Age(now).Seconds()), clock(s.At)))
 		}
 	}
@@ -181,24 +181,24 @@ func activeFilters(q *query) []activeFilter {
 		out = append(out, activeFilter{text, q.without(name)})
 	}
 	if q.environment != nil {
-		add("environment", "environment "+visible(*q.environment))
+		add("environment", "environment "+textForPage(*q.environment))
 	}
 	switch {
 	case q.project == nil:
 	case *q.project == "":
 		add("project", "no project")
 	default:
-		add("project", "project "+visible(*q.project))
+		add("project", "project "+textForPage(*q.project))
 	}
 	switch tag := q.selection.Tag; {
 	case tag == nil:
 	case *tag == "":
 		add("tag", "without tags")
 	default:
-		add("tag", "tag "+visible(*tag))
+		add("tag", "tag "+textForPage(*tag))
 	}
 	if q.id != "" {
-		add("id", "id "+visible(q.id))
+		add("id", "id "+textForPage(q.id))
 	}
 	if q.selection.Stuck != nil {
 		add("stuck", "older than "+q.values.Get("stuck"))

@@ -1,6 +1,8 @@
-// Package web serves the exporter's pages: the landing page, health, readiness
-// and the metrics handler that it is given. Every page is read from immutable
-// snapshots; nothing here calls the API or shows a credential.
+// Package web serves the exporter's endpoints: landing page, tokens, runbook, health,
+// readiness, reload, and the metrics handler that it is given.
+//
+// Pages show immutable snapshots. Nothing here calls the API or knows a credential.
+// Page policies allow no script, and templates escape all text.
 package web
 
 import (
@@ -18,30 +20,30 @@ const (
 	ReloadPath  = "/-/reload"
 )
 
-// An Environment is shown on the pages by name.
+// An Environment is what the pages show of one environment.
 type Environment = refresh.View
 
-// Paths returns those of all endpoints beside the metrics and the landing page.
+// Paths returns the paths of all endpoints but the metrics and the landing page.
 func Paths() []string {
 	return append(faviconPaths(), HealthyPath, ReadyPath, ReloadPath, TokensPath, RunbookPath)
 }
 
-// faviconPaths are that of the pages' links, and where browsers look by themselves.
+// faviconPaths are the path that pages link to and the one that browsers try.
 func faviconPaths() []string { return []string{"/favicon.svg", "/favicon.ico"} }
 
 // Options are what the pages show.
 type Options struct {
-	// Environments returns those there are now.
+	// Environments returns the current environments.
 	Environments func() []Environment
 	MetricsPath  string
 	Metrics      http.Handler
-	// Version is that of the program, Build all that is known of how it was built.
+	// Version is the program's version, Build describes how it was built.
 	Version, Build string
-	// Demo is whether the environments are simulated, which every page then says.
+	// Demo makes every page say that the environments are simulated.
 	Demo bool
-	// Reload reads the configuration again; nil if that may not be asked for.
+	// Reload reloads the configuration; nil if requests may not do so.
 	Reload func() error
-	// Runbook is what to do about alerts, as Markdown; nil for none.
+	// Runbook is the runbook as Markdown; nil for none.
 	Runbook []byte
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
@@ -68,7 +70,7 @@ func New(opts Options) http.Handler {
 	if opts.Runbook != nil {
 		mux.HandleFunc("GET "+RunbookPath, s.runbook)
 	}
-	// As Prometheus has it: PUT does as well.
+	// PUT works, too, as in Prometheus.
 	mux.HandleFunc("POST "+ReloadPath, s.reload)
 	mux.HandleFunc("PUT "+ReloadPath, s.reload)
 	for _, path := range faviconPaths() {
@@ -80,12 +82,12 @@ func New(opts Options) http.Handler {
 	return s.orMissing(mux)
 }
 
-// orMissing answers a request for a page that there is not.
+// orMissing answers requests for pages that do not exist.
 func (s *server) orMissing(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, pattern := mux.Handler(r)
 		asks := (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.HasPrefix(r.URL.Path, "/")
-		// Reloading has no page, but a path: the mux says which methods it takes.
+		// For the reload's path the mux says which methods are allowed.
 		if pattern == "" && asks && r.URL.Path != ReloadPath {
 			s.pages.missing(w, r)
 			return
@@ -98,7 +100,7 @@ func text(w http.ResponseWriter, code int, body string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	_, _ = w.Write([]byte(body)) // The client has gone; nothing to do about it.
+	_, _ = w.Write([]byte(body)) // The client has gone.
 }
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
