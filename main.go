@@ -1,6 +1,7 @@
-// Waitpoint_exporter serves Prometheus metrics about Trigger.dev waitpoint
-// tokens. This file wires the parts and handles signals; what the parts do, and
-// which flags they have, is in the packages below.
+// Waitpoint_exporter serves Prometheus metrics about Trigger.dev waitpoint tokens.
+//
+// This file wires the packages together and handles signals. docs/architecture.md says
+// what each package does.
 package main
 
 import (
@@ -36,12 +37,12 @@ import (
 
 const program = "waitpoint_exporter"
 
-// gcPercent trades a little CPU for memory, as Prometheus itself does: a snapshot
-// lives long, and each refresh leaves little behind. GOGC overrides it.
+// gcPercent trades a little CPU for memory, as Prometheus does: snapshots live long and
+// refreshes leave little garbage. GOGC overrides it.
 const gcPercent = 75
 
-// Exit codes. What is wrong with usage or configuration is not mended by starting
-// again, so systemd's unit does not.
+// Exit codes. A restart does not help against wrong usage or configuration, so the
+// systemd unit does not restart after exitUsage.
 const (
 	exitFailure = 1
 	exitUsage   = 2
@@ -51,13 +52,12 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	// What a server sends unasked, which may be the rest of an answer with callback
-	// URLs in it, is quoted there by net/http, and nothing else keeps it silent.
+	// net/http logs unsolicited data of a server there. It may be the rest of an answer,
+	// with callback URLs in it.
 	stdlog.SetOutput(io.Discard)
 	setVersion()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// After the first signal the default action is back: a second ends the
-	// process at once.
+	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	if f, ok := errors.AsType[fatal](err); ok {
@@ -66,7 +66,7 @@ func main() {
 	}
 }
 
-// A fatal error ends the program, with this exit code.
+// A fatal error ends the program with an exit code.
 type fatal struct {
 	error
 
@@ -74,8 +74,8 @@ type fatal struct {
 	logs *logging.Flags
 }
 
-// run is the program. It returns nil once ctx has ended and all is shut down,
-// or a fatal error that names the flag or variable that is wrong.
+// run is the program. It returns nil once ctx has ended and everything is shut down, or
+// a fatal error that names the flag or variable that is wrong.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
 	app := kingpin.New(program, "Prometheus exporter for Trigger.dev waitpoint tokens.")
 	app.Version(version.Print(program)).UsageWriter(stdout).ErrorWriter(stderr)
@@ -115,8 +115,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		}
 		transport = simulator.Transport(service)
 	}
-	var summaries []string                         // Of the environments that were loaded last.
-	load := func() ([]config.Environment, error) { //nolint:contextcheck // Reading a file is bounded by its own time.
+	var summaries []string                         // Of the environments loaded last.
+	load := func() ([]config.Environment, error) { //nolint:contextcheck // File reads have their own timeout.
 		environments, err := settings.Load(getenv)
 		summaries = nil
 		for _, e := range environments {
@@ -142,15 +142,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	defer environments.Stop()
 	code = exitFailure
-	// Compressing a scrape of many environments costs more than gathering it, so
-	// it is done by the faster of the two libraries, at the level made for speed.
+	// Compressing a scrape of many environments costs more than gathering it, so use the
+	// faster library, at its fastest level.
 	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed))
 	if err != nil {
 		return err
 	}
 	options := web.Options{
 		Environments: environments.Environments, MetricsPath: serving.MetricsPath,
-		// Outermost, so that what waits for a slow client is compressed already.
+		// Buffer is outermost, so that it holds compressed answers for slow clients.
 		Metrics: server.Buffer(compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
 			EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
 		}))),
@@ -162,7 +162,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	level.Info(logger).Log("msg", "starting", "version", version.Version, "revision", version.GetRevision(),
 		"environments", strings.Join(summaries, "; "), "listen", serving.Listening())
 	if *demo {
-		level.Warn(logger).Log("msg", "THIS IS A DEMO: all tokens are simulated, and nothing of Trigger.dev is watched")
+		level.Warn(logger).Log("msg", "THIS IS A DEMO: all tokens are simulated, none are from Trigger.dev")
 	}
 
 	hangups := make(chan os.Signal, 1)

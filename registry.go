@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// newRegistry returns the registry of what every exporter has, and of what links
-// in alerts begin with.
+// newRegistry returns a registry with what every exporter has, and the URL that links in
+// alerts begin with.
 func newRegistry(externalURL string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	promauto.With(registry).NewGauge(prometheus.GaugeOpts{
@@ -25,10 +25,10 @@ func newRegistry(externalURL string) *prometheus.Registry {
 	return registry
 }
 
-// goRuntime collects the usual go_* metrics but for the counter
-// go_memstats_alloc_bytes_total: in OpenMetrics it belongs to a family of the name
-// of the gauge go_memstats_alloc_bytes, and a strict parser refuses the scrape in
-// which both are. In its place stands go_gc_heap_allocs_bytes_total.
+// goRuntime collects the usual go_* metrics but the counter
+// go_memstats_alloc_bytes_total. In OpenMetrics its family would have the name of the
+// gauge go_memstats_alloc_bytes, and strict parsers refuse a scrape with both.
+// go_gc_heap_allocs_bytes_total replaces it.
 type goRuntime struct {
 	prometheus.Collector
 

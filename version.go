@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/common/version"
 )
 
-// setVersion takes the version from what the Go tool has put into the binary, where
-// the build has not given it: after go build, go install or go run.
+// setVersion sets the version from the binary's build information if the build did not
+// set it, as with go build, go install and go run.
 func setVersion() {
 	info, ok := debug.ReadBuildInfo()
 	if version.Version == "" && ok {

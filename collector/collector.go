@@ -1,10 +1,10 @@
-// Package collector turns pictures of waitpoint tokens into metrics.
+// Package collector turns snapshots of waitpoint tokens into metrics.
 //
-// A Collector reads the newest immutable snapshot of one environment at each
-// scrape. It makes no request, takes no lock and walks no tokens. What is not
-// known is absent: WAITING and what derives from it before it was listed whole,
-// finished statuses before the history is loaded, everything about tokens once
-// the picture is older than the staleness allowed.
+// At each scrape a Collector reads the newest snapshot of one environment. It makes
+// no request, takes no lock and walks no tokens. Numbers that are not known are
+// absent: WAITING and what derives from it until all WAITING tokens have been
+// listed, finished statuses until the history is loaded, and all token series once
+// the snapshot is older than Options.MaxStaleness.
 package collector
 
 import (
@@ -19,22 +19,22 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Source gives the newest picture, nil if there is none yet. It must be safe
-// for concurrent use.
+// A Source has the newest snapshot, nil if there is none yet. It must be safe for
+// concurrent use.
 type Source interface {
 	Snapshot() *index.Snapshot
 }
 
-// Options say what to show of a picture. A Collector keeps no reference to the
+// Options say what to show of a snapshot. A Collector keeps no reference to the
 // slices.
 type Options struct {
-	// Environment and Project are labels; the latter is left out if empty.
+	// Environment and Project are labels; an empty Project makes none.
 	Environment, Project string
-	// NearTimeout and StuckAfter are the thresholds with a series each.
+	// NearTimeout and StuckAfter are thresholds; each has its own series.
 	NearTimeout, StuckAfter []Threshold
 	// Period is the window, zero for all.
 	Period time.Duration
-	// MaxStaleness is the age past which a picture is not shown.
+	// MaxStaleness is the age beyond which a snapshot is not shown.
 	MaxStaleness time.Duration
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
@@ -51,14 +51,13 @@ type Collector struct {
 	plan        atomic.Pointer[plan]
 }
 
-// A Threshold is a duration that has series of its own, by the value of their
-// label.
+// A Threshold is a duration, and the label value of its series.
 type Threshold struct {
 	Label string
 	Value time.Duration
 }
 
-// New returns a Collector of what source shows.
+// New returns a Collector of source's snapshots.
 func New(source Source, opts Options) *Collector {
 	c := &Collector{
 		source: source, descs: newDescs(Labels(opts.Environment, opts.Project)), opts: opts, now: opts.Now,
@@ -70,7 +69,7 @@ func New(source Source, opts Options) *Collector {
 	return c
 }
 
-// Labels are those that name an environment on each of its metrics.
+// Labels returns the labels that every metric of an environment has.
 func Labels(environment, project string) prometheus.Labels {
 	labels := prometheus.Labels{"environment": environment}
 	if project != "" {
@@ -123,8 +122,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// A plan has the series of one snapshot, which serves many scrapes: their labels
-// are put together once.
+// A plan has the series of one snapshot. Many scrapes use the same plan, so labels are
+// built once per snapshot.
 type plan struct {
 	snapshot *index.Snapshot
 	series   []series
@@ -134,7 +133,7 @@ type series struct {
 	desc    *prometheus.Desc
 	labels  []*dto.LabelPair
 	counter bool
-	value   func(now time.Time) (v float64, ok bool) // Not ok: absent at this time.
+	value   func(now time.Time) (v float64, ok bool) // Not ok: absent now.
 }
 
 // A sample is a series at one scrape, as a prometheus.Metric.
@@ -182,11 +181,13 @@ func (c *Collector) newPlan(s *index.Snapshot) *plan {
 	return p
 }
 
-// groupDescs are the metrics of a group of tokens: all of them, or those of a tag.
+// groupDescs are the metrics of a group of tokens: all tokens, or those of a tag.
 type groupDescs struct{ tokens, near, stuck, overdue, late, oldest *prometheus.Desc }
 
 // addGroup adds the series of a group, with the tag if it has one.
-func (c *Collector) addGroup(p *plan, s *index.Snapshot, g *index.Group, statuses []client.Status, d groupDescs, tag ...string) {
+func (c *Collector) addGroup(
+	p *plan, s *index.Snapshot, g *index.Group, statuses []client.Status, d groupDescs, tag ...string,
+) {
 	label := func(value string) []string { return append(slices.Clone(tag), value) }
 	for i, status := range statuses {
 		p.add(d.tokens, func(now time.Time) int { return g.Count(i, now) }, label(string(status))...)

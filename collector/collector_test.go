@@ -26,12 +26,12 @@ var (
 	stuck = []collector.Threshold{{Label: "1h", Value: time.Hour}, {Label: "1d", Value: 24 * time.Hour}, {Label: "7d", Value: 7 * 24 * time.Hour}}
 )
 
-// source is a picture that stands still.
+// source is a snapshot that stands still.
 type source struct{ snapshot *index.Snapshot }
 
 func (s source) Snapshot() *index.Snapshot { return s.snapshot }
 
-// samples gathers all gauges and counters of a picture as text.
+// samples gathers all gauges and counters of a snapshot as text.
 func samples(t *testing.T, s *index.Snapshot, opts collector.Options, now time.Time) map[string]float64 {
 	t.Helper()
 	opts.Environment, opts.NearTimeout, opts.StuckAfter, opts.MaxStaleness = "prod", near, stuck, maxStaleness
@@ -172,7 +172,7 @@ func listed(tokens []simulator.Token) []client.Token {
 	return out
 }
 
-// paint lists all tokens and cuts the picture.
+// paint lists all tokens and cuts the snapshot.
 func paint(tokens []simulator.Token, opts index.Options, now time.Time, loaded bool) *index.Snapshot {
 	opts.Horizon, opts.Lag = maxStaleness, time.Minute
 	x := index.New(opts)
@@ -189,7 +189,7 @@ func paint(tokens []simulator.Token, opts index.Options, now time.Time, loaded b
 func anchored(expr string) *regexp.Regexp { return regexp.MustCompile("^(?s:" + expr + ")$") }
 
 // TestEverySample compares each sample with a recount of tokens of all
-// shapes, when the picture is cut and again as long after as it may be shown.
+// shapes, when the snapshot is cut and again as long after as it may be shown.
 func TestEverySample(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 123456, time.UTC)
@@ -302,9 +302,9 @@ func TestAbsence(t *testing.T) {
 	}
 }
 
-// TestNewPicture holds that a Collector shows the newest picture at each scrape,
+// TestNewSnapshot holds that a Collector shows the newest snapshot at each scrape,
 // with the tags that it has.
-func TestNewPicture(t *testing.T) {
+func TestNewSnapshot(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	x := index.New(index.Options{Horizon: maxStaleness})

@@ -1,5 +1,5 @@
-// Package logging makes the program's logger. All lines have one shape, those of
-// libraries that want a slog.Logger too.
+// Package logging makes the program's logger. All log lines have the same form, also
+// those of libraries that need a slog.Logger.
 package logging
 
 import (
@@ -17,7 +17,7 @@ import (
 	sloggokit "github.com/tjhop/slog-gokit"
 )
 
-// Flags say what is logged, and how.
+// Flags are the level and format of the log.
 type Flags struct{ level, format string }
 
 // AddFlags declares the flags that begin with --log.
@@ -30,8 +30,8 @@ func AddFlags(app *kingpin.Application) *Flags {
 	return f
 }
 
-// New returns the logger and, for the parts that want one, a slog.Logger that
-// writes the same way. An error names the flag that is the cause.
+// New returns the logger and a slog.Logger that writes the same lines, for libraries
+// that need one. An error names the flag.
 func (f *Flags) New(w io.Writer) (log.Logger, *slog.Logger, error) {
 	lowest, err := level.Parse(f.level)
 	if err != nil {
@@ -56,21 +56,22 @@ func (f *Flags) encoder(w io.Writer) log.Logger {
 	return log.NewLogfmtLogger(log.NewSyncWriter(w))
 }
 
-// Fatal writes why the program ends: a line of the log where that is JSON, else one
-// for people, since flags may be what is wrong. Args are those of the command line.
+// Fatal writes the error that ends the program: as a log line if the format is JSON,
+// else as a plain line, since the flags themselves may be wrong. Args are those of the
+// command line.
 func (f *Flags) Fatal(w io.Writer, program string, args []string, err error) {
 	text := strings.ReplaceAll(err.Error(), "\n", " ")
-	// What follows a flag that is wrong is not parsed.
+	// The flags after a wrong one were not parsed.
 	if f.format != "json" && !slices.Contains(args, "--log.format=json") {
-		_, _ = fmt.Fprintf(w, "%s: error: %s\n", program, text) // Nowhere is left to say that it fails.
+		_, _ = fmt.Fprintf(w, "%s: error: %s\n", program, text) // There is nowhere to report a failure.
 		return
 	}
 	f.format = "json"
-	level.Error(log.With(f.encoder(w), "ts", log.DefaultTimestampUTC)).Log("msg", "the program ends", "err", text)
+	level.Error(log.With(f.encoder(w), "ts", log.DefaultTimestampUTC)).Log("msg", "fatal", "err", text)
 }
 
-// alike makes what the bridge writes like other lines: the caller comes first, and
-// a number is one in JSON too.
+// alike gives the bridge's lines the form of the others: the caller comes first, and
+// numbers are numbers in JSON.
 func alike(next log.Logger) log.Logger {
 	return log.LoggerFunc(func(pairs ...any) error {
 		for i, v := range pairs {
@@ -85,7 +86,7 @@ func alike(next log.Logger) log.Logger {
 	})
 }
 
-// timeless has no times of records: the logger adds its own, in its own form.
+// timeless drops the records' times: the logger adds its own.
 type timeless struct{ slog.Handler }
 
 // Handle implements slog.Handler.

@@ -197,7 +197,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestClockInOutage holds that a picture grows too old to be shown although the
+// TestClockInOutage holds that a snapshot grows too old to be shown although the
 // clock is set back while the service does not answer.
 func TestClockInOutage(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,7 @@
 // Package manager runs the environments of a configuration, each with its own
-// loop, client and metrics, and changes over to another configuration without
-// touching those that stay as they are. Environments with the same key and server
-// share a rate limit.
+// refreshes, client and metrics. Applying another configuration changes all or
+// nothing, and leaves alone the environments whose settings are the same.
+// Environments with the same key and server share a rate limit.
 package manager
 
 import (
@@ -31,18 +31,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// spread is the time between the starts of two environments, as long as all of
-// them start within an interval.
+// spread is the time between the starts of two environments; less if they would not
+// all start within one interval.
 const spread = 200 * time.Millisecond
 
 // Options of a Manager.
 type Options struct {
-	// Registry holds the metrics that belong to no environment.
+	// Registry has the metrics that belong to no environment.
 	Registry *prometheus.Registry
 	Logger   log.Logger
 	// UserAgent is sent with every request.
 	UserAgent string
-	// Transport, if set, is used in place of what an environment asks for.
+	// Transport, if set, replaces the environments' own.
 	Transport http.RoundTripper
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
@@ -50,15 +50,15 @@ type Options struct {
 
 // Manager runs environments. Its methods are safe for concurrent use.
 type Manager struct {
-	ctx  context.Context // The life of the environments.
+	ctx  context.Context // Environments end with it.
 	opts Options
 
-	applying sync.Mutex // Held while environments change.
+	applying sync.Mutex // Held by Apply and Stop.
 	mu       sync.RWMutex
 	running  []*running // In the order of the configuration; replaced, never changed.
 }
 
-// running is an environment that is being kept fresh.
+// running is an environment with what it needs.
 type running struct {
 	config   config.Environment
 	subject  *refresh.Environment
@@ -66,17 +66,17 @@ type running struct {
 	bucket   bucket
 	limit    *ratelimit.Limit
 	close    func()          // Closes idle connections.
-	ctx      context.Context // Its life, which cancel ends.
+	ctx      context.Context // Ended by cancel.
 	cancel   context.CancelFunc
-	done     chan struct{} // Nil until it has started.
+	done     chan struct{} // Nil before the start; closed at the end.
 }
 
-// A bucket tells rate limits apart. The service has one for each environment,
-// which the branches of a preview or dev key share.
+// A bucket identifies a rate limit. The service has one for each environment; the
+// branches of a preview or dev key share it.
 type bucket [sha256.Size]byte
 
-// bucketOf goes by the server and the key that the environment has now. One that
-// has none yet is told apart by where its key should come from.
+// bucketOf hashes the server and the environment's current key, or the name of the
+// key's file if there is no key yet.
 func bucketOf(env config.Environment, key func() (string, error)) bucket {
 	id, err := key()
 	if err != nil {
@@ -85,8 +85,8 @@ func bucketOf(env config.Environment, key func() (string, error)) bucket {
 	return sha256.Sum256([]byte(strings.TrimRight(env.APIURL, "/") + " " + id))
 }
 
-// New returns a Manager without environments. Those that it will run end when ctx
-// does; Stop ends them too, and waits.
+// New returns a Manager without environments. Its environments end when ctx does;
+// Stop also ends them, and waits.
 func New(ctx context.Context, opts Options) *Manager {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -94,10 +94,9 @@ func New(ctx context.Context, opts Options) *Manager {
 	return &Manager{ctx: ctx, opts: opts}
 }
 
-// Apply changes over to the given environments. What can fail is done first: on
-// an error nothing has changed. An environment that is set as before keeps its
-// picture, its counters and its loop; others are stopped before those that take
-// their place begin. All end with Stop.
+// Apply replaces the environments. On an error nothing has changed. An environment
+// whose settings are the same keeps its snapshot, its counters and its refreshes. The
+// others stop before new ones start.
 func (m *Manager) Apply(environments []config.Environment) error {
 	m.applying.Lock()
 	defer m.applying.Unlock()
@@ -120,7 +119,7 @@ func (m *Manager) Apply(environments []config.Environment) error {
 		kept[r] = true
 		next = append(next, r)
 	}
-	// Their series go at once.
+	// Series of removed environments disappear before these have stopped.
 	m.mu.Lock()
 	m.running = next
 	m.mu.Unlock()
@@ -150,9 +149,9 @@ func find(list []*running, env config.Environment) *running {
 	return nil
 }
 
-// build wires what one environment needs. Its metrics have a registry of their
-// own, since only some environments have the label project. It shares the rate
-// limit of those among others that draw on the same.
+// build makes one environment, not yet started. It has its own registry, since only
+// some environments have the label project, and shares the rate limit of others with
+// the same bucket.
 func (m *Manager) build(env config.Environment, others []*running) (*running, error) {
 	transport := m.opts.Transport
 	if transport == nil {
@@ -224,12 +223,12 @@ func (m *Manager) start(r *running, after time.Duration) {
 			return
 		case <-timer.C:
 		}
-		_ = r.subject.Run(r.ctx) // It ends because ctx does.
+		_ = r.subject.Run(r.ctx) // The error is ctx's.
 	}()
 	level.Debug(m.opts.Logger).Log("msg", "environment added", "environment", r.config.Title())
 }
 
-// stop ends environments and waits until they have ended.
+// stop ends environments and waits for them.
 func stop(list []*running) {
 	for _, r := range list {
 		r.cancel()
@@ -239,7 +238,7 @@ func stop(list []*running) {
 	}
 }
 
-// Stop ends all environments. Their last pictures stay.
+// Stop ends all environments. Their last snapshots stay visible.
 func (m *Manager) Stop() {
 	m.applying.Lock()
 	defer m.applying.Unlock()
@@ -268,11 +267,10 @@ func (m *Manager) Environments() []refresh.View {
 	return out
 }
 
-// Gather implements prometheus.Gatherer. Each registry has checked its own
-// metrics, and no two of them share a series: their labels environment and
-// project differ. So families are put together without checking each series
-// again, as prometheus.Gatherers would, which halves a scrape of many
-// environments.
+// Gather implements prometheus.Gatherer. Each registry checks its own metrics, and no
+// two share a series, because environment or project differ. So Gather merges the
+// families without checking each series again, as prometheus.Gatherers would: that
+// halves the cost of a scrape of many environments.
 func (m *Manager) Gather() ([]*dto.MetricFamily, error) {
 	list := m.list()
 	gathered, errs := make([][]*dto.MetricFamily, len(list)+1), make([]error, len(list)+1)
@@ -288,7 +286,7 @@ func (m *Manager) Gather() ([]*dto.MetricFamily, error) {
 			return nil
 		})
 	}
-	_ = group.Wait() // Errors are kept beside what was gathered in spite of them.
+	_ = group.Wait() // Errors are in errs, beside what was gathered.
 	byName := map[string]*dto.MetricFamily{}
 	for _, families := range gathered {
 		for _, f := range families {

@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// A Reloader reads the configuration and changes its Manager over to it, one
-// reload at a time. A configuration that is wrong changes nothing.
+// A Reloader reads the configuration and applies it to its Manager, one reload at a
+// time. A bad configuration is refused: the last one stays in use.
 type Reloader struct {
 	manager   *Manager
 	read      func() ([]config.Environment, error)
@@ -23,8 +23,8 @@ type Reloader struct {
 	mu sync.Mutex
 }
 
-// NewReloader returns a Reloader of what read returns. Its metrics are in the
-// manager's registry, where only one Reloader can be.
+// NewReloader returns a Reloader that reads the configuration with read. Its metrics
+// are in the manager's registry, so a Manager can have only one.
 func NewReloader(m *Manager, read func() ([]config.Environment, error)) *Reloader {
 	factory := promauto.With(m.opts.Registry)
 	return &Reloader{
@@ -38,7 +38,7 @@ func NewReloader(m *Manager, read func() ([]config.Environment, error)) *Reloade
 	}
 }
 
-// Load loads the configuration, and leaves it to the caller to say so.
+// Load loads the configuration without logging.
 func (r *Reloader) Load() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,8 +55,8 @@ func (r *Reloader) Load() error {
 	return nil
 }
 
-// readUntil reads, and gives up when ctx ends: a file that blocks is not to hold
-// up the end of the program.
+// readUntil reads, and gives up when ctx ends, so that a file that blocks does not
+// delay the program's end.
 func (r *Reloader) readUntil(ctx context.Context) ([]config.Environment, error) {
 	type result struct {
 		environments []config.Environment
@@ -75,25 +75,25 @@ func (r *Reloader) readUntil(ctx context.Context) ([]config.Environment, error) 
 	}
 }
 
-// Reload loads the configuration and says so in the log.
+// Reload loads the configuration and logs the result.
 func (r *Reloader) Reload() error {
 	logger := r.manager.opts.Logger
 	if err := r.Load(); err != nil {
-		level.Error(logger).Log("msg", "the configuration is not loaded, the last one stays", "err", err)
+		level.Error(logger).Log("msg", "configuration reload refused, keeping the last one", "err", err)
 		return err
 	}
-	level.Info(logger).Log("msg", "the configuration is loaded", "environments", len(r.manager.Environments()))
+	level.Info(logger).Log("msg", "configuration reloaded", "environments", len(r.manager.Environments()))
 	return nil
 }
 
-// ReloadOn reloads at each signal until ctx ends.
+// ReloadOn reloads on each signal until ctx ends.
 func (r *Reloader) ReloadOn(ctx context.Context, signals <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-signals:
-			_ = r.Reload() //nolint:contextcheck // An error has been logged; environments outlive the signal.
+			_ = r.Reload() //nolint:contextcheck // Reload has logged the error; environments outlive the signal.
 		}
 	}
 }

@@ -268,7 +268,7 @@ func (w *week) fault() {
 	w.remove = w.service.Inject(fault)
 	length := time.Duration(1+w.rng.IntN(300)) * time.Second
 	if w.rng.IntN(6) == 0 {
-		length *= 4 // Longer than a picture is shown.
+		length *= 4 // Longer than a snapshot is shown.
 	}
 	if name == "restart" {
 		w.remove()

@@ -15,34 +15,32 @@ import (
 )
 
 const (
-	// So many answers are made at once; more would wait for the same processors,
-	// and hold their memory meanwhile.
+	// How many answers are made at once. More would compete for the same processors and
+	// hold memory meanwhile.
 	makers = 2
-	// So many requests are held at once, those that wait for their turn and those
-	// whose client reads slowly; further ones are refused.
+	// How many requests may be pending: waiting for their turn, or sending to a slow
+	// client. Further ones get 503.
 	maxHeld = 500
-	// The memory that answers may take until they are sent. One that is larger by
-	// itself has all of it.
+	// The memory for answers that are being sent. A single larger answer takes all of
+	// it.
 	maxHeldBytes = 64 << 20
-	// How long a request waits for its turn and for memory. It leaves half of the
-	// server's time for an answer to send it.
+	// How long a request waits for its turn and for memory: half of the server's time for
+	// an answer, so that the other half is left to send it.
 	maxWait = 30 * time.Second
-	// The largest memory that is kept to make the next answer in.
+	// The largest buffer that is kept for the next answer.
 	maxScratch = 4 << 20
 )
 
-// Buffer returns a handler that has next make each answer whole in memory, a few
-// at a time, and sends it then. A client that reads slowly so holds the bytes of
-// its answer and nothing else: no turn, and no lock that next takes. Requests that
-// wait for their turn and ask for the same share an answer, which is never one
-// that was begun before they came; what next answers may depend on the method, the
-// query, Accept and Accept-Encoding. How many requests are held and how much
-// memory their answers take is bounded. Past the first bound, or where a wait for
-// the second is too long, the answer is 503.
+// Buffer returns a handler that lets next write each answer to memory, a few at a
+// time, and then sends it. So a slow client holds the bytes of its answer, but no turn
+// and no lock of next. Equal requests that wait for their turn share one answer, which
+// never began before they arrived; next's answer may depend on method, query, Accept
+// and Accept-Encoding only. The number of pending requests and the memory of answers
+// are bounded: with too many requests, or after waiting too long, the answer is 503.
 func Buffer(next http.Handler) http.Handler {
 	b := &buffer{
 		next: next, turns: make(chan *bytes.Buffer, makers), memory: semaphore.NewWeighted(maxHeldBytes),
-		waiting: map[asked]*answer{},
+		waiting: map[requestKey]*answer{},
 	}
 	for range makers {
 		b.turns <- new(bytes.Buffer)
@@ -52,17 +50,17 @@ func Buffer(next http.Handler) http.Handler {
 
 type buffer struct {
 	next http.Handler
-	// Whoever has a turn has the memory to make an answer in.
+	// A turn is the right to make an answer, and the buffer for it.
 	turns  chan *bytes.Buffer
-	memory *semaphore.Weighted // Bytes of answers that are being sent.
-	held   atomic.Int64        // Requests.
+	memory *semaphore.Weighted // Bytes of answers being sent.
+	held   atomic.Int64        // Pending requests.
 
 	mu      sync.Mutex
-	waiting map[asked]*answer // Those that wait for their turn.
+	waiting map[requestKey]*answer // Answers that wait for their turn.
 }
 
-// asked is what an answer depends on.
-type asked struct{ method, query, accept, encoding string }
+// requestKey is everything that an answer depends on.
+type requestKey struct{ method, query, accept, encoding string }
 
 // ServeHTTP implements http.Handler.
 func (b *buffer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -73,28 +71,28 @@ func (b *buffer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a, err := b.answer(r)
 	if err != nil {
-		tooMany(w) // Or the client has gone, and nobody reads this.
+		tooMany(w) // If the client has gone, nobody reads this.
 		return
 	}
 	defer b.leave(a)
 	maps.Copy(w.Header(), a.header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.code)
-	_, _ = w.Write(a.body) // The client has gone; nothing to do about it.
+	_, _ = w.Write(a.body) // The client has gone.
 }
 
 func tooMany(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "1")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	http.Error(w, "Too many requests are being answered; try again.", http.StatusServiceUnavailable)
+	http.Error(w, "Too many requests; try again.", http.StatusServiceUnavailable)
 }
 
-// answer waits for an answer, which the caller leaves. It returns an error if the
-// request ends before, or all takes too long.
+// answer waits for an answer; the caller must leave it. It returns an error if the
+// request ends first or the wait is too long.
 func (b *buffer) answer(r *http.Request) (*answer, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
 	defer cancel()
-	what := asked{r.Method, r.URL.RawQuery, strings.Join(r.Header["Accept"], ","),
+	what := requestKey{r.Method, r.URL.RawQuery, strings.Join(r.Header["Accept"], ","),
 		strings.Join(r.Header["Accept-Encoding"], ",")}
 	for ctx.Err() == nil {
 		a, first := b.join(what)
@@ -107,15 +105,15 @@ func (b *buffer) answer(r *http.Request) (*answer, error) {
 			if a.made {
 				return a, nil
 			}
-			// The client that was the first of them has gone: another is it now.
+			// The client whose request made the answer has gone: join again.
 		}
 		b.leave(a)
 	}
 	return nil, ctx.Err()
 }
 
-// join returns the answer that is to be made, and whether the caller makes it.
-func (b *buffer) join(what asked) (a *answer, first bool) {
+// join returns the answer to wait for, and whether the caller has to make it.
+func (b *buffer) join(what requestKey) (a *answer, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a = b.waiting[what]
@@ -136,16 +134,16 @@ func (b *buffer) leave(a *answer) {
 	}
 }
 
-// begin makes the answer one that nobody joins any more.
-func (b *buffer) begin(what asked) {
+// begin closes the answer to further requests.
+func (b *buffer) begin(what requestKey) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.waiting, what)
 }
 
-// make waits for its turn, makes the answer and waits for the memory to keep it.
-// If ctx ends before, the answer ends without being made.
-func (b *buffer) make(ctx context.Context, what asked, a *answer, r *http.Request) {
+// make waits for its turn, makes the answer, and waits for the memory to keep it. If
+// ctx ends first, the answer ends without being made.
+func (b *buffer) make(ctx context.Context, what requestKey, a *answer, r *http.Request) {
 	defer close(a.ended)
 	var scratch *bytes.Buffer
 	select {
@@ -155,22 +153,22 @@ func (b *buffer) make(ctx context.Context, what asked, a *answer, r *http.Reques
 	case scratch = <-b.turns:
 		b.begin(what)
 	}
-	// Deferred, since next may panic.
+	// Deferred because next may panic.
 	defer func() {
 		scratch.Reset()
 		b.turns <- scratch
 	}()
 	a.scratch = scratch
-	// Others may wait for the answer when this client has gone.
+	// Other requests may wait for the answer even if this client has gone.
 	b.next.ServeHTTP(a, r.WithContext(context.WithoutCancel(ctx)))
 	a.body, a.scratch = scratch.Bytes(), nil
-	// The turn is kept meanwhile, so that those who wait have no memory but that of
-	// their turns.
+	// Keep the turn while waiting, so that waiting answers need no memory beyond the
+	// turns' buffers.
 	if b.memory.Acquire(ctx, a.weight()) != nil {
 		return
 	}
-	// The memory is not used again for another answer once it was given to a
-	// client: HTTP/2 may still read it after a Write that has returned an error.
+	// Never reuse memory that was given to a client: HTTP/2 may still read it after a
+	// Write that returned an error.
 	if scratch.Cap() > maxScratch {
 		scratch = new(bytes.Buffer)
 	} else {
@@ -179,7 +177,7 @@ func (b *buffer) make(ctx context.Context, what asked, a *answer, r *http.Reques
 	a.made = true
 }
 
-// An answer is an http.ResponseWriter that keeps what is written.
+// An answer is an http.ResponseWriter that records.
 type answer struct {
 	header  http.Header
 	scratch *bytes.Buffer
@@ -187,7 +185,7 @@ type answer struct {
 	code    int
 	body    []byte
 
-	ended chan struct{} // Closed when it is made, or will not be.
+	ended chan struct{} // Closed when it is made, or given up.
 	made  bool
 	users int
 }

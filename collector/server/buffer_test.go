@@ -210,7 +210,7 @@ func TestBufferRequests(t *testing.T) {
 		refused := httptest.NewRecorder()
 		h.ServeHTTP(refused, request(t.Context()))
 		if refused.Code != http.StatusServiceUnavailable ||
-			refused.Body.String() != "Too many requests are being answered; try again.\n" ||
+			refused.Body.String() != "Too many requests; try again.\n" ||
 			refused.Header().Get("Retry-After") != "1" {
 			t.Errorf("the 501st: %d %q %v", refused.Code, refused.Body, refused.Header())
 		}

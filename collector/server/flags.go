@@ -19,18 +19,18 @@ import (
 
 const defaultPort = "10210"
 
-// Flags say where and how to serve. They hold once Check has returned nil.
+// Flags say where and how to serve. They are valid once Check has returned nil.
 type Flags struct {
 	// MetricsPath is the path of the metrics, below the route prefix.
 	MetricsPath string
-	// EnableLifecycle is whether the configuration may be reloaded by a request.
+	// EnableLifecycle allows a request to reload the configuration.
 	EnableLifecycle bool
-	// HealthCheck is whether to ask a program that runs already for its health.
+	// HealthCheck asks a running exporter for its health, instead of serving.
 	HealthCheck bool
 	// ExternalURL is where users reach the pages, without a slash at its end.
 	ExternalURL *url.URL
-	// RoutePrefix begins the path of each page, with a slash at its start and none
-	// at its end; it is "/" if there is none.
+	// RoutePrefix begins the path of each page. It starts with a slash and does not end
+	// with one; it is "/" if there is no prefix.
 	RoutePrefix string
 
 	externalURL string
@@ -53,8 +53,8 @@ func AddFlags(app *kingpin.Application) *Flags {
 	return f
 }
 
-// Check returns what is wrong with the flags, by the flag's name. Endpoints are
-// the paths that the metrics cannot have.
+// Check validates the flags; an error names the flag. The metrics cannot have one of
+// the paths of endpoints.
 func (f *Flags) Check(endpoints ...string) error {
 	if !isPath(f.MetricsPath) || slices.Contains(endpoints, f.MetricsPath) {
 		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has",
@@ -82,7 +82,7 @@ func (f *Flags) Check(endpoints ...string) error {
 	return nil
 }
 
-// Listening names what is listened on.
+// Listening describes the listeners, for the log.
 func (f *Flags) Listening() string {
 	if *f.toolkit.WebSystemdSocket {
 		return "systemd socket"
@@ -90,14 +90,13 @@ func (f *Flags) Listening() string {
 	return strings.Join(*f.toolkit.WebListenAddresses, ",")
 }
 
-// isPath reports whether p can be the path of a page, as it stands in a request
-// and as a pattern.
+// isPath reports whether p is a clean path that is the same in requests and patterns.
 func isPath(p string) bool {
 	return (&url.URL{Path: p}).String() == p && path.Clean(p) == p && strings.HasPrefix(p, "/")
 }
 
-// checkAddress refuses an address without a port, for which the system would
-// choose one at random, on every interface.
+// checkAddress refuses an address without a port: the system would choose a random
+// port, on every interface.
 func checkAddress(address string) error {
 	if strings.HasPrefix(address, "vsock://") {
 		return nil // Read by the toolkit.
@@ -133,8 +132,8 @@ func isPort(s string) bool {
 	return err == nil
 }
 
-// external returns the external URL. It never quotes one that may have a password
-// in it.
+// external returns the external URL. Its errors never quote the URL, which may contain
+// a password.
 func (f *Flags) external() (*url.URL, error) {
 	if f.externalURL == "" {
 		return f.ownURL()
@@ -152,7 +151,7 @@ func (f *Flags) external() (*url.URL, error) {
 	return u, nil
 }
 
-// ownURL is made of the host's name and the first port that is listened on.
+// ownURL is made of the host's name and the first port listened on.
 func (f *Flags) ownURL() (*url.URL, error) {
 	host, err := os.Hostname()
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 // healthTimeout is how long the answer may take.
 const healthTimeout = 5 * time.Second
 
-// AskHealth asks the program that runs with the same flags for the page at path. It
-// returns nil if that program serves: it answers 200, or refuses a request without
-// a user or a client certificate.
+// AskHealth requests the page at path from the exporter that runs with the same flags.
+// It returns nil if that exporter serves: it answers 200, or requires a user or a
+// client certificate.
 func (f *Flags) AskHealth(ctx context.Context, path string) error {
 	addresses := *f.toolkit.WebListenAddresses
 	if *f.toolkit.WebSystemdSocket || len(addresses) == 0 {
@@ -45,17 +45,17 @@ func ask(ctx context.Context, page url.URL) error {
 	if err != nil {
 		return err
 	}
-	// The certificate is for the name by which others know this host.
+	// The certificate is for the name that others use for this host.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	answer, err := transport.RoundTrip(r)
 	var refused *net.OpError
 	switch {
-	case errors.As(err, &refused) && refused.Op == "remote error": // An alert of TLS: it wants a certificate.
+	case errors.As(err, &refused) && refused.Op == "remote error": // A TLS alert: it requires a certificate.
 		return nil
 	case err != nil:
 		return fmt.Errorf("get %s: %w", &page, err)
 	}
-	_ = answer.Body.Close() // The status is all there is to know.
+	_ = answer.Body.Close() // Only the status matters.
 	if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusUnauthorized {
 		return fmt.Errorf("get %s: %s", &page, answer.Status)
 	}

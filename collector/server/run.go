@@ -15,13 +15,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// How long requests under way may take to end once ctx has ended. Under the 30 s
-// after which Kubernetes kills, so that the end is still logged.
+// How long pending requests may take after ctx has ended. Kubernetes kills after 30 s;
+// less than that, so that the end is logged.
 const shutdownTimeout = 25 * time.Second
 
-// Route returns a handler that serves h below the route prefix. What machines ask
-// for, the paths atRoot, is served without the prefix too, and the root leads to
-// the prefix.
+// Route returns a handler that serves h below the route prefix. The paths atRoot, for
+// machines, are also served without the prefix. The root redirects to the prefix.
 func (f *Flags) Route(h http.Handler, atRoot ...string) http.Handler {
 	if f.RoutePrefix == "/" {
 		return h
@@ -35,10 +34,9 @@ func (f *Flags) Route(h http.Handler, atRoot ...string) http.Handler {
 	return mux
 }
 
-// Run serves until ctx ends; then it lets requests under way end before it
-// returns nil. An error names the flag that is the cause. Where a service manager
-// has asked for it by $NOTIFY_SOCKET, Run tells it once every address is listened
-// on, and again when stopping begins.
+// Run serves until ctx ends, then waits for pending requests and returns nil. An error
+// names the flag that causes it. If $NOTIFY_SOCKET is set, Run tells the service
+// manager when it listens and when it begins to stop.
 func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger, slogger *slog.Logger) error {
 	server := New(handler, slogger)
 	server.onListening = func() { notify(daemon.SdNotifyReady, logger) }
@@ -62,7 +60,7 @@ func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger
 		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
 		if err := server.Drain(timeout); err != nil {
-			level.Warn(logger).Log("msg", "requests that do not end are cut off", "after", shutdownTimeout, "err", err)
+			level.Warn(logger).Log("msg", "requests cut off at shutdown", "after", shutdownTimeout, "err", err)
 		}
 		return nil
 	})
@@ -73,7 +71,7 @@ func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger
 	return nil
 }
 
-// notify tells the service manager of a state, if it wants to know.
+// notify tells the service manager a state, if $NOTIFY_SOCKET is set.
 func notify(state string, logger log.Logger) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		level.Warn(logger).Log("msg", "service manager not notified", "state", state, "err", err)

@@ -1,5 +1,6 @@
-// Package server serves: what a client may hold, and for how long, how many scrapes
-// are answered at once, and how serving ends without dropping a request.
+// Package server serves HTTP. It bounds what a client may hold and for how long, and
+// how many scrapes are answered at once, and it shuts down without dropping a request
+// that it accepted.
 package server
 
 import (
@@ -13,46 +14,46 @@ import (
 	"time"
 )
 
-// How often Drain looks whether requests have ended.
+// How often Drain checks whether requests have ended.
 const drainPause = 5 * time.Millisecond
 
-// A Server is an http.Server on which no client, however slow, holds a connection
-// for ever, and that ends without dropping a request it has taken up. By itself
-// http.Server.Shutdown drops those that it reads after it was called.
+// A Server is an http.Server with a timeout for everything that a client does. It shuts
+// down without dropping a request on an accepted connection: http.Server.Shutdown alone
+// drops those that it reads after it was called.
 type Server struct {
 	*http.Server
 
-	// If set, it is called when the first listener is about to be served.
+	// Called before the first listener is served; may be nil.
 	onListening func()
 
 	mu        sync.Mutex
 	refusing  bool
 	listeners []net.Listener
-	busy      map[net.Conn]struct{} // Those that have sent, or may send, a request that is to be answered.
+	busy      map[net.Conn]struct{} // Connections with a request, or before their first one.
 }
 
-// New returns a Server. Each answer has its time from the end of the
-// request's header on.
+// New returns a Server. The time for an answer begins at the end of the request's
+// header.
 func New(handler http.Handler, logger *slog.Logger) *Server {
 	s := &Server{busy: map[net.Conn]struct{}{}}
 	s.Server = &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: log.New(errorLog{logger}, "", 0),
-		BaseContext: s.listening, ConnState: s.changed,
+		BaseContext: s.listening, ConnState: s.record,
 	}
 	return s
 }
 
-// An errorLog takes what http.Server has to say. Clients cause most of it; that a
-// handler has panicked is our own fault.
+// An errorLog receives http.Server's log. Clients cause most of its lines; a panic in a
+// handler is our own fault.
 type errorLog struct{ logger *slog.Logger }
 
 func (l errorLog) Write(p []byte) (int, error) {
 	switch text := strings.TrimSpace(string(p)); {
 	case strings.HasPrefix(text, "http: panic serving"), strings.HasPrefix(text, "http2: panic serving"):
-		l.logger.Error("a request has made its handler panic", "err", text)
+		l.logger.Error("handler panicked", "err", text)
 	default:
-		l.logger.Debug("a request has failed", "err", text)
+		l.logger.Debug("request failed", "err", text)
 	}
 	return len(p), nil
 }
@@ -64,15 +65,15 @@ func (s *Server) listening(l net.Listener) context.Context {
 	s.listeners = append(s.listeners, l)
 	switch {
 	case s.refusing:
-		_ = l.Close() // What Serve returns is awaited.
+		_ = l.Close() // Serve returns an error.
 	case len(s.listeners) == 1 && s.onListening != nil:
 		s.onListening()
 	}
 	return context.Background()
 }
 
-// changed is called before a connection is served, and whenever its state changes.
-func (s *Server) changed(conn net.Conn, state http.ConnState) {
+// record keeps the state of a connection, before it is served and at each change.
+func (s *Server) record(conn net.Conn, state http.ConnState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch state {
@@ -83,22 +84,21 @@ func (s *Server) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// Refuse takes up no further connection. Serve returns an error then, once those
-// that were taken up before are known to Drain.
+// Refuse stops accepting connections. Serve then returns an error, once all accepted
+// connections are known to Drain.
 func (s *Server) Refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refusing = true
 	for _, l := range s.listeners {
-		_ = l.Close() // What Serve returns is awaited.
+		_ = l.Close() // Serve returns an error.
 	}
 }
 
-// Drain is called once Serve has returned after Refuse. It returns when each
-// request that was taken up is answered, or cuts off those that are left and
-// returns an error when ctx ends.
+// Drain waits until all requests are answered. Call it once Serve has returned after
+// Refuse. When ctx ends, it cuts off the rest and returns an error.
 func (s *Server) Drain(ctx context.Context) error {
-	// Answers end their connections from now on, and idle ones are closed.
+	// From now on answers close their connections; idle ones are closed.
 	s.SetKeepAlivesEnabled(false)
 	ticker := time.NewTicker(drainPause)
 	defer ticker.Stop()
@@ -108,10 +108,10 @@ func (s *Server) Drain(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
-	// Connections of HTTP/2 are told, and end by themselves.
+	// HTTP/2 connections get a GOAWAY and end by themselves.
 	err := s.Shutdown(ctx)
 	if err != nil {
-		_ = s.Close() // Nothing is left to do about it.
+		_ = s.Close() // There is nothing else to do.
 	}
 	return err
 }

@@ -720,7 +720,7 @@ func TestTokensInUTC(t *testing.T) {
 	}
 }
 
-// TestTokensSetBack holds that a picture is not passed off as recent when the
+// TestTokensSetBack holds that a snapshot is not passed off as recent when the
 // clock was set back past what its window had let go of.
 func TestTokensSetBack(t *testing.T) {
 	for period, stale := range map[time.Duration]bool{0: false, 24 * time.Hour: true} {

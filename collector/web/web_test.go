@@ -29,7 +29,7 @@ type source struct {
 func (s source) Snapshot() *index.Snapshot { return s.snapshot }
 func (s source) State() refresh.State      { return s.state }
 
-func picture(loaded bool) *index.Snapshot {
+func cutSnapshot(loaded bool) *index.Snapshot {
 	x := index.New(index.Options{})
 	x.Observe([]client.Token{{ID: "a", Status: client.StatusWaiting, CreatedAt: noon}}, noon)
 	x.Complete()
@@ -52,7 +52,7 @@ func serve(t *testing.T, method, path string, environments ...web.Environment) *
 }
 
 func TestReady(t *testing.T) {
-	dev, prod := web.Environment{Name: "dev", Source: source{}}, web.Environment{Name: "prod", Project: "shop", Source: source{snapshot: picture(false)}}
+	dev, prod := web.Environment{Name: "dev", Source: source{}}, web.Environment{Name: "prod", Project: "shop", Source: source{snapshot: cutSnapshot(false)}}
 	for name, tc := range map[string]struct {
 		environments []web.Environment
 		code         int
@@ -86,7 +86,7 @@ func TestLanding(t *testing.T) {
 	}{
 		"starting": {source{}, []string{"State: starting", "WAITING: –", "History: not yet", "Rate limit: –"}, []string{"Late"}},
 		"loading": {
-			source{picture(false), refresh.State{Up: true, Listed: 12345, Oldest: noon, Usage: refresh.Usage{Limit: 750, Remaining: 700}}},
+			source{cutSnapshot(false), refresh.State{Up: true, Listed: 12345, Oldest: noon, Usage: refresh.Usage{Limit: 750, Remaining: 700}}},
 			[]string{"State: loading history", "History: loading, 12,345 tokens so far, back to 2026-11-23 12:00:00", "Rate limit: 6 % used of 750", "Snapshot: 5 m 0 s old"},
 			nil,
 		},
@@ -96,7 +96,7 @@ func TestLanding(t *testing.T) {
 			[]string{"not in metrics"},
 		},
 		"failing": {
-			source{picture(true), refresh.State{Err: "401 <script>alert(1)</script>", Reason: client.ReasonAuth}},
+			source{cutSnapshot(true), refresh.State{Err: "401 <script>alert(1)</script>", Reason: client.ReasonAuth}},
 			[]string{"State: refresh failed", "auth: 401 <script>alert(1)</script>", "Check the secret key", "WAITING: 1"},
 			nil,
 		},
@@ -132,7 +132,7 @@ func TestLanding(t *testing.T) {
 			}
 		})
 	}
-	w := serve(t, http.MethodGet, "/", web.Environment{Name: "prod", Source: source{picture(true), refresh.State{}}, MaxStaleness: 10 * time.Minute})
+	w := serve(t, http.MethodGet, "/", web.Environment{Name: "prod", Source: source{cutSnapshot(true), refresh.State{}}, MaxStaleness: 10 * time.Minute})
 	for _, want := range []string{"version v1 &lt;b&gt;", "out of date", "15 m 0 s old, not in metrics"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("the page lacks %q", want)
