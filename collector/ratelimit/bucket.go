@@ -141,8 +141,7 @@ func (b *bucket) observeReport(r client.RateLimit, sent, now time.Time) {
 	if wait <= 0 {
 		r.Reset = time.Time{}
 	}
-	sameReset := r.Reset.Equal(b.reset) && !r.Reset.IsZero()
-	refilled := !b.known || r.Reset.After(b.reset) || !sameReset && !sent.Before(b.probeAt)
+	refilled := !b.known || r.Reset.After(b.reset) || !sent.Before(b.probeAt)
 	remaining := r.Remaining
 	for _, done := range slices.Backward(b.done) {
 		if !done.at.After(sent) {
@@ -157,7 +156,7 @@ func (b *bucket) observeReport(r client.RateLimit, sent, now time.Time) {
 	}
 	b.known, b.remaining = true, remaining
 	switch {
-	case sameReset, refilled && !r.Reset.IsZero():
+	case !r.Reset.IsZero() && (refilled || r.Reset.Equal(b.reset)):
 		b.reset, b.probeAt = r.Reset, now.Add(min(wait, maxWait))
 	case refilled:
 		b.reset, b.probeAt = time.Time{}, now.Add(defaultStep)

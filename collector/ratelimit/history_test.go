@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"waitpoint_exporter/collector/ratelimit"
+	"waitpoint_exporter/test/size"
 )
 
 var (
-	seeds     = flag.Uint64("seeds", 12, "number of random histories; the whole size is 2000")
+	seeds     = flag.Uint64("seeds", size.Of[uint64](12, 200), "number of random histories")
 	firstSeed = flag.Uint64("seed", 0, "seed of the first of them")
 )
 
