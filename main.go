@@ -74,6 +74,12 @@ type fatal struct {
 	logs *logging.Flags
 }
 
+// startDemo starts a simulated service and points the settings at it.
+func startDemo(settings *config.Flags) (http.RoundTripper, error) {
+	service, key := simulator.Demo()
+	return simulator.Transport(service), settings.Demo(key)
+}
+
 // run is the program. It returns nil once ctx has ended and everything is shut down, or
 // a fatal error that names the flag or variable that is wrong.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
@@ -90,10 +96,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			err = fatal{err, code, logs}
 		}
 	}()
-	if err := config.Parse(app, args); err != nil || ended {
-		if ended {
-			return nil
-		}
+	err = config.Parse(app, args)
+	if ended {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	logger, slogger, err := logs.New(stderr)
@@ -109,11 +116,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	var transport http.RoundTripper
 	if *demo {
-		service, key := simulator.Demo()
-		if err := settings.Demo(key); err != nil {
+		if transport, err = startDemo(settings); err != nil {
 			return err
 		}
-		transport = simulator.Transport(service)
 	}
 	var summaries []string                         // Of the environments loaded last.
 	load := func() ([]config.Environment, error) { //nolint:contextcheck // File reads have their own timeout.

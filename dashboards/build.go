@@ -253,8 +253,47 @@ type column struct {
 	width       int
 }
 
-// table shows a row for each set of labels. Its columns stand in the order given;
-// the rows are sorted by sortBy, the largest first.
+// properties returns what differs from the table's defaults.
+func (c column) properties() []Property {
+	var out []Property
+	set := func(id string, value any) { out = append(out, Property{ID: id, Value: value}) }
+	if c.unit != "" {
+		set("unit", c.unit)
+		if c.unit == "locale" {
+			set("decimals", 0)
+		}
+	}
+	colored := map[string]any{"type": "color-text"}
+	if c.thresholds != nil {
+		set("thresholds", *c.thresholds)
+		set("custom.cellOptions", colored)
+	}
+	if c.mappings != nil {
+		set("mappings", c.mappings)
+		set("custom.cellOptions", colored)
+	}
+	if c.links != nil {
+		set("links", c.links)
+	}
+	if c.width > 0 {
+		set("custom.width", c.width)
+	}
+	if c.hidden {
+		set("custom.hidden", true)
+		set("custom.hideFrom", map[string]any{"viz": true, "legend": false, "tooltip": false})
+	}
+	if c.expr != "" && c.unit == "" {
+		set("unit", "locale")
+		set("decimals", 0)
+	}
+	if c.label != "" {
+		set("noValue", "") // Otherwise the table's text for no value would be in links.
+	}
+	return out
+}
+
+// table shows a row for each set of labels, with the columns in the given order and
+// the rows sorted by sortBy, the largest first.
 func table(title, description, none, sortBy string, columns ...column) *Panel {
 	f := field("string", none, plain())
 	f.Defaults.Custom = map[string]any{
@@ -272,48 +311,7 @@ func table(title, description, none, sortBy string, columns ...column) *Panel {
 		if from != c.name {
 			rename[from] = c.name
 		}
-		var p []Property
-		if c.unit != "" {
-			p = append(p, Property{ID: "unit", Value: c.unit})
-			if c.unit == "locale" {
-				p = append(p, Property{ID: "decimals", Value: 0})
-			}
-		}
-		if c.thresholds != nil {
-			p = append(
-				p,
-				Property{ID: "thresholds", Value: *c.thresholds},
-				Property{ID: "custom.cellOptions", Value: map[string]any{"type": "color-text"}},
-			)
-		}
-		if c.mappings != nil {
-			p = append(
-				p,
-				Property{ID: "mappings", Value: c.mappings},
-				Property{ID: "custom.cellOptions", Value: map[string]any{"type": "color-text"}},
-			)
-		}
-		if c.links != nil {
-			p = append(p, Property{ID: "links", Value: c.links})
-		}
-		if c.width > 0 {
-			p = append(p, Property{ID: "custom.width", Value: c.width})
-		}
-		if c.hidden {
-			p = append(
-				p,
-				Property{ID: "custom.hidden", Value: true},
-				Property{ID: "custom.hideFrom", Value: map[string]any{"viz": true, "legend": false, "tooltip": false}},
-			)
-		}
-		if c.expr != "" && c.unit == "" {
-			p = append(p, Property{ID: "unit", Value: "locale"}, Property{ID: "decimals", Value: 0})
-		}
-		if c.label != "" {
-			// Else a label that is not there would be sent as this text.
-			p = append(p, Property{ID: "noValue", Value: ""})
-		}
-		if p != nil {
+		if p := c.properties(); p != nil {
 			f.Overrides = append(f.Overrides, Override{Property{ID: "byName", Options: c.name}, p})
 		}
 	}
@@ -336,14 +334,11 @@ func table(title, description, none, sortBy string, columns ...column) *Panel {
 			},
 		},
 	}
-	if len(queries) == 1 {
-		// A single query's column has no letter.
-		for _, m := range []string{"A"} {
-			if i, ok := index["Value #"+m]; ok {
-				index["Value"], rename["Value"] = i, rename["Value #"+m]
-				delete(index, "Value #"+m)
-				delete(rename, "Value #"+m)
-			}
+	if len(queries) == 1 { // Its column has no letter, and there is nothing to merge.
+		if i, ok := index["Value #A"]; ok {
+			index["Value"], rename["Value"] = i, rename["Value #A"]
+			delete(index, "Value #A")
+			delete(rename, "Value #A")
 		}
 		p.Transformations = p.Transformations[1:]
 	}

@@ -101,35 +101,15 @@ func (m *Manager) Apply(environments []config.Environment) error {
 	m.applying.Lock()
 	defer m.applying.Unlock()
 	old := m.list()
-	kept := map[*running]bool{}
-	next := make([]*running, 0, len(environments))
-	for _, env := range environments {
-		r := find(old, env)
-		if r == nil {
-			var err error
-			if r, err = m.build(env, slices.Concat(old, next)); err != nil {
-				for _, r := range next {
-					if !slices.Contains(old, r) {
-						r.cancel()
-					}
-				}
-				return fmt.Errorf("environment %s: %w", env.Title(), err)
-			}
-		}
-		kept[r] = true
-		next = append(next, r)
+	next, err := m.prepare(old, environments)
+	if err != nil {
+		return err
 	}
 	// Series of removed environments disappear before these have stopped.
 	m.mu.Lock()
 	m.running = next
 	m.mu.Unlock()
-	var stopping []*running
-	for _, r := range old {
-		if !kept[r] {
-			stopping = append(stopping, r)
-		}
-	}
-	stop(stopping)
+	stop(slices.DeleteFunc(slices.Clone(old), func(r *running) bool { return slices.Contains(next, r) }))
 	started := 0
 	for _, r := range next {
 		if r.done == nil {
@@ -138,6 +118,26 @@ func (m *Manager) Apply(environments []config.Environment) error {
 		}
 	}
 	return nil
+}
+
+// prepare returns an environment for each configuration: the one of old with the same
+// settings, or a new one that has not started.
+func (m *Manager) prepare(old []*running, environments []config.Environment) ([]*running, error) {
+	next := make([]*running, 0, len(environments))
+	for _, env := range environments {
+		r := find(old, env)
+		if r == nil {
+			var err error
+			if r, err = m.build(env, slices.Concat(old, next)); err != nil {
+				for _, unused := range slices.DeleteFunc(next, func(r *running) bool { return slices.Contains(old, r) }) {
+					unused.cancel()
+				}
+				return nil, fmt.Errorf("environment %s: %w", env.Title(), err)
+			}
+		}
+		next = append(next, r)
+	}
+	return next, nil
 }
 
 func find(list []*running, env config.Environment) *running {
