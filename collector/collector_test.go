@@ -15,6 +15,7 @@ import (
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector"
 	"waitpoint_exporter/collector/index"
+	"waitpoint_exporter/test/recount"
 	"waitpoint_exporter/test/size"
 )
 
@@ -58,101 +59,8 @@ func samples(t *testing.T, s *index.Snapshot, opts collector.Options, now time.T
 	return out
 }
 
-// recount works the samples about tokens out from the service's own rows, one
-// by one.
-func recount(tokens []simulator.Token, rules index.Options, own func(tag string) bool, now time.Time) map[string]float64 {
-	out := map[string]float64{"tokens_without_timeout{}": 0}
-	carries := func(t simulator.Token, re *regexp.Regexp) bool { return slices.ContainsFunc(t.Tags, re.MatchString) }
-	begin := func(prefix string, tag ...string) {
-		for _, status := range []string{"WAITING", "COMPLETED", "TIMED_OUT"} {
-			out[series(prefix+"tokens", append(tag, "status", status))] += 0
-			if prefix == "" && (rules.Tags.Require != nil || rules.Tags.Ignore != nil) {
-				out[series("tokens_ignored", []string{"status", status})] += 0
-			}
-		}
-		for _, d := range near {
-			out[series(prefix+"tokens_near_timeout", append(tag, "within", d.Label))] += 0
-		}
-		for _, d := range stuck {
-			out[series(prefix+"tokens_stuck", append(tag, "after", d.Label))] += 0
-		}
-		out[series(prefix+"tokens_overdue", tag)] += 0
-		out[series(prefix+"tokens_created_total", tag)] += 0 // All were there before.
-		if rules.ExpectedWait != nil {
-			out[series(prefix+"tokens_late", tag)] += 0
-		}
-	}
-	begin("")
-	for _, t := range tokens {
-		waits := t.Status == "WAITING"
-		if rules.Period > 0 && (!waits || rules.WaitingWithinPeriod) && t.CreatedAt.Before(now.Add(-rules.Period)) {
-			continue
-		}
-		if rules.Tags.Require != nil && !carries(t, rules.Tags.Require) || rules.Tags.Ignore != nil && carries(t, rules.Tags.Ignore) {
-			out[series("tokens_ignored", []string{"status", t.Status})]++
-			continue
-		}
-		tags, _ := rules.Tags.Map(t.Tags)
-		groups := map[string][]string{"": nil}
-		for _, tag := range tags {
-			if !own(tag) {
-				tag = index.OtherTag
-			}
-			groups["tag "+tag] = []string{"tag", tag}
-		}
-		for _, tag := range groups {
-			prefix := ""
-			if tag != nil {
-				prefix = "tagged_"
-			}
-			begin(prefix, tag...)
-			out[series(prefix+"tokens", append(tag, "status", t.Status))]++
-			if !waits {
-				continue
-			}
-			for _, d := range near {
-				if !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && !t.TimeoutAt.After(now.Add(d.Value)) {
-					out[series(prefix+"tokens_near_timeout", append(tag, "within", d.Label))]++
-				}
-			}
-			for _, d := range stuck {
-				if t.CreatedAt.Before(now.Add(-d.Value)) {
-					out[series(prefix+"tokens_stuck", append(tag, "after", d.Label))]++
-				}
-			}
-			for _, rule := range rules.ExpectedWait {
-				if rule.Match == nil || carries(t, rule.Match) {
-					if now.Sub(t.CreatedAt) > rule.Wait {
-						out[series(prefix+"tokens_late", tag)]++
-					}
-					break
-				}
-			}
-			if !t.TimeoutAt.IsZero() && t.TimeoutAt.Before(now) {
-				out[series(prefix+"tokens_overdue", tag)]++
-			}
-			created := float64(t.CreatedAt.UnixMilli()) / 1000
-			oldest := series(prefix+"oldest_waiting_timestamp_seconds", tag)
-			if known, ok := out[oldest]; !ok || created < known {
-				out[oldest] = created
-			}
-			if prefix != "" {
-				continue
-			}
-			if t.TimeoutAt.IsZero() {
-				out["tokens_without_timeout{}"]++
-			}
-			timeout := float64(t.TimeoutAt.UnixMilli()) / 1000
-			if next, ok := out["next_timeout_timestamp_seconds{}"]; !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && (!ok || timeout < next) {
-				out["next_timeout_timestamp_seconds{}"] = timeout
-			}
-		}
-	}
-	return out
-}
-
 // series names one, with its labels, pairs of a name and a value, in order.
-func series(name string, labels []string) string {
+func series(name string, labels ...string) string {
 	var pairs []string
 	for pair := range slices.Chunk(labels, 2) {
 		pairs = append(pairs, fmt.Sprintf("%s=%q", pair[0], pair[1]))
@@ -242,7 +150,13 @@ func TestEverySample(t *testing.T) {
 					}
 					delete(got, name)
 				}
-				want := recount(tokens, opts, own, at)
+				rules := recount.Rules{Options: opts, Near: near, Stuck: stuck, Own: own}
+				count := recount.Of(tokens, rules, at)
+				want := count.Samples(rules, series)
+				want["tokens_created_total{}"] = 0 // All were there before.
+				for tag := range count.Tags {
+					want[series("tagged_tokens_created_total", "tag", tag)] = 0
+				}
 				// A tag whose last token leaves the window goes at the next refresh,
 				// not between: until then its series are zero.
 				for name, v := range got {

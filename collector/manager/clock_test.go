@@ -14,6 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector"
+	"waitpoint_exporter/collector/index"
+	"waitpoint_exporter/test/recount"
 	"waitpoint_exporter/test/size"
 )
 
@@ -61,89 +64,33 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// rules are what an environment counts by, beside the default thresholds.
-type rules struct {
-	period        time.Duration
-	waitingWithin bool
+// within are rules with the default thresholds.
+func within(period time.Duration, waitingToo bool) recount.Rules {
+	return recount.Rules{
+		Options: index.Options{Period: period, WaitingWithinPeriod: waitingToo},
+		Near:    []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {Label: "1h", Value: time.Hour}},
+		Stuck:   []collector.Threshold{{Label: "1h", Value: time.Hour}, {Label: "1d", Value: 24 * time.Hour}, {Label: "7d", Value: 7 * 24 * time.Hour}},
+	}
 }
 
-// recount works out the samples that stand for the service's own tokens.
-func recount(tokens []simulator.Token, r rules, now time.Time) map[string]float64 {
-	near := map[string]time.Duration{"5m": 5 * time.Minute, "1h": time.Hour}
-	stuck := map[string]time.Duration{"1h": time.Hour, "1d": 24 * time.Hour, "7d": 7 * 24 * time.Hour}
-	out := map[string]float64{"waitpoint_tokens_without_timeout": 0}
-	begin := func(prefix, tag string) {
-		if _, ok := out[prefix+"tokens WAITING"+tag]; ok {
-			return
+// expected returns the samples that stand for the service's own tokens, named as
+// sampleName does.
+func expected(tokens []simulator.Token, rules recount.Rules, now time.Time) map[string]float64 {
+	return recount.Of(tokens, rules, now).Samples(rules, func(metric string, labels ...string) string {
+		pairs := slices.Collect(slices.Chunk(labels, 2))
+		slices.SortFunc(pairs, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
+		name := []string{"waitpoint_" + metric}
+		for _, pair := range pairs {
+			name = append(name, pair[1])
 		}
-		for _, s := range []string{"WAITING", "COMPLETED", "TIMED_OUT"} {
-			out[prefix+"tokens "+s+tag] += 0
-		}
-		for d := range near {
-			out[prefix+"tokens_near_timeout"+tag+" "+d] += 0
-		}
-		for d := range stuck {
-			out[prefix+"tokens_stuck "+d+tag] += 0
-		}
-		out[prefix+"tokens_overdue"+tag] += 0
-	}
-	begin("waitpoint_", "")
-	soonest := func(name string, t time.Time) {
-		if s := float64(t.UnixMilli()) / 1000; out[name] == 0 || s < out[name] {
-			out[name] = s
-		}
-	}
-	for _, t := range tokens {
-		waits := t.Status == "WAITING"
-		if r.period > 0 && (!waits || r.waitingWithin) && t.CreatedAt.Before(now.Add(-r.period)) {
-			continue
-		}
-		tags := slices.Compact(slices.Sorted(slices.Values(t.Tags)))
-		if len(tags) == 0 {
-			tags = []string{""}
-		}
-		count := func(prefix, tag string) {
-			begin(prefix, tag)
-			out[prefix+"tokens "+t.Status+tag]++
-			if !waits {
-				return
-			}
-			for d, v := range near {
-				if !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && !t.TimeoutAt.After(now.Add(v)) {
-					out[prefix+"tokens_near_timeout"+tag+" "+d]++
-				}
-			}
-			for d, v := range stuck {
-				if t.CreatedAt.Before(now.Add(-v)) {
-					out[prefix+"tokens_stuck "+d+tag]++
-				}
-			}
-			if !t.TimeoutAt.IsZero() && t.TimeoutAt.Before(now) {
-				out[prefix+"tokens_overdue"+tag]++
-			}
-			soonest(prefix+"oldest_waiting_timestamp_seconds"+tag, t.CreatedAt)
-		}
-		count("waitpoint_", "")
-		for _, tag := range tags {
-			count("waitpoint_tagged_", " "+tag)
-		}
-		if !waits {
-			continue
-		}
-		switch {
-		case t.TimeoutAt.IsZero():
-			out["waitpoint_tokens_without_timeout"]++
-		case !t.TimeoutAt.Before(now):
-			soonest("waitpoint_next_timeout_timestamp_seconds", t.TimeoutAt)
-		}
-	}
-	return out
+		return strings.Join(name, " ")
+	})
 }
 
 // flowSample is what counts what happens, not what is.
 var flowSample = regexp.MustCompile(`^(tagged_)?(tokens_created_total|wait_duration_seconds)`)
 
-// numbers are those of the samples that recount works out.
+// numbers are those of the samples that are expected.
 func numbers(all map[string]float64) map[string]float64 {
 	out := map[string]float64{}
 	for name, v := range all {
@@ -224,7 +171,7 @@ func testClock(t *testing.T, both time.Time, moves []move) {
 	own := &clock{both: both, begun: time.Now()}
 	var service atomic.Int64
 	w := newWorldAt(t, own.Now, simulator.Options{Now: func() time.Time { return time.Now().Add(time.Duration(service.Load())) }})
-	environments := map[string]rules{"a": {}, "b": {24 * time.Hour, false}, "c": {24 * time.Hour, true}}
+	environments := map[string]recount.Rules{"a": within(0, false), "b": within(24*time.Hour, false), "c": within(24*time.Hour, true)}
 	for name := range environments {
 		w.truth[name] = w.service.Environment(simulator.EnvironmentOptions{Key: key(name)})
 		w.truth[name].Populate(simulator.Population{Seed: 5, Tokens: 1000, Waiting: 50, Span: 3 * 24 * time.Hour, Tags: fewTags})
@@ -238,7 +185,7 @@ func testClock(t *testing.T, both time.Time, moves []move) {
 		t.Helper()
 		for name, r := range environments {
 			all := samples(t, w.manager, name)
-			want, got := recount(w.truth[name].Tokens(), r, own.Now()), numbers(all)
+			want, got := expected(w.truth[name].Tokens(), r, own.Now()), numbers(all)
 			if whole {
 				want, got = got, want // What is missing is wrong too.
 			}
@@ -296,7 +243,7 @@ func testClock(t *testing.T, both time.Time, moves []move) {
 		}
 		for name, n := range counts() {
 			made, most := n-begin[name], usual+finished
-			if environments[name].period > 0 {
+			if environments[name].Period > 0 {
 				most += 45 // The pages of its history, and the seeks to split it.
 			}
 			if made > most {

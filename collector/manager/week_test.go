@@ -18,6 +18,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/test/recount"
 	"waitpoint_exporter/test/size"
 )
 
@@ -49,7 +50,7 @@ type week struct {
 
 // inhabitant is what the test knows of an environment.
 type inhabitant struct {
-	rules
+	rules             recount.Rules
 	truth             *simulator.Environment
 	settings          string
 	changes           int  // How often its settings were changed.
@@ -106,13 +107,13 @@ func TestWeek(t *testing.T) {
 func newWeek(t *testing.T) *week {
 	w := &week{
 		world: newWorldAt(t, time.Now, simulator.Options{NoLog: true}), rng: rand.New(rand.NewPCG(*weekSeed, 0)), begun: time.Now(), struck: map[string]int{},
-		environments: map[string]*inhabitant{"a": {rules: rules{window, false}}, "b": {rules: rules{window, true}}},
+		environments: map[string]*inhabitant{"a": {rules: within(window, false)}, "b": {rules: within(window, true)}},
 	}
 	for name, e := range w.environments {
 		e.flow = map[string]int{}
 		e.truth = w.service.Environment(simulator.EnvironmentOptions{Key: key(name)})
 		e.truth.Populate(simulator.Population{Seed: *weekSeed, Tokens: 1200, Waiting: 100, Span: window + 2*time.Hour, Tags: fewTags})
-		e.settings = fmt.Sprintf("%s|, tokens: {period: 3h, waiting_within_period: %t}, tags: {limit: %%d}, refresh: {verify_interval: 1h}", name, e.waitingWithin)
+		e.settings = fmt.Sprintf("%s|, tokens: {period: 3h, waiting_within_period: %t}, tags: {limit: %%d}, refresh: {verify_interval: 1h}", name, e.rules.WaitingWithinPeriod)
 	}
 	w.calm = time.Now()
 	w.reload("a", "b")
@@ -314,7 +315,7 @@ func (w *week) check() {
 			w.exactly(when, name == "a", e, all, counters)
 			continue
 		}
-		if v, ok := all["waitpoint_tokens WAITING"]; ok && !e.waitingWithin {
+		if v, ok := all["waitpoint_tokens WAITING"]; ok && !e.rules.WaitingWithinPeriod {
 			least, most := e.waiting(all["waitpoint_waiting_listed_timestamp_seconds"])
 			if v < least || v > most {
 				w.t.Fatalf("%s: %v WAITING, want %v to %v", when, v, least, most)
@@ -327,7 +328,7 @@ func (w *week) check() {
 // also the flow of tokens from the beginning.
 func (w *week) exactly(when string, whole bool, e *inhabitant, all, counters map[string]float64) {
 	w.exact++
-	if d := cmp.Diff(recount(e.truth.Tokens(), e.rules, time.Now()), numbers(all)); d != "" {
+	if d := cmp.Diff(expected(e.truth.Tokens(), e.rules, time.Now()), numbers(all)); d != "" {
 		w.t.Fatalf("%s (-service +exporter): %s", when, d)
 	}
 	if all["waitpoint_up"] != 1 || all["waitpoint_history_loaded"] != 1 || all["waitpoint_tokens_unresolved"] != 0 {

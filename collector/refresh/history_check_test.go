@@ -276,7 +276,7 @@ func (h *history) checkExactly() {
 	tokens, rules := h.labelled(s, now)
 	opts := h.opts
 	opts.Tags = rules
-	if d := cmp.Diff(recount(tokens, opts, h.now()), pictured(s, h.now())); d != "" {
+	if d := cmp.Diff(expected(tokens, opts, h.now()), shown(s, h.now())); d != "" {
 		h.fail("after a quiet time numbers differ (-service +exporter): %s", d)
 	}
 	sums := h.expect(now, now, now, now)

@@ -190,7 +190,7 @@ func strike(t *testing.T, p phase, f fault, d time.Duration) int64 {
 	if f.name != "" {
 		remove = w.service.Inject(f.Fault)
 	}
-	settled := recount(w.truth.Tokens(), w.opts, time.Now())
+	settled := expected(w.truth.Tokens(), w.opts, time.Now()).Total.Statuses
 	oldest := w.truth.Tokens()
 	slices.SortFunc(oldest, func(a, b simulator.Token) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	left := p.finished
@@ -251,24 +251,24 @@ func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 // truthful checks what a scrape shows against the service's tokens as they are,
 // or as they were before the last change: absent, or right. Tokens whose outcome
 // is still looked for are in no status, and said to be.
-func truthful(t *testing.T, w *world, settled count) {
+func truthful(t *testing.T, w *world, settled map[string]int) {
 	t.Helper()
 	families, err := w.metrics.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown, unresolved := count{}, 0
+	shown, unresolved := map[string]int{}, 0
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
 			switch family.GetName() {
 			case "triggerdev_waitpoint_tokens":
 				for _, l := range m.GetLabel() {
 					if l.GetName() == "status" {
-						shown["total "+l.GetValue()] = int(m.GetGauge().GetValue())
+						shown[l.GetValue()] = int(m.GetGauge().GetValue())
 					}
 				}
 			case "triggerdev_waitpoint_tokens_overdue":
-				shown["total overdue"] = int(m.GetGauge().GetValue())
+				shown["overdue"] = int(m.GetGauge().GetValue())
 			case "triggerdev_waitpoint_tokens_unresolved":
 				unresolved = int(m.GetGauge().GetValue())
 			}
@@ -278,13 +278,13 @@ func truthful(t *testing.T, w *world, settled count) {
 	if old := s == nil || time.Since(s.At) > w.opts.MaxStaleness; old != (len(shown) == 0) {
 		t.Fatalf("a picture that is too old: %t, shows %v", old, shown)
 	}
-	now := recount(w.truth.Tokens(), w.opts, time.Now())
-	finished := func(c count) int { return c["total COMPLETED"] + c["total TIMED_OUT"] }
-	right := func(c count) error {
-		if waiting, ok := shown["total WAITING"]; ok && waiting != c["total WAITING"] {
-			return fmt.Errorf("WAITING %d, want %d", waiting, c["total WAITING"])
+	now := expected(w.truth.Tokens(), w.opts, time.Now()).Total.Statuses
+	finished := func(c map[string]int) int { return c["COMPLETED"] + c["TIMED_OUT"] }
+	right := func(c map[string]int) error {
+		if waiting, ok := shown["WAITING"]; ok && waiting != c["WAITING"] {
+			return fmt.Errorf("WAITING %d, want %d", waiting, c["WAITING"])
 		}
-		if _, ok := shown["total COMPLETED"]; ok && finished(shown)+unresolved != finished(c) {
+		if _, ok := shown["COMPLETED"]; ok && finished(shown)+unresolved != finished(c) {
 			return fmt.Errorf("%d finished and %d unresolved, want %d", finished(shown), unresolved, finished(c))
 		}
 		return nil

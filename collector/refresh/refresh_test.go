@@ -14,9 +14,11 @@ import (
 
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/collector"
 	"waitpoint_exporter/collector/index"
 	"waitpoint_exporter/collector/ratelimit"
 	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/test/recount"
 	"waitpoint_exporter/test/size"
 
 	"github.com/go-kit/log"
@@ -113,74 +115,51 @@ func (w *world) stop() {
 	<-w.done
 }
 
-// count is everything that a picture says, by name.
-type count map[string]int
-
 var (
 	thresholds = []time.Duration{time.Minute, 5 * time.Minute, time.Hour, 24 * time.Hour}
 	statuses   = []string{"WAITING", "COMPLETED", "TIMED_OUT"}
 )
 
-// recount is the naive count of the service's own tokens.
-func recount(tokens []simulator.Token, opts refresh.Options, now time.Time) count {
-	out := count{}
-	for _, t := range tokens {
-		waits := t.Status == "WAITING"
-		if opts.Period > 0 && (!waits || opts.WaitingWithinPeriod) && t.CreatedAt.Before(now.Add(-opts.Period)) {
-			continue
-		}
-		labels := []string{"total"}
-		tags, ok := opts.Tags.Map(t.Tags)
-		if ok {
-			for _, tag := range tags {
-				labels = append(labels, "tag "+tag)
-			}
-		}
-		for _, l := range labels {
-			out[l+" "+t.Status]++
-			if !waits {
-				continue
-			}
-			for _, th := range thresholds {
-				if !t.TimeoutAt.IsZero() && !t.TimeoutAt.Before(now) && !t.TimeoutAt.After(now.Add(th)) {
-					out[fmt.Sprint(l, " near ", th)]++
-				}
-				if t.CreatedAt.Before(now.Add(-th)) {
-					out[fmt.Sprint(l, " stuck ", th)]++
-				}
-			}
-			if t.TimeoutAt.IsZero() {
-				out[l+" without"]++
-			} else if t.TimeoutAt.Before(now) {
-				out[l+" overdue"]++
-			}
-		}
+// expected counts the service's own tokens.
+func expected(tokens []simulator.Token, opts refresh.Options, now time.Time) recount.Count {
+	rules := recount.Rules{Options: index.Options{Period: opts.Period, WaitingWithinPeriod: opts.WaitingWithinPeriod, Tags: opts.Tags}}
+	for _, d := range thresholds {
+		rules.Near = append(rules.Near, collector.Threshold{Label: d.String(), Value: d})
 	}
-	return out
+	rules.Stuck = rules.Near
+	return recount.Of(tokens, rules, now)
 }
 
-// pictured is the same as a snapshot tells it.
-func pictured(s *index.Snapshot, now time.Time) count {
-	out := count{}
-	put := func(name string, n int) {
-		if n != 0 {
-			out[name] = n
+// shown is the same as a snapshot tells it.
+func shown(s *index.Snapshot, now time.Time) recount.Count {
+	group := func(g *index.Group) *recount.Group {
+		out := recount.NewGroup()
+		put := func(to map[string]int, label string, n int) {
+			if n != 0 {
+				to[label] = n
+			}
 		}
-	}
-	group := func(l string, g *index.Group) {
 		for i, status := range s.Statuses {
-			put(l+" "+string(status), g.Count(i, now))
+			put(out.Statuses, string(status), g.Count(i, now))
 		}
-		for _, th := range thresholds {
-			put(fmt.Sprint(l, " near ", th), g.NearTimeout(th, now))
-			put(fmt.Sprint(l, " stuck ", th), g.Stuck(th, now))
+		for _, d := range thresholds {
+			put(out.Near, d.String(), g.NearTimeout(d, now))
+			put(out.Stuck, d.String(), g.Stuck(d, now))
 		}
-		put(l+" without", g.WithoutTimeout(now))
-		put(l+" overdue", g.Overdue(now))
+		out.WithoutTimeout, out.Overdue = g.WithoutTimeout(now), g.Overdue(now)
+		out.Oldest, _ = g.Oldest(now)
+		out.NextTimeout, _ = g.NextTimeout(now)
+		return out
 	}
-	group("total", s.Total)
+	out := recount.Count{Total: group(s.Total), Tags: map[string]*recount.Group{}, Ignored: recount.NewGroup().Statuses}
+	if s.Ignored != nil {
+		out.Ignored = group(s.Ignored).Statuses
+	}
+	none := recount.NewGroup().Statuses
 	for _, t := range s.Tags {
-		group("tag "+t.Tag, t.Group)
+		if g := group(t.Group); !maps.Equal(g.Statuses, none) { // It goes at the next refresh.
+			out.Tags[t.Tag] = g
+		}
 	}
 	return out
 }
@@ -190,7 +169,7 @@ func (w *world) diff(now time.Time) string {
 	if s == nil || !s.Loaded {
 		return "the history is not loaded"
 	}
-	return cmp.Diff(recount(w.truth.Tokens(), w.opts, now), pictured(s, now))
+	return cmp.Diff(expected(w.truth.Tokens(), w.opts, now), shown(s, now))
 }
 
 // A load is a history and what happens in it between two refreshes.
@@ -334,7 +313,7 @@ func TestFaults(t *testing.T) {
 				if s.Up || s.Reason != tc.want || s.LastRefresh.After(failing) {
 					t.Errorf("up %t, reason %q, want %q (%s), last refresh %s after it began to fail", s.Up, s.Reason, tc.want, s.Err, s.LastRefresh.Sub(failing))
 				}
-				if got := w.subject.Snapshot(); got != held && !maps.Equal(pictured(got, time.Now()), pictured(held, time.Now())) {
+				if got := w.subject.Snapshot(); got != held && !cmp.Equal(shown(got, time.Now()), shown(held, time.Now())) {
 					t.Error("the picture changed")
 				}
 				remove()
