@@ -14,9 +14,9 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// TestBlame holds that an error speaks of the key only if it was the service that
+// TestErrorsBlameTheRightParty holds that an error speaks of the key only if it was the service that
 // refused it, and else of what stands in between.
-func TestBlame(t *testing.T) {
+func TestErrorsBlameTheRightParty(t *testing.T) {
 	type header map[string]string
 	const (
 		page     = "<!DOCTYPE html><title>s3cr3t</title>"

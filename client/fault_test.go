@@ -132,7 +132,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestTakenInStride(t *testing.T) {
+func TestToleratedAnswers(t *testing.T) {
 	for reason, b := range map[string]string{
 		"null fields": answer(map[string]any{"next": nil, "previous": nil},
 			map[string]any{"id": "a", "status": "WAITING", "createdAt": "2026-11-23T08:19:59.748Z", "tags": nil,

@@ -113,9 +113,9 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestBombs holds that a megabyte that unpacks to a gigabyte is given up at the
+// TestDecompressionIsBounded holds that a megabyte that unpacks to a gigabyte is given up at the
 // bound, whatever status it comes with.
-func TestBombs(t *testing.T) {
+func TestDecompressionIsBounded(t *testing.T) {
 	var member bytes.Buffer
 	w := gzip.NewWriter(&member)
 	_, _ = w.Write(bytes.Repeat([]byte(" "), 16<<20))
@@ -158,9 +158,9 @@ func flood(begin, chunk string) http.HandlerFunc {
 	}
 }
 
-// TestFloods holds that what has no end outside of the body is given up soon,
+// TestEndlessAnswers holds that what has no end outside of the body is given up soon,
 // with a reason.
-func TestFloods(t *testing.T) {
+func TestEndlessAnswers(t *testing.T) {
 	const ok, chunked = "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for _, tc := range []struct {
 		name, begin, chunk string
@@ -266,9 +266,9 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// TestDrip holds that a byte a second is not enough, wherever in an answer it
+// TestSlowAnswerTimesOut holds that a byte a second is not enough, wherever in an answer it
 // comes.
-func TestDrip(t *testing.T) {
+func TestSlowAnswerTimesOut(t *testing.T) {
 	for name, begin := range map[string]string{
 		"status line":  "HTTP/1.1 200 ",
 		"headers":      "HTTP/1.1 200 OK\r\nX-A: ",

@@ -46,8 +46,8 @@ func TestRetryWait(t *testing.T) {
 	}
 }
 
-// TestEndless holds that a walk without end has one, and says so.
-func TestEndless(t *testing.T) {
+// TestWalkIsBounded holds that a walk without end has one, and says so.
+func TestWalkIsBounded(t *testing.T) {
 	c, err := New(Options{APIURL: "http://api.test", Key: func() (string, error) { return "tr_dev_0123456789", nil }})
 	if err != nil {
 		t.Fatal(err)

@@ -8,12 +8,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"unsafe"
 )
 
-// TestWiped holds that a workspace keeps nothing of an answer: neither the bytes
+// TestWorkspaceKeepsNothing holds that a workspace keeps nothing of an answer: neither the bytes
 // that the decoder read nor what decompression remembers.
-func TestWiped(t *testing.T) {
+func TestWorkspaceKeepsNothing(t *testing.T) {
 	const secret = "callback/0123456789"
 	one := `{"id":"a","status":"WAITING","createdAt":"2026-01-01T00:00:00Z","url":"http://x/` + secret + `","output":"` +
 		strings.Repeat("x", 500) + `"},`
@@ -60,13 +59,13 @@ func TestWindow(t *testing.T) {
 // reach counts the buffers that hold the secret and can be reached from v, up to
 // their capacity.
 func reach(v any, secret string) (n int) {
-	seen := map[unsafe.Pointer]bool{}
+	seen := map[uintptr]bool{}
 	var walk func(v reflect.Value)
 	walk = func(v reflect.Value) {
 		switch v.Kind() { //nolint:exhaustive // The others hold nothing.
 		case reflect.Pointer:
-			if !v.IsNil() && !seen[v.UnsafePointer()] {
-				seen[v.UnsafePointer()] = true
+			if !v.IsNil() && !seen[v.Pointer()] {
+				seen[v.Pointer()] = true
 				walk(v.Elem())
 			}
 		case reflect.Interface:
@@ -91,7 +90,7 @@ func reach(v any, secret string) (n int) {
 			if v.Type().Elem().Kind() != reflect.Uint8 || v.Cap() == 0 {
 				return
 			}
-			if bytes.Contains(unsafe.Slice((*byte)(v.UnsafePointer()), v.Cap()), []byte(secret)) {
+			if bytes.Contains(v.Slice(0, v.Cap()).Bytes(), []byte(secret)) {
 				n++
 			}
 		}

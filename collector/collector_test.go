@@ -216,9 +216,9 @@ func TestAbsence(t *testing.T) {
 	}
 }
 
-// TestNewSnapshot holds that a Collector shows the newest snapshot at each scrape,
+// TestNewestSnapshot holds that a Collector shows the newest snapshot at each scrape,
 // with the tags that it has.
-func TestNewSnapshot(t *testing.T) {
+func TestNewestSnapshot(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	x := index.New(index.Options{Horizon: maxStaleness})

@@ -12,8 +12,8 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// TestCounts holds which tokens count.
-func TestCounts(t *testing.T) {
+// TestWhichTokensCount holds which tokens count.
+func TestWhichTokensCount(t *testing.T) {
 	team, chat := regexp.MustCompile(`^(?:team:.*)$`), regexp.MustCompile(`^(?:chat|)$`)
 	for name, tc := range map[string]struct {
 		rules index.TagRules

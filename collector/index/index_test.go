@@ -39,8 +39,8 @@ func counts(x *index.Index, now time.Time) [4]int {
 	return [4]int{s.Total.Count(0, now), s.Total.Count(1, now), s.Total.Count(2, now), s.Unresolved}
 }
 
-// TestProof holds what listings prove and what they do not, step by step.
-func TestProof(t *testing.T) {
+// TestWhatListingsProve holds what listings prove and what they do not, step by step.
+func TestWhatListingsProve(t *testing.T) {
 	const lag = 30 * time.Second
 	a, b := token("a", client.StatusWaiting), token("b", client.StatusWaiting)
 	doneA := token("a", client.StatusCompleted)

@@ -11,8 +11,8 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// TestSizeGoes holds that nothing is left of a token whichever way it goes.
-func TestSizeGoes(t *testing.T) {
+// TestSizeFollowsTokens holds that nothing is left of a token whichever way it goes.
+func TestSizeFollowsTokens(t *testing.T) {
 	tags := []string{strings.Repeat("x", 1000), "b"}
 	waiting := token("a", client.StatusWaiting, tags...)
 	finished := token("a", client.StatusCompleted, tags...)

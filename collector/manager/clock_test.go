@@ -51,8 +51,8 @@ func apart(monotonic, wall time.Time) time.Time {
 	return monotonic
 }
 
-// TestApart holds that the tests' clock is one whose two readings go apart.
-func TestApart(t *testing.T) {
+// TestClockReadingsDiffer holds that the tests' clock is one whose two readings go apart.
+func TestClockReadingsDiffer(t *testing.T) {
 	t.Parallel()
 	a := time.Now()
 	b := apart(a.Add(time.Minute), a.Add(time.Hour))

@@ -160,9 +160,9 @@ func populate(e *simulator.Environment) {
 	e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 250})
 }
 
-// TestFullAndOver holds that nothing is asked for while the picture is full, and
+// TestFullSnapshotStartsOver holds that nothing is asked for while the picture is full, and
 // that it starts over: what filled it does not stay until a restart.
-func TestFullAndOver(t *testing.T) {
+func TestFullSnapshotStartsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hostile atomic.Bool
 		hostile.Store(true)
@@ -285,9 +285,9 @@ func TestNothingSpins(t *testing.T) {
 	}
 }
 
-// TestTimes holds that tokens of any date are counted as what they are, and that
+// TestTokensOfAnyDate holds that tokens of any date are counted as what they are, and that
 // none of them keeps the loops busy.
-func TestTimes(t *testing.T) {
+func TestTokensOfAnyDate(t *testing.T) {
 	t.Parallel()
 	year := func(y int) time.Time { return time.Date(y, 1, 1, 0, 0, 0, int(time.Millisecond), time.UTC) }
 	for _, period := range []time.Duration{0, 30 * 24 * time.Hour} {
@@ -321,9 +321,9 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// TestLogs holds that no line of the log does anything in a terminal, or is two
+// TestLogsAreSingleSafeLines holds that no line of the log does anything in a terminal, or is two
 // of them, whatever the service says.
-func TestLogs(t *testing.T) {
+func TestLogsAreSingleSafeLines(t *testing.T) {
 	t.Parallel()
 	const nasty = "\x1b[31mred\x1b]0;title\x07\u009b31m\u202egnp\u2028\u2066\x7f\x08\r\nlevel=info\ufeff"
 	quoted, err := json.Marshal(nasty)

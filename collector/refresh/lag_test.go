@@ -33,9 +33,9 @@ func (w *world) finishedCount(t *testing.T) uint64 {
 	return n
 }
 
-// TestOldPage holds that single pages from a replica that is five minutes behind
+// TestPagesOfALaggingReplica holds that single pages from a replica that is five minutes behind
 // neither take tokens away nor make any count twice.
-func TestOldPage(t *testing.T) {
+func TestPagesOfALaggingReplica(t *testing.T) {
 	t.Parallel()
 	const behind = 5 * time.Minute
 	synctest.Test(t, func(t *testing.T) {

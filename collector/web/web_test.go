@@ -179,7 +179,7 @@ func TestNotFound(t *testing.T) {
 	}
 }
 
-func TestOthers(t *testing.T) {
+func TestOtherPages(t *testing.T) {
 	for path, want := range map[string]int{"/-/healthy": 200, "/nope": 404, "/-/reload": 405} {
 		if w := serve(t, http.MethodGet, path); w.Code != want {
 			t.Errorf("%s: %d, want %d", path, w.Code, want)
