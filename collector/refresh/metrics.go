@@ -75,7 +75,7 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 		waits: f.NewHistogramVec(prometheus.HistogramOpts{
 			ConstLabels: labels,
 			Name:        "triggerdev_waitpoint_wait_duration_seconds",
-			Help:        "How long the tokens waited (completedAt - createdAt) that background refreshes saw finish since the history was loaded.",
+			Help:        "How long tokens waited (completedAt - createdAt) that background refreshes saw finish.",
 			Buckets: []float64{
 				1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600,
 				3 * 24 * 3600, 7 * 24 * 3600, 14 * 24 * 3600, 30 * 24 * 3600,
@@ -86,7 +86,7 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			ConstLabels: labels,
 			Name:        "triggerdev_api_requests_total",
-			Help:        "Requests to the Trigger.dev API by HTTP status code, or error where no answer came.",
+			Help:        "Requests to the Trigger.dev API by HTTP status code, or error if there was no answer.",
 		}, []string{"code"}),
 		requestTime: f.NewHistogram(prometheus.HistogramOpts{
 			ConstLabels: labels,
@@ -108,12 +108,12 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 	m.lateArrivals = f.NewCounter(prometheus.CounterOpts{
 		ConstLabels: labels,
 		Name:        "triggerdev_waitpoint_late_arrivals_total",
-		Help:        "Tokens that another look found and the list from its top had not shown: the service's order is not what it was.",
+		Help:        "Tokens that another request found although the top of the list had not shown them.",
 	})
 	m.broken = f.NewGaugeVec(prometheus.GaugeOpts{
 		ConstLabels: labels,
 		Name:        "triggerdev_waitpoint_assumption_broken",
-		Help:        "Whether background refreshes found that the service did not keep to what they assume of it (1), so that they go on without.",
+		Help:        "Whether the service broke something that background refreshes assume (1); they then do without it.",
 	}, []string{"assumption"})
 	for _, a := range []string{"id_order", "newest_on_top", "creation_order", "replica_lag", "page_size"} {
 		m.broken.WithLabelValues(a)
