@@ -157,7 +157,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Environments: environments.Environments, MetricsPath: serving.MetricsPath,
 		// Buffer is outermost, so that it holds compressed answers for slow clients.
 		Metrics: server.Buffer(compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
-			EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(slogger.Handler(), slog.LevelError),
+			EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(slogger.Handler(),
+				slog.LevelError),
 		}))),
 		Version: version.Version, Build: "Revision " + version.GetRevision(), Demo: *demo, Runbook: runbook.Markdown,
 	}

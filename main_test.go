@@ -133,7 +133,13 @@ func listen(t *testing.T) net.Listener {
 // TestPortInUse holds that the message names the flag.
 func TestPortInUse(t *testing.T) {
 	l := listen(t)
-	err := run(t.Context(), []string{"--demo", "--web.listen-address=" + l.Addr().String()}, func(string) string { return "" }, io.Discard, io.Discard)
+	err := run(
+		t.Context(),
+		[]string{"--demo", "--web.listen-address=" + l.Addr().String()},
+		func(string) string { return "" },
+		io.Discard,
+		io.Discard,
+	)
 	if err == nil || !strings.HasPrefix(err.Error(), "--web.listen-address: listen tcp") {
 		t.Errorf("error %v", err)
 	}
@@ -141,7 +147,13 @@ func TestPortInUse(t *testing.T) {
 
 // TestNoSocket holds that the message names the flag that asks for one.
 func TestNoSocket(t *testing.T) {
-	err := run(t.Context(), []string{"--demo", "--web.systemd-socket"}, func(string) string { return "" }, io.Discard, io.Discard)
+	err := run(
+		t.Context(),
+		[]string{"--demo", "--web.systemd-socket"},
+		func(string) string { return "" },
+		io.Discard,
+		io.Discard,
+	)
 	if err == nil || !strings.HasPrefix(err.Error(), "--web.systemd-socket: ") {
 		t.Errorf("error %v", err)
 	}
@@ -192,7 +204,8 @@ func TestDemo(t *testing.T) {
 	if !strings.HasSuffix(openMetrics, "# EOF\n") {
 		t.Error("OpenMetrics is not served when asked for")
 	}
-	if page := get("/", ""); !strings.Contains(page, ">demo<") || !strings.Contains(page, "up to date") || !strings.Contains(page, "This is a demo") {
+	if page := get("/", ""); !strings.Contains(page, ">demo<") || !strings.Contains(page, "up to date") ||
+		!strings.Contains(page, "This is a demo") {
 		t.Errorf("the landing page does not show the environment's state: %s", page)
 	}
 	for _, path := range []string{"/-/healthy", "/-/ready", "/", "/tokens", "/tokens?format=json", "/nope"} {
@@ -230,7 +243,10 @@ func TestSecrets(t *testing.T) {
 		{Kind: simulator.FaultStatus, Status: 403, Body: leak},
 		{Kind: simulator.FaultStatus, Status: 500, Body: leak},
 		{Kind: simulator.FaultRedirect, Header: http.Header{"Location": {elsewhere.URL + "/?key=" + key}}},
-		{Kind: simulator.FaultBody, Body: `{"data":[{"id":1,"url":"http://x/callback/abc","idempotencyKey":"idem-1"}]}`},
+		{
+			Kind: simulator.FaultBody,
+			Body: `{"data":[{"id":1,"url":"http://x/callback/abc","idempotencyKey":"idem-1"}]}`,
+		},
 	}
 	for kind := simulator.FaultHang; kind <= simulator.FaultNulls; kind++ {
 		if kind != simulator.FaultRedirect {
@@ -331,7 +347,8 @@ func TestReload(t *testing.T) {
 		"  - {name: staging, secret_key: tr_stg_revoked}\n"
 	put(dev + prod + revoked)
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"--config.check", "--config.file=" + path}, os.Getenv, &out, io.Discard); err != nil || !strings.HasPrefix(out.String(), "The configuration is good. Environments:\ndev: "+api.URL+", window all, interval 1s\nshop/prod: ") {
+	if err := run(t.Context(), []string{"--config.check", "--config.file=" + path}, os.Getenv, &out, io.Discard); err != nil ||
+		!strings.HasPrefix(out.String(), "The configuration is good. Environments:\ndev: "+api.URL+", window all, interval 1s\nshop/prod: ") {
 		t.Errorf("--config.check: %q, %v", out.String(), err)
 	}
 
@@ -387,7 +404,8 @@ func TestReload(t *testing.T) {
 		`triggerdev_waitpoint_up{environment="staging"} 0`, `triggerdev_waitpoint_up{environment="dev"} 1`,
 		`triggerdev_waitpoint_refresh_errors_total{environment="staging",reason="auth"} `,
 		"waitpoint_exporter_config_last_reload_successful 1")
-	if code, body := ask(http.MethodGet, "/-/ready"); code != 503 || body != "WAITING tokens are not known yet: staging\n" {
+	if code, body := ask(http.MethodGet, "/-/ready"); code != 503 ||
+		body != "WAITING tokens are not known yet: staging\n" {
 		t.Errorf("/-/ready: %d %q", code, body)
 	}
 	await("/", ">shop/prod<", ">staging<", ">refresh failed<", ">up to date<")
@@ -400,7 +418,12 @@ func TestReload(t *testing.T) {
 	if !strings.Contains(logs.String(), want) {
 		t.Errorf("the log does not say %q", want)
 	}
-	await("/metrics", "waitpoint_exporter_config_last_reload_successful 0", `triggerdev_waitpoint_up{environment="dev"} 1`, `environment="prod"`)
+	await(
+		"/metrics",
+		"waitpoint_exporter_config_last_reload_successful 0",
+		`triggerdev_waitpoint_up{environment="dev"} 1`,
+		`environment="prod"`,
+	)
 
 	put(dev + prod)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {

@@ -15,7 +15,8 @@ import (
 func newRegistry(externalURL string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	promauto.With(registry).NewGauge(prometheus.GaugeOpts{
-		Name: "waitpoint_exporter_web_info", Help: "Constant 1; external_url is where users reach the exporter's pages.",
+		Name: "waitpoint_exporter_web_info", Help: "Constant 1; external_url is where users reach the exporter's " +
+			"pages.",
 		ConstLabels: prometheus.Labels{"external_url": externalURL},
 	}).Set(1)
 	registry.MustRegister(

@@ -18,11 +18,21 @@ import (
 // so that one sees what is encoding.
 func BenchmarkScrape(b *testing.B) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	x := index.New(index.Options{Tags: index.TagRules{Limit: 100}, Lag: time.Second, Horizon: maxStaleness, ExpectedWait: []index.ExpectedWait{{Wait: time.Hour}}})
+	x := index.New(
+		index.Options{
+			Tags:         index.TagRules{Limit: 100},
+			Lag:          time.Second,
+			Horizon:      maxStaleness,
+			ExpectedWait: []index.ExpectedWait{{Wait: time.Hour}},
+		},
+	)
 	tokens := make([]client.Token, 20_000)
 	for i := range tokens {
 		tokens[i] = client.Token{
-			ID: fmt.Sprintf("waitpoint_%020d", i), Status: client.StatusWaiting, Tags: []string{fmt.Sprintf("team:%d", i%100)},
+			ID: fmt.Sprintf(
+				"waitpoint_%020d",
+				i,
+			), Status: client.StatusWaiting, Tags: []string{fmt.Sprintf("team:%d", i%100)},
 			CreatedAt: now.Add(-time.Duration(i) * time.Second), TimeoutAt: now.Add(time.Duration(i) * time.Second),
 		}
 	}

@@ -167,7 +167,9 @@ func (c *Collector) newPlan(s *index.Snapshot) *plan {
 	c.addGroup(p, s, s.Total, statuses, groupDescs{d.tokens, d.nearTimeout, d.stuck, d.overdue, d.late, d.oldest})
 	p.add(d.withoutTimeout, s.Total.WithoutTimeout)
 	for _, t := range s.Tags {
-		tagged := groupDescs{d.tagged, d.taggedNearTimeout, d.taggedStuck, d.taggedOverdue, d.taggedLate, d.taggedOldest}
+		tagged := groupDescs{
+			d.tagged, d.taggedNearTimeout, d.taggedStuck, d.taggedOverdue, d.taggedLate, d.taggedOldest,
+		}
 		c.addGroup(p, s, t.Group, statuses, tagged, t.Tag)
 		if s.Loaded {
 			p.addCounter(d.taggedCreated, float64(t.Created), t.Tag)

@@ -51,7 +51,7 @@ func newDescs(labels prometheus.Labels) *descs {
 		taggedLate: d("tagged_tokens_late",
 			"WAITING tokens that have waited longer than --tokens.expected-wait allows, by tag."+atNow, "tag"),
 		ignored: d("tokens_ignored",
-			"Tokens that --tokens.require-tag or --tokens.ignore-tag leave out of all other metrics, by status."+cached, "status"),
+			"Tokens that --tokens.require-tag or --tokens.ignore-tag leave out elsewhere, by status."+cached, "status"),
 		taggedOldest: d("tagged_oldest_waiting_timestamp_seconds",
 			"When the oldest WAITING token was created, in Unix seconds, by tag."+cached, "tag"),
 		taggedCreated: d("tagged_tokens_created_total",

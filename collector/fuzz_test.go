@@ -59,8 +59,16 @@ func FuzzTag(f *testing.F) {
 		if err := json.Unmarshal(literal, &want); err != nil {
 			t.Fatal(err)
 		}
-		body := `{"data":[{"id":"waitpoint_1","status":"WAITING","createdAt":"2026-11-23T12:00:00.000Z","tags":[` + string(literal) + `]}],"pagination":{}}`
-		c, err := client.New(client.Options{APIURL: "http://localhost", Key: func() (string, error) { return "tr_prod_0123456789", nil }, Transport: answers(body)})
+		body := `{"data":[{"id":"waitpoint_1","status":"WAITING","createdAt":"2026-11-23T12:00:00.000Z","tags":[` + string(
+			literal,
+		) + `]}],"pagination":{}}`
+		c, err := client.New(
+			client.Options{
+				APIURL:    "http://localhost",
+				Key:       func() (string, error) { return "tr_prod_0123456789", nil },
+				Transport: answers(body),
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

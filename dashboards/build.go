@@ -11,7 +11,8 @@ const (
 	target = `job=~"$job", instance=~"$instance"`
 	scope  = target + `, project=~"$project", environment=~"$environment"`
 	// An alert may be about an exporter that is not there.
-	alerting = `alertname=~"Waitpoint.+", job=~"$job", instance=~"$instance|", project=~"$project", environment=~"$environment"`
+	alerting = `alertname=~"Waitpoint.+", job=~"$job", instance=~"$instance|"` +
+		`, project=~"$project", environment=~"$environment"`
 
 	grafana = "13.2.3"
 	neutral = "#808080"
@@ -55,7 +56,8 @@ func buckets(metric, window string, more ...string) string {
 // mean returns the mean of a histogram, of whichever kind there is.
 func mean(metric, window string) string {
 	return fmt.Sprintf(
-		"sum(rate(%s[%s])) / sum(rate(%s[%[2]s])) or histogram_sum(sum(rate(%[4]s[%[2]s]))) / histogram_count(sum(rate(%[4]s[%[2]s])))",
+		"sum(rate(%s[%s])) / sum(rate(%s[%[2]s])) or histogram_sum(sum(rate(%[4]s[%[2]s]))) / "+
+			"histogram_count(sum(rate(%[4]s[%[2]s])))",
 		sel(metric+"_sum"),
 		window,
 		sel(metric+"_count"),
@@ -165,9 +167,11 @@ func field(unit, none string, t Thresholds, links ...Link) *FieldConfig {
 // stat shows numbers of now.
 func stat(title, description, unit, none string, t Thresholds, links []Link, queries ...query) *Panel {
 	return &Panel{
-		Type: "stat", Title: title, Description: description, Targets: targets("time_series", true, queries), FieldConfig: field(unit, none, t, links...),
+		Type: "stat", Title: title, Description: description, Targets: targets("time_series", true, queries),
+		FieldConfig: field(unit, none, t, links...),
 		Options: map[string]any{
-			"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "textMode": "auto", "wideLayout": true,
+			"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
+			"textMode": "auto", "wideLayout": true,
 			"percentChangeColorMode": "standard", "showPercentChange": false,
 			"reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 		},
@@ -190,7 +194,8 @@ func curves(title, description, unit string, t Thresholds, links []Link, queries
 		"stacking": map[string]any{"group": "A", "mode": "none"}, "thresholdsStyle": map[string]any{"mode": style},
 	}
 	return &Panel{
-		Type: "timeseries", Title: title, Description: description, Targets: targets("time_series", false, queries), FieldConfig: f,
+		Type: "timeseries", Title: title, Description: description, Targets: targets("time_series", false, queries),
+		FieldConfig: f,
 		Options: map[string]any{
 			"legend": map[string]any{
 				"calcs":       []string{"last", "max"},
@@ -208,7 +213,8 @@ func curves(title, description, unit string, t Thresholds, links []Link, queries
 // heatmap shows counts by bucket; the unit of the buckets is seconds.
 func heatmap(title, description, expr string) *Panel {
 	p := &Panel{
-		Type: "heatmap", Title: title, Description: description, Targets: targets("heatmap", false, []query{{expr, "{{le}}"}}),
+		Type: "heatmap", Title: title, Description: description,
+		Targets:     targets("heatmap", false, []query{{expr, "{{le}}"}}),
 		FieldConfig: field("locale", "no data", plain()),
 		Options: map[string]any{
 			"calculate": false, "cellGap": 1,
@@ -351,7 +357,8 @@ func all(title, filter string) []Link {
 	return []Link{
 		{
 			title,
-			"${exporter:raw}/tokens?form=&environment=${one_environment:percentencode}&project=${one_project:percentencode}" + filter,
+			"${exporter:raw}/tokens?form=&environment=${one_environment:percentencode}" +
+				"&project=${one_project:percentencode}" + filter,
 			true,
 		},
 	}
@@ -362,7 +369,8 @@ func series(title, filter string) []Link {
 	return []Link{
 		{
 			title,
-			"${exporter:raw}/tokens?environment=${__field.labels.environment:percentencode}&project=${__field.labels.project:percentencode}" + filter,
+			"${exporter:raw}/tokens?environment=${__field.labels.environment:percentencode}" +
+				"&project=${__field.labels.project:percentencode}" + filter,
 			true,
 		},
 	}
@@ -373,7 +381,8 @@ func cell(title, filter string) []Link {
 	return []Link{
 		{
 			title,
-			"${__data.fields.external_url:raw}/tokens?environment=${__data.fields.environment:percentencode}&project=${__data.fields.project:percentencode}" + filter,
+			"${__data.fields.external_url:raw}/tokens?environment=${__data.fields.environment:percentencode}" +
+				"&project=${__data.fields.project:percentencode}" + filter,
 			true,
 		},
 	}
@@ -394,8 +403,10 @@ func labelValues(selector, label string) map[string]any {
 
 func chosen(name, label, description, selector, of, allValue string) *Variable {
 	return &Variable{
-		Name: name, Label: label, Description: description, Type: "query", Datasource: prometheus(), Query: labelValues(selector, of),
-		Definition: "label_values(" + selector + ", " + of + ")", Refresh: 2, Sort: 1, Multi: true, IncludeAll: true, AllValue: allValue,
+		Name: name, Label: label, Description: description, Type: "query", Datasource: prometheus(),
+		Query:      labelValues(selector, of),
+		Definition: "label_values(" + selector + ", " + of + ")", Refresh: 2, Sort: 1, Multi: true,
+		IncludeAll: true, AllValue: allValue,
 		Current: map[string]any{
 			"selected": true,
 			"text":     []string{"All"},
@@ -415,7 +426,8 @@ func one(label string) *Variable {
 			"query":   text,
 			"refId":   "PrometheusVariableQueryEditor-VariableQuery",
 		}, Definition: text,
-		Regex: `/` + label + `="([^"]*)"/`, Refresh: 2, Hide: 2, Current: map[string]any{"text": "", "value": ""}, Options: []any{}, SkipURLSync: true,
+		Regex: `/` + label + `="([^"]*)"/`, Refresh: 2, Hide: 2, Current: map[string]any{"text": "", "value": ""},
+		Options: []any{}, SkipURLSync: true,
 	}
 }
 
@@ -423,7 +435,8 @@ func one(label string) *Variable {
 func dashboard(b *board, uid, title, description string, links []BoardLink, tags bool) *Dashboard {
 	variables := []any{
 		&Variable{
-			Name: "datasource", Label: "Data source", Description: "The Prometheus that scrapes the exporter.", Type: "datasource", Query: "prometheus",
+			Name: "datasource", Label: "Data source", Description: "The Prometheus that scrapes the exporter.",
+			Type: "datasource", Query: "prometheus",
 			Refresh: 1, Current: map[string]any{"text": "", "value": ""}, Options: []any{},
 		},
 		chosen("job", "Job", "", "waitpoint_exporter_build_info", "job", ""),
@@ -469,13 +482,15 @@ func dashboard(b *board, uid, title, description string, links []BoardLink, tags
 		annotations = append(annotations, &Annotation{
 			Name: "Alerts, " + a.severity, Datasource: *prometheus(), IconColor: a.color,
 			Target: map[string]any{
-				"refId": "Anno", "expr": "max(ALERTS{" + alerting + `, alertstate="firing", severity="` + a.severity + `"})`,
+				"refId": "Anno", "expr": "max(ALERTS{" + alerting + `, alertstate="firing", severity="` +
+					a.severity + `"})`,
 				"legendFormat": a.severity, "interval": "60s", "range": true, "instant": false,
 			},
 		})
 	}
 	return &Dashboard{
-		UID: uid, Title: title, Description: description, Tags: []string{"trigger.dev", "waitpoint"}, SchemaVersion: 42, Editable: true,
+		UID: uid, Title: title, Description: description, Tags: []string{"trigger.dev", "waitpoint"},
+		SchemaVersion: 42, Editable: true,
 		GraphTooltip: 1, Refresh: "1m", Time: TimeRange{"now-6h", "now"}, Timezone: "browser", Links: links,
 		Annotations: List{annotations}, Templating: List{variables}, Panels: b.panels,
 	}

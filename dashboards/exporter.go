@@ -151,7 +151,8 @@ func Exporter() *Dashboard {
 	)
 	failed := curves(
 		"Failed refreshes",
-		"By environment and reason. auth: the key is refused; rate_limited: others use up the limit; the runbook has all.",
+		"By environment and reason. auth: the key is refused; rate_limited: others use up the limit; the runbook "+
+			"has all.",
 		"locale",
 		steps("green", 1, "red"),
 		nil,
@@ -216,7 +217,8 @@ func Exporter() *Dashboard {
 	)
 
 	b.add(12, 8, curves("Assumptions about the service",
-		"Tokens that a request by createdAt found although the top of the list had not shown them, and assumptions that no longer hold.",
+		"Tokens that a request by createdAt found although the top of the list had not shown them, and "+
+			"assumptions that no longer hold.",
 		"locale", steps("green", 1, "orange"), nil,
 		query{
 			each("increase(" + gauge("late_arrivals_total") + "[$__rate_interval])"),
@@ -224,7 +226,8 @@ func Exporter() *Dashboard {
 		},
 		query{each(gauge("assumption_broken"), "assumption"), "{{assumption}} broken {{project}} {{environment}}"}))
 	b.add(12, 8, curves("Age of the least recent confirmation",
-		"Many WAITING tokens are confirmed in turn. This is the one confirmed least recently; it decides staleness.", "s", plain(), nil,
+		"Many WAITING tokens are confirmed in turn. This is the one confirmed least recently; it decides "+
+			"staleness.", "s", plain(), nil,
 		query{
 			"time() - min by (project, environment) (" + gauge("waiting_listed_timestamp_seconds") + ")",
 			"{{project}} {{environment}}",
@@ -330,7 +333,8 @@ func Exporter() *Dashboard {
 				name: "started",
 				unit: "dateTimeFromNow",
 				expr: "1000 * max by (instance, version, revision, goversion) (" + own("process_start_time_seconds") +
-					" * on (job, instance) group_left (version, revision, goversion) " + own("waitpoint_exporter_build_info") + ")",
+					" * on (job, instance) group_left (version, revision, goversion) " +
+					own("waitpoint_exporter_build_info") + ")",
 			},
 			column{
 				name: "configuration",

@@ -41,7 +41,8 @@ func alertsFiring() *Panel {
 	}
 	return table(
 		"Firing alerts",
-		"Alerts of the rules in deploy/prometheus, the most severe first. The name links to the runbook, the environment to its tokens.",
+		"Alerts of the rules in deploy/prometheus, the most severe first. The name links to the runbook, the "+
+			"environment to its tokens.",
 		"none, provided that the rules are loaded",
 		"severity",
 		column{
@@ -61,12 +62,14 @@ func alertsFiring() *Panel {
 		column{name: "project", label: "project"},
 		column{name: "environment", label: "environment", links: []Link{{
 			"Its tokens",
-			"${exporter:raw}/tokens?form=&environment=${__data.fields.environment:percentencode}&project=${__data.fields.project:percentencode}&tag=${__data.fields.tag:percentencode}", true,
+			"${exporter:raw}/tokens?form=&environment=${__data.fields.environment:percentencode}" +
+				"&project=${__data.fields.project:percentencode}&tag=${__data.fields.tag:percentencode}", true,
 		}}},
 		column{name: "tag", label: "tag"},
 		column{
 			name: "since",
-			expr: "1000 * " + by + "(ALERTS_FOR_STATE{" + alerting + "}) and " + by + "(ALERTS{" + alerting + `, alertstate="firing"})`,
+			expr: "1000 * " + by + "(ALERTS_FOR_STATE{" + alerting + "}) and " + by + "(ALERTS{" + alerting +
+				`, alertstate="firing"})`,
 			unit: "dateTimeFromNow",
 		},
 	)
@@ -84,8 +87,10 @@ func environments() *Panel {
 		"state",
 		column{name: "state", width: 110, mappings: mapped(map[string][2]string{
 			"4": {"gone", "red"}, "3": {"not visible", "red"}, "2": {"refresh failed", "orange"}, "1": {"ok", "green"},
-		}), expr: "4 + 0 * (" + gone + ") or on (project, environment) (3 + 0 * (" + state + " unless on (project, environment) " + seen + "))" +
-			" or on (project, environment) (2 + 0 * (" + state + " == 0)) or on (project, environment) (1 + 0 * " + state + ")"},
+		}), expr: "4 + 0 * (" + gone + ") or on (project, environment) (3 + 0 * (" + state +
+			" unless on (project, environment) " + seen + "))" +
+			" or on (project, environment) (2 + 0 * (" + state + " == 0)) or on (project, environment) (1 + 0 * " +
+			state + ")"},
 		column{name: "project", label: "project"},
 		column{name: "environment", label: "environment", links: cell("Its tokens", "")},
 		column{name: "external_url", label: "external_url", hidden: true},
@@ -145,13 +150,15 @@ func tags() *Panel {
 		return sel("triggerdev_waitpoint_"+name, append(more, tagScope)...)
 	}
 	shown := func(expr string) string {
-		return `label_replace(label_replace(` + expr + `, "shown", "(no tag)", "tag", ""), "shown", "$1", "tag", "(.+)")`
+		return `label_replace(label_replace(` + expr +
+			`, "shown", "(no tag)", "tag", ""), "shown", "$1", "tag", "(.+)")`
 	}
 	withURL := "max by (project, environment, tag, external_url) (" + at(m("tagged_tokens", waiting)) + ")"
 	tag := "&tag=${__data.fields.tag:percentencode}"
 	return table(
 		"By team and tag",
-		"Tokens by tag; a token counts once under each of its tags. __other__ holds the tags beyond --tags.limit. Numbers link to their tokens.",
+		"Tokens by tag; a token counts once under each of its tags. __other__ holds the tags beyond --tags.limit. "+
+			"Numbers link to their tokens.",
 		"–",
 		"late",
 		column{name: "shown", label: "shown", links: cell("Its tokens", tag), width: 220},
@@ -205,7 +212,8 @@ func Waitpoints() *Dashboard {
 		4,
 		stat(
 			"Not visible",
-			"Environments without numbers: their snapshot is too old, or they disappeared within the last day. Their alerts are silent.",
+			"Environments without numbers: their snapshot is too old, or they disappeared within the last day. "+
+				"Their alerts are silent.",
 			"locale",
 			"no exporter",
 			steps("red", 0, "green", 1, "red"),
@@ -230,7 +238,8 @@ func Waitpoints() *Dashboard {
 		4,
 		stat(
 			"Late",
-			"WAITING for longer than --tokens.expected-wait allows, and how many more than at the best hour of the week, which is what the alerts compare.",
+			"WAITING for longer than --tokens.expected-wait allows, and how many more than at the best hour of "+
+				"the week, which is what the alerts compare.",
 			"locale",
 			"no --tokens.expected-wait",
 			steps(neutral, 0, "green", lateFrom, "orange"),
@@ -384,7 +393,8 @@ func Waitpoints() *Dashboard {
 		9,
 		heatmap(
 			"Wait of finished tokens",
-			"Finished tokens by how long they waited. Dots are exemplars; look up their token_id at /tokens or in Trigger.dev.",
+			"Finished tokens by how long they waited. Dots are exemplars; look up their token_id at /tokens or in "+
+				"Trigger.dev.",
 			buckets(waits, windowRate),
 		),
 	)
@@ -406,7 +416,8 @@ func Waitpoints() *Dashboard {
 		9,
 		curves(
 			"Not completed within a day",
-			"Finished tokens that timed out or took longer than a day; the budget is 5%. The slow alert fires above the line, the fast one above 72% of an hour.",
+			"Finished tokens that timed out or took longer than a day; the budget is 5%. The slow alert fires "+
+				"above the line, the fast one above 72% of an hour.",
 			"percentunit",
 			steps("green", 6*(1-objective), "orange"),
 			nil,
@@ -427,7 +438,8 @@ func Waitpoints() *Dashboard {
 			query{"sum by (after) (" + each(gauge("tokens_stuck"), "after") + ")", "{{after}}"},
 		),
 	)
-	b.add(12, 7, stat("Tokens by status", "Tokens in the window; each counts once.", "locale", "not loaded", plain(), nil,
+	b.add(12, 7, stat("Tokens by status", "Tokens in the window; each counts once.", "locale", "not loaded",
+		plain(), nil,
 		query{"sum by (status) (" + each(gauge("tokens"), "status") + ")", "{{status}}"},
 		query{"sum by (status) (" + each(gauge("tokens_ignored"), "status") + ")", "not counted, {{status}}"}))
 
@@ -436,7 +448,8 @@ func Waitpoints() *Dashboard {
 	link := []Link{
 		{
 			"Its tokens",
-			"${exporter:raw}/tokens?form=&environment=${one_environment:percentencode}&project=${one_project:percentencode}&tag=${__field.labels.tag:percentencode}",
+			"${exporter:raw}/tokens?form=&environment=${one_environment:percentencode}" +
+				"&project=${one_project:percentencode}&tag=${__field.labels.tag:percentencode}",
 			true,
 		},
 	}
@@ -539,7 +552,8 @@ func Waitpoints() *Dashboard {
 		b,
 		"waitpoints",
 		"Waitpoint tokens",
-		"Trigger.dev waitpoint tokens: what is wrong, whose it is, which tokens; what is coming, and how long they wait.",
+		"Trigger.dev waitpoint tokens: what is wrong, whose it is, which tokens; what is coming, and how long "+
+			"they wait.",
 		[]BoardLink{boardLink("Exporter", "/d/waitpoint-exporter"), tokensLink()},
 		true,
 	)

@@ -67,7 +67,9 @@ func TestFatal(t *testing.T) {
 		out.Reset()
 		parse(t, args...).Fatal(&out, "program", []string{"--nope", "--log.format=json"}, wrong)
 		var line struct{ TS, Level, Msg, Err string }
-		if err := json.Unmarshal(out.Bytes(), &line); err != nil || line.TS == "" || line.Level != "error" || line.Msg == "" || line.Err != "a b" {
+		if err := json.Unmarshal(out.Bytes(), &line); err != nil || line.TS == "" || line.Level != "error" ||
+			line.Msg == "" ||
+			line.Err != "a b" {
 			t.Errorf("json: %v, %q", err, out.String())
 		}
 	}

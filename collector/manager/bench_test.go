@@ -27,8 +27,14 @@ func BenchmarkScrape(b *testing.B) {
 	file.WriteString("environments:\n")
 	for i := range 50 {
 		name := strconv.Itoa(i)
-		service.Environment(simulator.EnvironmentOptions{Key: key(name)}).Populate(simulator.Population{Seed: uint64(i), Tokens: 2000, Waiting: 100})
-		fmt.Fprintf(&file, "  - {name: prod, project: %q, secret_key: %s, api_url: http://api.test, tags: {limit: 10}}\n", name, key(name))
+		service.Environment(simulator.EnvironmentOptions{Key: key(name)}).
+			Populate(simulator.Population{Seed: uint64(i), Tokens: 2000, Waiting: 100})
+		fmt.Fprintf(
+			&file,
+			"  - {name: prod, project: %q, secret_key: %s, api_url: http://api.test, tags: {limit: 10}}\n",
+			name,
+			key(name),
+		)
 	}
 	path := filepath.Join(b.TempDir(), "config.yml")
 	if err := os.WriteFile(path, []byte(file.String()), 0o600); err != nil {
@@ -38,7 +44,14 @@ func BenchmarkScrape(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := manager.New(b.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: simulator.Transport(service)})
+	m := manager.New(
+		b.Context(),
+		manager.Options{
+			Registry:  prometheus.NewRegistry(),
+			Logger:    log.NewNopLogger(),
+			Transport: simulator.Transport(service),
+		},
+	)
 	if err := m.Apply(environments); err != nil {
 		b.Fatal(err)
 	}

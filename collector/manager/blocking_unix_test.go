@@ -42,8 +42,17 @@ func TestKeyFileBlocks(t *testing.T) {
 	if err := os.WriteFile(path, []byte(key("a")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := config.Environment{Name: "a", APIURL: "http://api.test", Key: access.Key{File: path, From: "secret_key_file"}}
-	env.Refresh = config.Refresh{Interval: 10 * time.Millisecond, Timeout: 10 * time.Millisecond, MaxStaleness: time.Minute, VerifyInterval: time.Hour}
+	env := config.Environment{
+		Name:   "a",
+		APIURL: "http://api.test",
+		Key:    access.Key{File: path, From: "secret_key_file"},
+	}
+	env.Refresh = config.Refresh{
+		Interval:       10 * time.Millisecond,
+		Timeout:        10 * time.Millisecond,
+		MaxStaleness:   time.Minute,
+		VerifyInterval: time.Hour,
+	}
 	env.API = config.API{Concurrency: 1, Share: 1}
 	slow := env // Which is still waiting for its key when it is stopped.
 	slow.Name, slow.Refresh.Timeout = "b", time.Hour

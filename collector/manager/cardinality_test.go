@@ -39,7 +39,8 @@ func TestCardinality(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorldAt(t, time.Now, simulator.Options{})
-				w.service.Environment(simulator.EnvironmentOptions{Key: key("a")}).Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 500})
+				w.service.Environment(simulator.EnvironmentOptions{Key: key("a")}).
+					Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 500})
 				w.apply("a|" + tc.settings)
 				time.Sleep(10 * time.Minute)
 				synctest.Wait()

@@ -54,7 +54,11 @@ func TestDescriptors(t *testing.T) {
 		}
 		remove := service.Inject(kinds[round%len(kinds)])
 		path := filepath.Join(dir, "config.yml")
-		text := fmt.Sprintf("environments: [{name: a, api_url: %q, secret_key_file: key, tags: {limit: %d}}]\n", api.URL, round+1)
+		text := fmt.Sprintf(
+			"environments: [{name: a, api_url: %q, secret_key_file: key, tags: {limit: %d}}]\n",
+			api.URL,
+			round+1,
+		)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

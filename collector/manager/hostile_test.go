@@ -70,7 +70,9 @@ func (s *nasty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.finished.Load() {
 		status, completed = "COMPLETED", func(i int) string {
 			// In one bucket of the histogram after the other, for each has one exemplar.
-			return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Second << (i % 22)).Format(`,"completedAt":"2006-01-02T15:04:05Z"`)
+			return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).
+				Add(time.Second << (i % 22)).
+				Format(`,"completedAt":"2006-01-02T15:04:05Z"`)
 		}
 	}
 	var tokens []string
@@ -79,9 +81,26 @@ func (s *nasty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if len(l) > 1000 {
 			id = strconv.Itoa(9999 - i)
 		}
-		tokens = append(tokens, fmt.Sprintf(`{"id":"%s","status":%q,"tags":["%s","%[3]s"],"createdAt":"2000-01-01T00:00:00Z"%[4]s}`, id, status, l, completed(i)))
+		tokens = append(
+			tokens,
+			fmt.Sprintf(
+				`{"id":"%s","status":%q,"tags":["%s","%[3]s"],"createdAt":"2000-01-01T00:00:00Z"%[4]s}`,
+				id,
+				status,
+				l,
+				completed(i),
+			),
+		)
 	}
-	tokens = append(tokens, fmt.Sprintf(`{"id":"all","status":%q,"tags":["%s"],"createdAt":"2000-01-01T00:00:00Z"%s}`, status, strings.Join(literals(), `","`), completed(len(tokens))))
+	tokens = append(
+		tokens,
+		fmt.Sprintf(
+			`{"id":"all","status":%q,"tags":["%s"],"createdAt":"2000-01-01T00:00:00Z"%s}`,
+			status,
+			strings.Join(literals(), `","`),
+			completed(len(tokens)),
+		),
+	)
 	odd := `{"id":"odd","status":"\u001b[31m\u009b\u2028\ud800","tags":["odd"],"createdAt":"1999-12-31T00:00:00Z"}`
 	if asked := r.URL.Query().Get("filter[status]"); asked == "" {
 		tokens = append(tokens, odd)
@@ -93,13 +112,29 @@ func (s *nasty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // exporter runs a Manager of one environment over the service and serves its
 // metrics and pages; it returns what is logged, too.
-func exporter(t *testing.T, service http.Handler, newLogger func(*bytes.Buffer) log.Logger, settings string) (http.Handler, *bytes.Buffer) {
+func exporter(
+	t *testing.T,
+	service http.Handler,
+	newLogger func(*bytes.Buffer) log.Logger,
+	settings string,
+) (http.Handler, *bytes.Buffer) {
 	t.Helper()
 	var lines bytes.Buffer
-	m := manager.New(t.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: newLogger(&lines), Transport: simulator.Transport(service)})
+	m := manager.New(
+		t.Context(),
+		manager.Options{
+			Registry:  prometheus.NewRegistry(),
+			Logger:    newLogger(&lines),
+			Transport: simulator.Transport(service),
+		},
+	)
 	t.Cleanup(m.Stop)
 	path := filepath.Join(t.TempDir(), "config.yml")
-	text := fmt.Sprintf("environments:\n  - {name: prod, api_url: \"http://api.test\", secret_key: %s%s}\n", key("a"), settings)
+	text := fmt.Sprintf(
+		"environments:\n  - {name: prod, api_url: \"http://api.test\", secret_key: %s%s}\n",
+		key("a"),
+		settings,
+	)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +266,8 @@ func TestHostileTags(t *testing.T) {
 				}
 
 				var list struct{ Tokens []token }
-				if err := json.Unmarshal([]byte(get(t, h, "/tokens", "application/json")), &list); err != nil || len(list.Tokens) != len(literals())+1 {
+				if err := json.Unmarshal([]byte(get(t, h, "/tokens", "application/json")), &list); err != nil ||
+					len(list.Tokens) != len(literals())+1 {
 					t.Fatalf("%d tokens, %v", len(list.Tokens), err)
 				}
 				for _, token := range list.Tokens {
@@ -248,7 +284,11 @@ func TestHostileTags(t *testing.T) {
 						t.Errorf("the page has a %s", name)
 					}
 				}
-				if n := len(slices.DeleteFunc(page, func(s string) bool { return s != "bdi" })); n != 2*len(literals())+len(literals()) {
+				if n := len(slices.DeleteFunc(page, func(s string) bool { return s != "bdi" })); n != 2*len(
+					literals(),
+				)+len(
+					literals(),
+				) {
 					t.Errorf("%d tags are shown", n)
 				}
 
@@ -319,10 +359,14 @@ func TestMillionTags(t *testing.T) {
 			t.Errorf("%d MiB are held", (after.HeapAlloc-before.HeapAlloc)>>20)
 		}
 		tags, _ := series(t, text, "triggerdev_waitpoint_tagged_tokens", "tag")
-		if len(tags) != 101 || !slices.Contains(tags, "x") || !slices.Contains(tags, "__other__") || len(text) > 256<<10 {
+		if len(tags) != 101 || !slices.Contains(tags, "x") || !slices.Contains(tags, "__other__") ||
+			len(text) > 256<<10 {
 			t.Errorf("%d tags have series, in %d KiB: %q", len(tags), len(text)>>10, tags)
 		}
-		if want := fmt.Sprintf("\ntriggerdev_waitpoint_tags_folded{environment=\"prod\"} %v\n", float64(99*tokens+1-100)); !strings.Contains(text, want) {
+		if want := fmt.Sprintf("\ntriggerdev_waitpoint_tags_folded{environment=\"prod\"} %v\n", float64(99*tokens+1-100)); !strings.Contains(
+			text,
+			want,
+		) {
 			t.Errorf("the metrics lack %q", want)
 		}
 	})

@@ -68,7 +68,10 @@ func TestOneKey(t *testing.T) {
 				Populate(simulator.Population{Tokens: 10_000 / part, Waiting: 5_000 / part, Seed: uint64(i)})
 		}
 		seen := &lowest{RoundTripper: plain{simulator.Transport(service)}, remains: limit}
-		m := manager.New(t.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: seen})
+		m := manager.New(
+			t.Context(),
+			manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: seen},
+		)
 		t.Cleanup(m.Stop)
 		path := t.TempDir() + "/config.yml"
 		apply := func(interval string) {
@@ -76,7 +79,15 @@ func TestOneKey(t *testing.T) {
 			var text strings.Builder
 			text.WriteString("environments:\n")
 			for i := range branches {
-				fmt.Fprintf(&text, "  - {name: branch-%d, preview_branch: branch-%d, api_url: \"http://api.test%s\", secret_key: %s, refresh: {interval: %s, verify_interval: 1d}}\n", i, i, strings.Repeat("/", i%2), preview, interval)
+				fmt.Fprintf(
+					&text,
+					"  - {name: branch-%d, preview_branch: branch-%d, api_url: \"http://api.test%s\", secret_key: %s, refresh: {interval: %s, verify_interval: 1d}}\n",
+					i,
+					i,
+					strings.Repeat("/", i%2),
+					preview,
+					interval,
+				)
 			}
 			if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 				t.Fatal(err)

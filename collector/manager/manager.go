@@ -129,8 +129,10 @@ func (m *Manager) prepare(old []*running, environments []config.Environment) ([]
 		if r == nil {
 			var err error
 			if r, err = m.build(env, slices.Concat(old, next)); err != nil {
-				for _, unused := range slices.DeleteFunc(next, func(r *running) bool { return slices.Contains(old, r) }) {
-					unused.cancel()
+				for _, r := range next {
+					if !slices.Contains(old, r) {
+						r.cancel()
+					}
 				}
 				return nil, fmt.Errorf("environment %s: %w", env.Title(), err)
 			}
@@ -192,13 +194,26 @@ func (m *Manager) build(env config.Environment, others []*running) (*running, er
 		r.close = t.CloseIdleConnections
 	}
 	r.subject = refresh.New(api, refresh.Options{
-		Interval: env.Refresh.Interval, MaxStaleness: env.Refresh.Staleness(), VerifyInterval: env.Refresh.VerifyInterval,
-		Concurrency: env.API.Concurrency, Period: env.Tokens.Period, WaitingWithinPeriod: env.Tokens.WaitingWithinPeriod,
-		Tags: env.Tags, ExpectedWait: env.Tokens.ExpectedWait, Metrics: metrics, Logger: logger, Now: m.opts.Now,
+		Interval:            env.Refresh.Interval,
+		MaxStaleness:        env.Refresh.Staleness(),
+		VerifyInterval:      env.Refresh.VerifyInterval,
+		Concurrency:         env.API.Concurrency,
+		Period:              env.Tokens.Period,
+		WaitingWithinPeriod: env.Tokens.WaitingWithinPeriod,
+		Tags:                env.Tags,
+		ExpectedWait:        env.Tokens.ExpectedWait,
+		Metrics:             metrics,
+		Logger:              logger,
+		Now:                 m.opts.Now,
 	})
 	registry.MustRegister(collector.New(r.subject, collector.Options{
-		Environment: env.Name, Project: env.Project, NearTimeout: thresholds(env.Tokens.NearTimeout), StuckAfter: thresholds(env.Tokens.StuckAfter),
-		Period: env.Tokens.Period, MaxStaleness: env.Refresh.Staleness(), Now: m.opts.Now,
+		Environment:  env.Name,
+		Project:      env.Project,
+		NearTimeout:  thresholds(env.Tokens.NearTimeout),
+		StuckAfter:   thresholds(env.Tokens.StuckAfter),
+		Period:       env.Tokens.Period,
+		MaxStaleness: env.Refresh.Staleness(),
+		Now:          m.opts.Now,
 	}))
 	return r, nil
 }
@@ -257,7 +272,8 @@ func (m *Manager) Environments() []refresh.View {
 	out := make([]refresh.View, len(list))
 	for i, r := range list {
 		out[i] = refresh.View{
-			Name: r.config.Name, Project: r.config.Project, Source: r.subject, MaxStaleness: r.config.Refresh.Staleness(),
+			Name: r.config.Name, Project: r.config.Project, Source: r.subject,
+			MaxStaleness: r.config.Refresh.Staleness(),
 			DashboardURL: r.config.DashboardURL,
 		}
 		if n := len(r.config.Tokens.StuckAfter); n > 0 {

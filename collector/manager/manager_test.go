@@ -207,7 +207,11 @@ func TestApply(t *testing.T) {
 			w.apply("d", "b|, tags: {limit: 5}", "a")
 		})
 		if reloaded != plain {
-			t.Errorf("the unchanged environment made %d requests in an interval with reloads, %d in one without", reloaded, plain)
+			t.Errorf(
+				"the unchanged environment made %d requests in an interval with reloads, %d in one without",
+				reloaded,
+				plain,
+			)
 		}
 		for name, v := range samples(t, w.manager, "a") {
 			if strings.Contains(name, "_total") && v < before[name] {
@@ -326,7 +330,8 @@ func TestRotatedKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
-		if got := samples(t, w.manager, "prod"); got["waitpoint_up"] != 0 || got["waitpoint_refresh_errors_total auth"] != 1 {
+		if got := samples(t, w.manager, "prod"); got["waitpoint_up"] != 0 ||
+			got["waitpoint_refresh_errors_total auth"] != 1 {
 			t.Errorf("without a key file: %v", got)
 		}
 	})
@@ -336,7 +341,8 @@ func TestRotatedKey(t *testing.T) {
 // private authority vouches for.
 func TestProxyAndCA(t *testing.T) {
 	service := simulator.New(simulator.Options{Seed: 1})
-	service.Environment(simulator.EnvironmentOptions{Key: key("a")}).Populate(simulator.Population{Seed: 1, Tokens: 100, Waiting: 7})
+	service.Environment(simulator.EnvironmentOptions{Key: key("a")}).
+		Populate(simulator.Population{Seed: 1, Tokens: 100, Waiting: 7})
 	api := httptest.NewUnstartedServer(service)
 	api.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	api.StartTLS()
@@ -367,7 +373,11 @@ func TestProxyAndCA(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(dir, strings.ReplaceAll(name, " ", "-")+".yml")
 			// A name that only the proxy knows; the certificate is good for it.
-			text := fmt.Sprintf("environments: [{name: prod, api_url: \"https://example.com\", secret_key: %s, refresh: {interval: 1s}, %s}]\n", key("a"), tc.settings)
+			text := fmt.Sprintf(
+				"environments: [{name: prod, api_url: \"https://example.com\", secret_key: %s, refresh: {interval: 1s}, %s}]\n",
+				key("a"),
+				tc.settings,
+			)
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -376,7 +386,10 @@ func TestProxyAndCA(t *testing.T) {
 				t.Fatal(err)
 			}
 			begin := tunnels.Load()
-			m := manager.New(t.Context(), manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger()})
+			m := manager.New(
+				t.Context(),
+				manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger()},
+			)
 			if err := m.Apply(environments); err != nil {
 				t.Fatal(err)
 			}
@@ -389,7 +402,11 @@ func TestProxyAndCA(t *testing.T) {
 				t.Errorf("reason %q, want %q: %s", state.Reason, tc.reason, state.Err)
 			}
 			if tc.reason == "" && (got["waitpoint_tokens WAITING"] != 7 || tunnels.Load() == begin) {
-				t.Errorf("%v tokens WAITING through %d tunnels, want 7", got["waitpoint_tokens WAITING"], tunnels.Load()-begin)
+				t.Errorf(
+					"%v tokens WAITING through %d tunnels, want 7",
+					got["waitpoint_tokens WAITING"],
+					tunnels.Load()-begin,
+				)
 			}
 		})
 	}

@@ -30,10 +30,12 @@ func NewReloader(m *Manager, read func() ([]config.Environment, error)) *Reloade
 	return &Reloader{
 		manager: m, read: read,
 		succeeded: factory.NewGauge(prometheus.GaugeOpts{
-			Name: "waitpoint_exporter_config_last_reload_successful", Help: "Whether the last attempt to load the configuration succeeded.",
+			Name: "waitpoint_exporter_config_last_reload_successful",
+			Help: "Whether the last attempt to load the configuration succeeded.",
 		}),
 		at: factory.NewGauge(prometheus.GaugeOpts{
-			Name: "waitpoint_exporter_config_last_reload_success_timestamp_seconds", Help: "When the configuration was last loaded, in Unix seconds.",
+			Name: "waitpoint_exporter_config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration was last loaded, in Unix seconds.",
 		}),
 	}
 }

@@ -128,7 +128,8 @@ func TestBufferUnderLoad(t *testing.T) {
 				return
 			}
 			defer func() { _ = answer.Body.Close() }()
-			if body, err := io.ReadAll(answer.Body); err != nil || !bytes.Equal(body, m.body(fmt.Sprintf("slow-%d", i))) {
+			if body, err := io.ReadAll(answer.Body); err != nil ||
+				!bytes.Equal(body, m.body(fmt.Sprintf("slow-%d", i))) {
 				t.Errorf("slow client %d: %d bytes that are not its answer, %v", i, len(body), err)
 			}
 		})
@@ -311,7 +312,11 @@ func TestBufferShares(t *testing.T) {
 		made := map[string]int{}
 		h := server.Buffer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mu.Lock()
-			what := r.Method + " " + r.URL.RawQuery + " " + r.Header.Get("Accept") + " " + r.Header.Get("Accept-Encoding")
+			what := r.Method + " " + r.URL.RawQuery + " " + r.Header.Get(
+				"Accept",
+			) + " " + r.Header.Get(
+				"Accept-Encoding",
+			)
 			made[what]++
 			n := made[what]
 			wait := open
@@ -392,7 +397,10 @@ func TestBufferIsUnseen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	servers := [2]*httptest.Server{httptest.NewServer(compress(inner)), httptest.NewServer(server.Buffer(compress(inner)))}
+	servers := [2]*httptest.Server{
+		httptest.NewServer(compress(inner)),
+		httptest.NewServer(server.Buffer(compress(inner))),
+	}
 	transport := &http.Transport{DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	for _, srv := range servers {
@@ -415,7 +423,14 @@ func TestBufferIsUnseen(t *testing.T) {
 					body, err := io.ReadAll(answer.Body)
 					_ = answer.Body.Close()
 					if i == 1 && method == http.MethodGet && answer.ContentLength != int64(len(body)) {
-						t.Errorf("%s %s %q: length %d, but %d bytes", method, path, encoding, answer.ContentLength, len(body))
+						t.Errorf(
+							"%s %s %q: length %d, but %d bytes",
+							method,
+							path,
+							encoding,
+							answer.ContentLength,
+							len(body),
+						)
 					}
 					answer.Header.Del("Content-Length")
 					answer.Header.Del("Date")

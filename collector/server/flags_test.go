@@ -124,8 +124,9 @@ func TestRoute(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := httptest.NewRecorder()
-		flags.Route(pages, "/-/healthy").ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.path,
-			http.NoBody))
+		flags.Route(pages, "/-/healthy").
+			ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.path,
+				http.NoBody))
 		got := strings.Join(strings.Fields(w.Result().Status)[:1], "")
 		switch w.Code {
 		case http.StatusOK:

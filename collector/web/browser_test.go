@@ -53,13 +53,27 @@ func TestBrowser(t *testing.T) {
 	environments := []web.Environment{
 		{
 			Name: "blog", MaxStaleness: time.Hour, DashboardURL: "https://cloud.trigger.dev/orgs/acme/projects/blog/env/prod", Stuck: "7d",
-			Source: source{list(rules, typical...), refresh.State{Up: true, Usage: refresh.Usage{Requests: 42, Limit: 750, Remaining: 612}}},
+			Source: source{
+				list(rules, typical...),
+				refresh.State{Up: true, Usage: refresh.Usage{Requests: 42, Limit: 750, Remaining: 612}},
+			},
 		},
 		{
 			Name: "dev", MaxStaleness: time.Hour, Stuck: "7d",
-			Source: source{list(rules, typical[:3]...), refresh.State{Err: "list WAITING tokens: list tokens, page 1: 401 Unauthorized: Invalid API key", Reason: client.ReasonAuth}},
+			Source: source{
+				list(rules, typical[:3]...),
+				refresh.State{
+					Err:    "list WAITING tokens: list tokens, page 1: 401 Unauthorized: Invalid API key",
+					Reason: client.ReasonAuth,
+				},
+			},
 		},
-		{Name: "prod", Project: "shop", MaxStaleness: time.Hour, Source: source{snapshot: list(index.Options{}, tokens...)}},
+		{
+			Name:         "prod",
+			Project:      "shop",
+			MaxStaleness: time.Hour,
+			Source:       source{snapshot: list(index.Options{}, tokens...)},
+		},
 		{Name: "staging", Project: "shop", MaxStaleness: time.Hour, Source: source{}},
 	}
 	server := httptest.NewServer(web.New(web.Options{
@@ -68,7 +82,18 @@ func TestBrowser(t *testing.T) {
 	}))
 	defer server.Close()
 	const plain = "/tokens?environment=blog"
-	pages := []string{"/", "/tokens", plain, "/tokens/", "/tokens?sort=timeout&refresh=30&environment=prod", "/tokens?stuck=1h&environment=prod", "/tokens?id=waitpoint_old", "/tokens?stuck=soon", "/tokens?tag=nobody", "/runbook"}
+	pages := []string{
+		"/",
+		"/tokens",
+		plain,
+		"/tokens/",
+		"/tokens?sort=timeout&refresh=30&environment=prod",
+		"/tokens?stuck=1h&environment=prod",
+		"/tokens?id=waitpoint_old",
+		"/tokens?stuck=soon",
+		"/tokens?tag=nobody",
+		"/runbook",
+	}
 	for _, tag := range hostile {
 		pages = append(pages, "/tokens?tag="+url.QueryEscape(tag))
 	}
@@ -93,7 +118,10 @@ func TestBrowser(t *testing.T) {
 	for _, s := range seen {
 		where := s.Path + " " + s.Size + " " + s.Scheme
 		// A browser's console says of an answer 400 or 404 that it is one.
-		s.Complaints = slices.DeleteFunc(s.Complaints, func(c string) bool { return s.Status >= 400 && strings.Contains(c, strconv.Itoa(s.Status)) })
+		s.Complaints = slices.DeleteFunc(
+			s.Complaints,
+			func(c string) bool { return s.Status >= 400 && strings.Contains(c, strconv.Itoa(s.Status)) },
+		)
 		if len(s.Complaints) > 0 {
 			t.Errorf("%s: the browser complains: %q", where, s.Complaints)
 		}
@@ -101,7 +129,8 @@ func TestBrowser(t *testing.T) {
 			t.Errorf("%s: axe-core finds %s", where, finding)
 		}
 		// Those with hostile tags, which are long, are on pages of their own.
-		if most := map[string]float64{"desktop": 30, "laptop": 55, "phone": 80}[s.Size]; most > 0 && s.Path == plain && (len(s.Rows) != 100 || slices.Max(s.Rows) > most) {
+		if most := map[string]float64{"desktop": 30, "laptop": 55, "phone": 80}[s.Size]; most > 0 && s.Path == plain &&
+			(len(s.Rows) != 100 || slices.Max(s.Rows) > most) {
 			t.Errorf("%s: %d rows, the highest of %.0f pixels", where, len(s.Rows), slices.Max(s.Rows))
 		}
 		if !strings.Contains(s.Title, "waitpoint_exporter") {

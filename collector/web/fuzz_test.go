@@ -27,9 +27,15 @@ func FuzzTokens(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	h := handler(time.Time{},
-		web.Environment{Name: "prod", Project: "shop", Source: source{snapshot: list(index.Options{}, population(1, 250)...)}},
-		web.Environment{Name: "staging", Source: source{}})
+	h := handler(
+		time.Time{},
+		web.Environment{
+			Name:    "prod",
+			Project: "shop",
+			Source:  source{snapshot: list(index.Options{}, population(1, 250)...)},
+		},
+		web.Environment{Name: "staging", Source: source{}},
+	)
 	ask := func(t testing.TB, query, accept string) *httptest.ResponseRecorder {
 		t.Helper()
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/tokens", http.NoBody)
@@ -54,7 +60,8 @@ func FuzzTokens(f *testing.F) {
 		}
 		for _, w := range []*httptest.ResponseRecorder{w, page} {
 			if w.Code == http.StatusSeeOther { // The form's own way to a link without what is empty.
-				if to := w.Header().Get("Location"); to != "tokens" && !strings.HasPrefix(to, "tokens?") || !asked.Has("form") {
+				if to := w.Header().Get("Location"); to != "tokens" && !strings.HasPrefix(to, "tokens?") ||
+					!asked.Has("form") {
 					t.Errorf("%q: leads to %q", query, to)
 				}
 				continue

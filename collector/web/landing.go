@@ -29,7 +29,8 @@ type landingView struct {
 
 // Columns are the table's headings.
 func (v landingView) Columns() []string {
-	heads := []string{"Environment", "State", "WAITING", "Late", "Stuck", "Overdue", "Oldest", "Snapshot", "History", "Rate limit"}
+	heads := []string{"Environment", "State", "WAITING", "Late", "Stuck", "Overdue", "Oldest", "Snapshot",
+		"History", "Rate limit"}
 	if !v.Expects {
 		heads = slices.Delete(heads, 3, 4)
 	}
@@ -125,12 +126,17 @@ func (v environmentView) Link(parameter ...string) string {
 // Advice says what to do about the error.
 func (v environmentView) Advice() string {
 	return map[client.Reason]string{
-		client.ReasonAuth:            "Check the secret key, and the preview branch if it is one: the key may be wrong, restricted or revoked.",
-		client.ReasonRateLimited:     "Wait: others use up the environment's rate limit. Refreshes go on once it refills.",
-		client.ReasonTimeout:         "Check the network and any proxy; raise --refresh.timeout if the service is slow.",
-		client.ReasonNetwork:         "Check the network and any proxy, and that --trigger.api-url is right.",
-		client.ReasonServer:          "Trigger.dev has a fault, or the project is on the old engine. Refreshes go on by themselves once it answers.",
-		client.ReasonInvalidResponse: "Something other than the API answers: check --trigger.api-url and any proxy. If there are too many tokens, set --tokens.period.",
-		client.ReasonBadRequest:      "Check --trigger.api-url, and look for a newer version of the exporter.",
+		client.ReasonAuth: "Check the secret key, and the preview branch if it is one: the key may be " +
+			"wrong, restricted or revoked.",
+		client.ReasonRateLimited: "Wait: others use up the environment's rate limit. " +
+			"Refreshes go on once it refills.",
+		client.ReasonTimeout: "Check the network and any proxy; " +
+			"raise --refresh.timeout if the service is slow.",
+		client.ReasonNetwork: "Check the network and any proxy, and that --trigger.api-url is right.",
+		client.ReasonServer: "Trigger.dev has a fault, or the project is on the old engine. Refreshes go " +
+			"on by themselves once it answers.",
+		client.ReasonInvalidResponse: "Something other than the API answers: check --trigger.api-url and any " +
+			"proxy. If there are too many tokens, set --tokens.period.",
+		client.ReasonBadRequest: "Check --trigger.api-url, and look for a newer version of the exporter.",
 	}[v.State.Reason]
 }

@@ -52,12 +52,14 @@ func newPages(demo bool) *pages {
 		"demo": func() bool { return demo },
 	})
 	for name, text := range map[string]string{
-		"layout": layoutHTML, "landing": landingHTML, "tokens": tokensHTML, "runbook": runbookHTML, "missing": missingHTML,
+		"layout": layoutHTML, "landing": landingHTML, "tokens": tokensHTML, "runbook": runbookHTML,
+		"missing": missingHTML,
 	} {
 		template.Must(all.New(name).Parse(text))
 	}
 	sum := sha256.Sum256([]byte(styleCSS))
-	return &pages{all, "default-src 'none'; img-src 'self'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+	return &pages{all, "default-src 'none'; img-src 'self'; style-src 'sha256-" +
+		base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"}
 }
 

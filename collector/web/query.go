@@ -72,7 +72,8 @@ func formatOf(r *http.Request) string {
 		}
 	}
 	types := map[string]string{"text/html": formatHTML, "application/json": formatJSON, "text/csv": formatCSV}
-	accepted := goautoneg.Negotiate(strings.Join(r.Header.Values("Accept"), ","), []string{"text/html", "application/json", "text/csv"})
+	accepted := goautoneg.Negotiate(strings.Join(r.Header.Values("Accept"), ","),
+		[]string{"text/html", "application/json", "text/csv"})
 	return cmp.Or(types[accepted], formatHTML)
 }
 
@@ -81,7 +82,8 @@ func formatOf(r *http.Request) string {
 func parseQuery(raw string) (query, error) {
 	var q query
 	if len(raw) > maxQuery {
-		return q, &queryError{http.StatusRequestURITooLong, "", fmt.Sprintf("the query has %d bytes; at most %d are allowed", len(raw), maxQuery)}
+		return q, &queryError{http.StatusRequestURITooLong, "", fmt.Sprintf("the query has %d bytes; at most %d "+
+			"are allowed", len(raw), maxQuery)}
 	}
 	var err error
 	if q.values, err = url.ParseQuery(raw); err != nil {
@@ -156,7 +158,8 @@ func (q *query) set(name, value string) error {
 	case "untagged":
 		err = q.setUntagged(value)
 	default:
-		err = bad(name, "there is no such parameter; the parameters are environment, project, tag, id, stuck, near_timeout, late, overdue, no_timeout, sort, refresh, format, after and before")
+		err = bad(name, "there is no such parameter; the parameters are environment, project, tag, id, stuck, "+
+			"near_timeout, late, overdue, no_timeout, sort, refresh, format, after and before")
 	}
 	return err
 }
@@ -315,7 +318,8 @@ func (p *position) compare(o *position) int {
 }
 
 func (p position) String() string {
-	return strings.Join([]string{strconv.FormatInt(p.key, 10), url.QueryEscape(p.id), url.QueryEscape(p.project), url.QueryEscape(p.environment)}, ",")
+	return strings.Join([]string{strconv.FormatInt(p.key, 10), url.QueryEscape(p.id), url.QueryEscape(p.project),
+		url.QueryEscape(p.environment)}, ",")
 }
 
 func parsePosition(name, value string) (*position, error) {

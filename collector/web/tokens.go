@@ -53,7 +53,8 @@ func (p *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				defer func() { <-p.slots }()
 				if l, err = find(environments, &q, now); err == nil && q.format == formatCSV && len(l.unknown()) > 0 {
 					// A CSV file cannot say that something is missing.
-					err = &queryError{http.StatusServiceUnavailable, "", "the WAITING tokens are not known yet: " + strings.Join(l.unknown(), ", ")}
+					err = &queryError{http.StatusServiceUnavailable, "", "the WAITING tokens are not known yet: " +
+						strings.Join(l.unknown(), ", ")}
 				}
 			}()
 		default:

@@ -141,7 +141,10 @@ func population(seed uint64, n int) []client.Token {
 
 // expectedWait are rules that overlap.
 var expectedWait = []index.ExpectedWait{
-	{Match: regexp.MustCompile(`^(?:user:1)$`), Wait: time.Hour}, {Match: regexp.MustCompile(`^(?:team:payments|user:.)$`), Wait: 10 * time.Minute},
+	{
+		Match: regexp.MustCompile(`^(?:user:1)$`),
+		Wait:  time.Hour,
+	}, {Match: regexp.MustCompile(`^(?:team:payments|user:.)$`), Wait: 10 * time.Minute},
 }
 
 // TestTokensFilters compares what each filter lists, over all pages, with a
@@ -166,7 +169,8 @@ func TestTokensFilters(t *testing.T) {
 			if slices.Contains(c.Tags, "user:1") {
 				return c.CreatedAt.Before(now.Add(-time.Hour))
 			}
-			return (slices.Contains(c.Tags, "team:payments") || slices.Contains(c.Tags, "user:2")) && c.CreatedAt.Before(now.Add(-10*time.Minute))
+			return (slices.Contains(c.Tags, "team:payments") || slices.Contains(c.Tags, "user:2")) &&
+				c.CreatedAt.Before(now.Add(-10*time.Minute))
 		}
 		overdue  holds = func(_ web.Environment, c client.Token) bool { return !c.TimeoutAt.IsZero() && c.TimeoutAt.Before(now) }
 		lifelong holds = func(_ web.Environment, c client.Token) bool { return c.TimeoutAt.IsZero() }
@@ -210,7 +214,11 @@ func TestTokensFilters(t *testing.T) {
 		t.Run(query, func(t *testing.T) {
 			for seed := range uint64(4) {
 				truth := map[string][]client.Token{}
-				environments := []web.Environment{{Name: "prod"}, {Name: "prod", Project: "shop"}, {Name: "dev", Project: "shop"}}
+				environments := []web.Environment{
+					{Name: "prod"},
+					{Name: "prod", Project: "shop"},
+					{Name: "dev", Project: "shop"},
+				}
 				type placed struct {
 					e web.Environment
 					c client.Token
@@ -219,7 +227,9 @@ func TestTokensFilters(t *testing.T) {
 				for i, e := range environments {
 					tokens := population(3*seed+uint64(i), 250)
 					truth[e.Project+"/"+e.Name] = tokens
-					environments[i].Source = source{snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...)}
+					environments[i].Source = source{
+						snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...),
+					}
 					for _, c := range tokens {
 						if want(e, c) {
 							expected = append(expected, placed{e, c})
@@ -236,7 +246,13 @@ func TestTokensFilters(t *testing.T) {
 					count[id]++
 					_, bare, _ := strings.Cut(id, " ")
 					if at := createdAt(truth, bare, expected[i].c.CreatedAt); !at {
-						t.Fatalf("seed %d: token %d is %s, want one created at %s", seed, i, id, expected[i].c.CreatedAt)
+						t.Fatalf(
+							"seed %d: token %d is %s, want one created at %s",
+							seed,
+							i,
+							id,
+							expected[i].c.CreatedAt,
+						)
 					}
 				}
 				for _, p := range expected {
@@ -269,7 +285,11 @@ func TestTokensAgree(t *testing.T) {
 	now := noon.Add(7*time.Minute + time.Nanosecond)
 	src := source{snapshot: list(index.Options{
 		Period: 2 * time.Hour, WaitingWithinPeriod: true, Horizon: time.Hour, ExpectedWait: expectedWait,
-		Tags: index.TagRules{Exclude: regexp.MustCompile(`^(?:internal)$`), Rewrite: []index.Rewrite{{Match: regexp.MustCompile(`^(?:user:.*)$`), Replacement: "user:*"}}, Limit: 2},
+		Tags: index.TagRules{
+			Exclude: regexp.MustCompile(`^(?:internal)$`),
+			Rewrite: []index.Rewrite{{Match: regexp.MustCompile(`^(?:user:.*)$`), Replacement: "user:*"}},
+			Limit:   2,
+		},
 	}, population(1, 2000)...)}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector.New(src, collector.Options{
@@ -282,7 +302,12 @@ func TestTokensAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := handler(now, web.Environment{Name: "prod", Source: src})
-	parameters := map[string]string{"environment": "environment", "tag": "tag", "after": "stuck", "within": "near_timeout"}
+	parameters := map[string]string{
+		"environment": "environment",
+		"tag":         "tag",
+		"after":       "stuck",
+		"within":      "near_timeout",
+	}
 	flags := map[string]string{
 		"triggerdev_waitpoint_tokens_overdue": "overdue", "triggerdev_waitpoint_tokens_without_timeout": "no_timeout", "triggerdev_waitpoint_tokens_late": "late",
 		"triggerdev_waitpoint_tagged_tokens_overdue": "overdue", "triggerdev_waitpoint_tagged_tokens_late": "late",
@@ -329,7 +354,11 @@ func TestTokensPaging(t *testing.T) {
 	tokens := population(1, 730)
 	dev := web.Environment{Name: "dev", Source: source{snapshot: list(index.Options{}, population(2, 411)...)}}
 	all := func(tokens []client.Token) http.Handler {
-		return handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, tokens...)}}, dev)
+		return handler(
+			time.Time{},
+			web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, tokens...)}},
+			dev,
+		)
 	}
 	h := all(tokens)
 	forth := walk(t, h, "/tokens")
@@ -391,13 +420,20 @@ func TestTokensPaging(t *testing.T) {
 	if a := getJSON(t, h, second.Previous); a.Offset != 0 || len(a.Tokens) != 100 || a.Previous != "" {
 		t.Errorf("ahead of the second page: offset %d, %d tokens, previous %q", a.Offset, len(a.Tokens), a.Previous)
 	}
-	if a := getJSON(t, handler(time.Time{}, dev), "/tokens?after=99999999999999,x,,prod"); a.Total != 411 || a.Offset != 411 || len(a.Tokens) != 0 || a.Next != "" {
+	if a := getJSON(t, handler(time.Time{}, dev), "/tokens?after=99999999999999,x,,prod"); a.Total != 411 ||
+		a.Offset != 411 ||
+		len(a.Tokens) != 0 ||
+		a.Next != "" {
 		t.Errorf("behind the end: %+v", a)
 	}
 }
 
 func TestTokensBadQuery(t *testing.T) {
-	h := handler(time.Time{}, web.Environment{Name: "dev", Source: source{}}, web.Environment{Name: "prod", Project: "shop", Source: source{}})
+	h := handler(
+		time.Time{},
+		web.Environment{Name: "dev", Source: source{}},
+		web.Environment{Name: "prod", Project: "shop", Source: source{}},
+	)
 	for query, want := range map[string]struct {
 		code              int
 		parameter, reason string
@@ -433,12 +469,14 @@ func TestTokensBadQuery(t *testing.T) {
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 				t.Fatalf("%s: %v", w.Body, err)
 			}
-			if w.Code != want.code || got.Parameter != want.parameter || !strings.Contains(got.Error, want.reason) || !strings.Contains(got.Error, want.parameter) {
+			if w.Code != want.code || got.Parameter != want.parameter || !strings.Contains(got.Error, want.reason) ||
+				!strings.Contains(got.Error, want.parameter) {
 				t.Errorf("%d %+v, want %+v", w.Code, got, want)
 			}
 			w = get(t, h, "/tokens?"+query)
 			doc := parse(t, w)
-			if alert := doc.find("p", "role", "alert"); w.Code != want.code || len(alert) != 1 || !strings.Contains(alert[0].text(), want.reason) {
+			if alert := doc.find("p", "role", "alert"); w.Code != want.code || len(alert) != 1 ||
+				!strings.Contains(alert[0].text(), want.reason) {
 				t.Errorf("the page: %d %s", w.Code, w.Body)
 			}
 		})
@@ -480,7 +518,10 @@ func TestTokensForm(t *testing.T) {
 }
 
 func TestTokensFormats(t *testing.T) {
-	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 3)...)}})
+	h := handler(
+		time.Time{},
+		web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 3)...)}},
+	)
 	const page, data = "text/html; charset=utf-8", "application/json"
 	for name, tc := range map[string]struct {
 		query, accept, want string
@@ -510,7 +551,10 @@ func TestTokensFormats(t *testing.T) {
 			}
 		})
 	}
-	if a := getJSON(t, handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 130)...)}}), "/tokens?format=json"); !strings.Contains(a.Next, "format=json") {
+	if a := getJSON(t, handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 130)...)}}), "/tokens?format=json"); !strings.Contains(
+		a.Next,
+		"format=json",
+	) {
 		t.Errorf("next is %q, which leads from JSON to a page", a.Next)
 	}
 	for method, want := range map[string]int{http.MethodHead: 200, http.MethodPost: 405, http.MethodDelete: 405} {
@@ -567,10 +611,16 @@ func TestTokensEscaping(t *testing.T) {
 	}
 	var tokens []client.Token
 	for tag := range tags {
-		tokens = append(tokens, client.Token{ID: "id of " + tag, Status: client.StatusWaiting, CreatedAt: noon, Tags: []string{tag}})
+		tokens = append(
+			tokens,
+			client.Token{ID: "id of " + tag, Status: client.StatusWaiting, CreatedAt: noon, Tags: []string{tag}},
+		)
 	}
 	const name = `<b onclick="x">&`
-	h := handler(time.Time{}, web.Environment{Name: name, Project: name, Source: source{snapshot: list(index.Options{}, tokens...)}})
+	h := handler(
+		time.Time{},
+		web.Environment{Name: name, Project: name, Source: source{snapshot: list(index.Options{}, tokens...)}},
+	)
 	doc := check(t, get(t, h, "/tokens"))
 	links := map[string]string{}
 	for _, a := range doc.find("a", "class", "tag") {
@@ -590,7 +640,8 @@ func TestTokensEscaping(t *testing.T) {
 			w := get(t, h, link)
 			doc := check(t, w)
 			cells := doc.find("td", "class", "tags")
-			if w.Code != http.StatusOK || len(cells) != 1 || strings.TrimSpace(cells[0].text()) != strings.TrimSpace(shown) {
+			if w.Code != http.StatusOK || len(cells) != 1 ||
+				strings.TrimSpace(cells[0].text()) != strings.TrimSpace(shown) {
 				t.Errorf("the link of %q shows %d tokens", tag, len(cells))
 				break
 			}
@@ -637,11 +688,13 @@ func check(t *testing.T, w *httptest.ResponseRecorder) node {
 		if slices.Contains([]string{"script", "img", "iframe", "object", "embed", "base", "svg", "b"}, n.Data) {
 			t.Errorf("the page has a <%s>", n.Data)
 		}
-		if n.Data == "link" && (node{n}.attr("rel") != "icon" || !strings.HasSuffix(node{n}.attr("href"), "favicon.svg")) {
+		if n.Data == "link" &&
+			(node{n}.attr("rel") != "icon" || !strings.HasSuffix(node{n}.attr("href"), "favicon.svg")) {
 			t.Errorf("the page loads %s", node{n}.attr("href"))
 		}
 		for _, a := range n.Attr {
-			if strings.HasPrefix(a.Key, "on") || a.Key == "style" || a.Key != "value" && strings.HasPrefix(strings.ToLower(a.Val), "javascript:") {
+			if strings.HasPrefix(a.Key, "on") || a.Key == "style" ||
+				a.Key != "value" && strings.HasPrefix(strings.ToLower(a.Val), "javascript:") {
 				t.Errorf("the page has %s=%q", a.Key, a.Val)
 			}
 		}
@@ -667,8 +720,17 @@ func TestTokensExtremeTimes(t *testing.T) {
 	token := func(id string, created, timeout time.Time) client.Token {
 		return client.Token{ID: id, Status: client.StatusWaiting, CreatedAt: created, TimeoutAt: timeout}
 	}
-	h := handler(noon, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{},
-		token("future", noon.Add(time.Hour), noon.Add(2*time.Hour)), token("last", last, first), token("epoch", time.UnixMilli(0), last), token("first", first, last))}})
+	h := handler(noon, web.Environment{Name: "prod", Source: source{snapshot: list(
+		index.Options{},
+		token(
+			"future",
+			noon.Add(time.Hour),
+			noon.Add(2*time.Hour),
+		),
+		token("last", last, first),
+		token("epoch", time.UnixMilli(0), last),
+		token("first", first, last),
+	)}})
 	var got struct {
 		Tokens []struct {
 			ID                          string
@@ -706,13 +768,19 @@ func TestTokensExtremeTimes(t *testing.T) {
 // TestTokensInUTC holds that the pages say the same in every zone.
 func TestTokensInUTC(t *testing.T) {
 	east := time.FixedZone("east", 14*3600)
-	tokens := []client.Token{{ID: "a", Status: client.StatusWaiting, CreatedAt: noon.Add(-time.Hour), TimeoutAt: noon.Add(time.Hour)}}
+	tokens := []client.Token{
+		{ID: "a", Status: client.StatusWaiting, CreatedAt: noon.Add(-time.Hour), TimeoutAt: noon.Add(time.Hour)},
+	}
 	for _, target := range []string{"/", "/tokens", "/tokens?format=json"} {
 		var pages [2]string
 		for i, zone := range []*time.Location{time.UTC, east} {
 			s := list(index.Options{}, tokens...)
 			s.At = s.At.In(zone)
-			pages[i] = get(t, handler(noon.Add(time.Hour).In(zone), web.Environment{Name: "prod", Source: source{snapshot: s}}), target).Body.String()
+			pages[i] = get(
+				t,
+				handler(noon.Add(time.Hour).In(zone), web.Environment{Name: "prod", Source: source{snapshot: s}}),
+				target,
+			).Body.String()
 		}
 		if d := cmp.Diff(pages[0], pages[1]); d != "" {
 			t.Errorf("%s (-UTC +east): %s", target, d)
@@ -724,9 +792,12 @@ func TestTokensInUTC(t *testing.T) {
 // clock was set back past what its window had let go of.
 func TestTokensSetBack(t *testing.T) {
 	for period, stale := range map[time.Duration]bool{0: false, 24 * time.Hour: true} {
-		h := handler(noon.Add(-time.Hour), web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{Period: period}, client.Token{
-			ID: "a", Status: client.StatusWaiting, CreatedAt: noon,
-		})}})
+		h := handler(
+			noon.Add(-time.Hour),
+			web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{Period: period}, client.Token{
+				ID: "a", Status: client.StatusWaiting, CreatedAt: noon,
+			})}},
+		)
 		if a := getJSON(t, h, "/tokens"); a.Complete == stale || a.Environments[0].Stale != stale {
 			t.Errorf("period %s: %+v", period, a)
 		}
@@ -787,15 +858,30 @@ func TestTokensPage(t *testing.T) {
 			}
 			for _, lacks := range tc.lacks {
 				for _, n := range append(main.find("td", "", ""), append(main.find("p", "", ""), main.find("nav", "", "")...)...) {
-					if text := regexp.MustCompile(`2026-\d\d-\d\d`).ReplaceAllString(n.text(), ""); strings.Contains(text, lacks) {
+					if text := regexp.MustCompile(`2026-\d\d-\d\d`).ReplaceAllString(n.text(), ""); strings.Contains(
+						text,
+						lacks,
+					) {
 						t.Errorf("the page has %q: %s", lacks, text)
 					}
 				}
 			}
 		})
 	}
-	a := getJSON(t, handler(noon.Add(time.Hour), web.Environment{Name: "prod", Source: many}, web.Environment{Name: "dev", Source: source{}}), "/tokens")
-	if prod, dev := a.Environments[0], a.Environments[1]; a.Complete || !prod.Known || !prod.Stale || !prod.AsOf.Equal(noon) || dev.Known || dev.Stale || dev.AsOf != nil {
+	a := getJSON(
+		t,
+		handler(
+			noon.Add(time.Hour),
+			web.Environment{Name: "prod", Source: many},
+			web.Environment{Name: "dev", Source: source{}},
+		),
+		"/tokens",
+	)
+	if prod, dev := a.Environments[0], a.Environments[1]; a.Complete || !prod.Known || !prod.Stale ||
+		!prod.AsOf.Equal(noon) ||
+		dev.Known ||
+		dev.Stale ||
+		dev.AsOf != nil {
 		t.Errorf("%+v", a.Environments)
 	}
 	for after, want := range map[time.Duration]bool{10 * time.Minute: true, 11 * time.Minute: false} {
@@ -807,7 +893,10 @@ func TestTokensPage(t *testing.T) {
 
 // TestTokensLinks holds that the page's links keep its filters.
 func TestTokensLinks(t *testing.T) {
-	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 900)...)}})
+	h := handler(
+		time.Time{},
+		web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 900)...)}},
+	)
 	const query = "environment=prod&stuck=1m&tag=team%3Apayments"
 	doc := check(t, get(t, h, "/tokens?"+query))
 	next := doc.find("a", "rel", "next")[0].attr("href")
@@ -816,7 +905,11 @@ func TestTokensLinks(t *testing.T) {
 		"next": next, "previous": second.find("a", "rel", "prev")[0].attr("href"),
 		"first": second.find("nav", "aria-label", "Pages")[0].find("a", "", "")[0].attr("href"),
 	} {
-		if !strings.Contains(strings.Join(slices.Sorted(strings.SplitSeq(link, "&")), "&"), "stuck=1m&tag=team%3Apayments") || !strings.Contains(link, "environment=prod") {
+		if !strings.Contains(
+			strings.Join(slices.Sorted(strings.SplitSeq(link, "&")), "&"),
+			"stuck=1m&tag=team%3Apayments",
+		) ||
+			!strings.Contains(link, "environment=prod") {
 			t.Errorf("%s: %s", what, link)
 		}
 	}
@@ -884,7 +977,8 @@ func TestTokensBusy(t *testing.T) {
 	case <-slow.asked:
 		t.Fatal("one more is let in")
 	}
-	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || !strings.Contains(w.Body.String(), `{"error":"too many`) {
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" ||
+		!strings.Contains(w.Body.String(), `{"error":"too many`) {
 		t.Errorf("one more: %d %s", w.Code, w.Body)
 	}
 	close(slow.release)
@@ -907,13 +1001,24 @@ func BenchmarkTokens(b *testing.B) {
 		created := noon.Add(-time.Duration(random.Int64N(int64(30 * 24 * time.Hour)))).Truncate(time.Millisecond)
 		tokens[i] = client.Token{
 			ID: fmt.Sprintf("waitpoint_%025d", i), Status: client.StatusWaiting, CreatedAt: created,
-			Tags: []string{"team:" + strconv.Itoa(random.IntN(20)), "user:" + strconv.Itoa(random.IntN(50_000)), "region:eu"},
+			Tags: []string{
+				"team:" + strconv.Itoa(random.IntN(20)),
+				"user:" + strconv.Itoa(random.IntN(50_000)),
+				"region:eu",
+			},
 		}
 		if i%10 > 0 {
 			tokens[i].TimeoutAt = created.Add(time.Duration(random.Int64N(int64(60 * 24 * time.Hour))))
 		}
 	}
-	src := source{snapshot: list(index.Options{Tags: index.TagRules{Limit: 100}, ExpectedWait: []index.ExpectedWait{{Wait: 10 * 24 * time.Hour}}}, tokens...)}
+	src := source{
+		snapshot: list(
+			index.Options{
+				Tags:         index.TagRules{Limit: 100},
+				ExpectedWait: []index.ExpectedWait{{Wait: 10 * 24 * time.Hour}},
+			},
+			tokens...),
+	}
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: src})
 	for _, query := range []string{
 		"", "stuck=1d", "tag=team:7", "tag=team:7&stuck=1d", "tag=user:7", "tag=__other__", "tag=", "near_timeout=1h", "overdue", "tag=team:7&overdue&stuck=1h&environment=prod",

@@ -10,7 +10,8 @@ import (
 
 // columns of the CSV, in order. Add new ones at the end.
 func columns() []string {
-	return []string{"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at", "listed_at", "dashboard_url"}
+	return []string{"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at", "listed_at",
+		"dashboard_url"}
 }
 
 // writeCSV writes all tokens of a listing as in RFC 4180. Tags are a JSON array,
@@ -29,7 +30,8 @@ func writeCSV(w http.ResponseWriter, l *listing) {
 	}
 	for _, e := range l.entries {
 		row := []string{
-			e.environment.Name, e.environment.Project, textForPage(e.ID), tagsCSV(e.Tags), stamp(e.CreatedAt).String(), stampCSV(e.TimeoutAt),
+			e.environment.Name, e.environment.Project, textForPage(e.ID), tagsCSV(e.Tags),
+			stamp(e.CreatedAt).String(), stampCSV(e.TimeoutAt),
 			"", listed[e.environment], e.dashboard(),
 		}
 		if e.ExpectedWait > 0 {

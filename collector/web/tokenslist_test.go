@@ -28,7 +28,13 @@ func TestTokensSort(t *testing.T) {
 		var all []placed
 		for i, name := range []string{"prod", "dev"} {
 			tokens := population(uint64(i), 731)
-			environments = append(environments, web.Environment{Name: name, Source: source{snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...)}})
+			environments = append(
+				environments,
+				web.Environment{
+					Name:   name,
+					Source: source{snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...)},
+				},
+			)
 			for _, token := range tokens {
 				all = append(all, placed{name, token})
 			}
@@ -69,7 +75,10 @@ func TestTokensSort(t *testing.T) {
 
 // TestTokensByID holds what is found by an id, and what is said if nothing is.
 func TestTokensByID(t *testing.T) {
-	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 250)...)}})
+	h := handler(
+		time.Time{},
+		web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 250)...)}},
+	)
 	if a := getJSON(t, h, "/tokens?id=+waitpoint_217%0A"); a.Total != 1 || a.Tokens[0].ID != "waitpoint_217" {
 		t.Errorf("%+v", a)
 	}
@@ -78,7 +87,10 @@ func TestTokensByID(t *testing.T) {
 		"id=waitpoint_nope":      "No token with this id is waiting. It has finished, is not counted, or never existed.",
 		"id=waitpoint_1&tag=nah": "No token with this id is waiting.",
 	} {
-		if page := strings.Join(strings.Fields(check(t, get(t, h, "/tokens?"+query)).text()), " "); !strings.Contains(page, want) {
+		if page := strings.Join(strings.Fields(check(t, get(t, h, "/tokens?"+query)).text()), " "); !strings.Contains(
+			page,
+			want,
+		) {
 			t.Errorf("%s: the page lacks %q: %s", query, want, page)
 		}
 	}
@@ -87,7 +99,10 @@ func TestTokensByID(t *testing.T) {
 // TestTokensReload holds that the page asks for itself again when it is to, and
 // that its links go on doing so.
 func TestTokensReload(t *testing.T) {
-	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 250)...)}})
+	h := handler(
+		time.Time{},
+		web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 250)...)}},
+	)
 	for query, want := range map[string]string{"": "", "refresh=30": "30", "refresh=5&stuck=1m": "5"} {
 		doc := check(t, get(t, h, "/tokens?"+query))
 		got := ""
@@ -104,7 +119,8 @@ func TestTokensReload(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"refresh=4", "refresh=0", "refresh=-1", "refresh=1h", "refresh=86401", "refresh="} {
-		if w := get(t, h, "/tokens?"+bad); w.Code != http.StatusBadRequest || strings.Contains(w.Body.String(), "http-equiv") {
+		if w := get(t, h, "/tokens?"+bad); w.Code != http.StatusBadRequest ||
+			strings.Contains(w.Body.String(), "http-equiv") {
 			t.Errorf("%s: %d", bad, w.Code)
 		}
 	}
@@ -114,13 +130,28 @@ func TestTokensReload(t *testing.T) {
 // dashboard, whatever its id, and that none is guessed.
 func TestTokensDashboard(t *testing.T) {
 	const base = "https://cloud.trigger.dev/orgs/acme/projects/shop/env/prod"
-	ids := []string{"waitpoint_cm3abc", "a/b", "..", "a?b#c", "100%", "<b>", "\"x\"", "é ü", "a\nb", "javascript:alert(1)"}
+	ids := []string{
+		"waitpoint_cm3abc",
+		"a/b",
+		"..",
+		"a?b#c",
+		"100%",
+		"<b>",
+		"\"x\"",
+		"é ü",
+		"a\nb",
+		"javascript:alert(1)",
+	}
 	var tokens []client.Token
 	for _, id := range ids {
 		tokens = append(tokens, client.Token{ID: id, Status: client.StatusWaiting, CreatedAt: noon})
 	}
 	src := source{snapshot: list(index.Options{}, tokens...)}
-	h := handler(time.Time{}, web.Environment{Name: "prod", Source: src, DashboardURL: base}, web.Environment{Name: "dev", Source: src})
+	h := handler(
+		time.Time{},
+		web.Environment{Name: "prod", Source: src, DashboardURL: base},
+		web.Environment{Name: "dev", Source: src},
+	)
 	var got []string
 	for _, code := range check(t, get(t, h, "/tokens?environment=prod")).find("code", "", "") {
 		u, err := url.Parse(code.find("a", "", "")[0].attr("href"))
@@ -159,10 +190,18 @@ func TestTokensDashboard(t *testing.T) {
 
 // TestTokensColumns holds which columns there are.
 func TestTokensColumns(t *testing.T) {
-	old := client.Token{ID: "a", Status: client.StatusWaiting, CreatedAt: noon.Add(-3 * time.Hour), Tags: []string{"user:1"}}
+	old := client.Token{
+		ID:        "a",
+		Status:    client.StatusWaiting,
+		CreatedAt: noon.Add(-3 * time.Hour),
+		Tags:      []string{"user:1"},
+	}
 	free := client.Token{ID: "b", Status: client.StatusWaiting, CreatedAt: noon}
 	plain := web.Environment{Name: "dev", Source: source{snapshot: list(index.Options{}, old, free)}}
-	ruled := web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{ExpectedWait: expectedWait}, old, free)}}
+	ruled := web.Environment{
+		Name:   "prod",
+		Source: source{snapshot: list(index.Options{ExpectedWait: expectedWait}, old, free)},
+	}
 	for name, tc := range map[string]struct {
 		environments []web.Environment
 		query        string
@@ -201,16 +240,33 @@ func TestTokensColumns(t *testing.T) {
 // TestTokensCSV holds that a CSV has all tokens, as RFC 4180 has it, and no cell
 // that a spreadsheet would run.
 func TestTokensCSV(t *testing.T) {
-	nasty := []string{"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r\n=1", "\uff1d1", `"quoted", and more`, "team:payments", "\u202e"}
+	nasty := []string{
+		"=1+1",
+		"+1",
+		"-1",
+		"@SUM(A1)",
+		"\t=1",
+		"\r\n=1",
+		"\uff1d1",
+		`"quoted", and more`,
+		"team:payments",
+		"\u202e",
+	}
 	tokens := population(1, 730)
 	for i, tag := range nasty {
 		tokens[i].Tags, tokens[i].ID = []string{tag, ""}, tag
 	}
-	prod := web.Environment{Name: "=prod", Project: "@shop", DashboardURL: "https://trigger.test/env/prod", Source: source{snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...)}}
+	prod := web.Environment{
+		Name:         "=prod",
+		Project:      "@shop",
+		DashboardURL: "https://trigger.test/env/prod",
+		Source:       source{snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...)},
+	}
 	h := handler(time.Time{}, prod)
 	for _, query := range []string{"format=csv", "format=csv&stuck=1h&sort=timeout", "format=csv&refresh=30&tag=team:payments"} {
 		w := get(t, h, "/tokens?"+query)
-		if got := w.Header().Get("Content-Type"); got != "text/csv; charset=utf-8; header=present" || !strings.HasPrefix(w.Header().Get("Content-Disposition"), "attachment") {
+		if got := w.Header().Get("Content-Type"); got != "text/csv; charset=utf-8; header=present" ||
+			!strings.HasPrefix(w.Header().Get("Content-Disposition"), "attachment") {
 			t.Errorf("%s: Content-Type %q", query, got)
 		}
 		if body := w.Body.String(); strings.Count(body, "\n") != strings.Count(body, "\r\n") {
@@ -230,7 +286,11 @@ func TestTokensCSV(t *testing.T) {
 				}
 			}
 		}
-		listed := walk(t, h, "/tokens?"+strings.Replace(strings.Replace(query, "format=csv", "", 1), "refresh=30&", "", 1))
+		listed := walk(
+			t,
+			h,
+			"/tokens?"+strings.Replace(strings.Replace(query, "format=csv", "", 1), "refresh=30&", "", 1),
+		)
 		if len(rows)-1 != len(listed) {
 			t.Fatalf("%s: %d rows, want %d", query, len(rows)-1, len(listed))
 		}
@@ -264,12 +324,19 @@ func TestTokensCSV(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]int{"format=csv&after=1,a,,prod": 400, "format=csv&before=1,a,,prod": 400, "format=csv&stuck=soon": 400} {
-		if w := get(t, h, "/tokens?"+query); w.Code != want || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
+		if w := get(t, h, "/tokens?"+query); w.Code != want ||
+			!strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
 			t.Errorf("%s: %d %s", query, w.Code, w.Header().Get("Content-Type"))
 		}
 	}
 	// Part of the tokens does not pass for all.
-	w := get(t, handler(time.Time{}, prod, web.Environment{Name: "dev", Source: source{}}), "/tokens", "Accept", "text/csv")
+	w := get(
+		t,
+		handler(time.Time{}, prod, web.Environment{Name: "dev", Source: source{}}),
+		"/tokens",
+		"Accept",
+		"text/csv",
+	)
 	if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the WAITING tokens are not known yet: dev\n" {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

@@ -143,9 +143,11 @@ func (v *tokensView) describe(l *listing, now time.Time) {
 	for _, s := range l.snapshots {
 		switch {
 		case !s.known:
-			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet and not listed here.", s.environment.Title()))
+			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet and not "+
+				"listed here.", s.environment.Title()))
 		case s.stale:
-			v.Warnings = append(v.Warnings, fmt.Sprintf("The snapshot of %s is %s old, from %s UTC: too old for the metrics. Tokens may have finished since, and newer ones are missing.",
+			v.Warnings = append(v.Warnings, fmt.Sprintf("The snapshot of %s is %s old, from %s UTC: too old for "+
+				"the metrics. Tokens may have finished since, and newer ones are missing.",
 				s.environment.Title(), human(s.Age(now).Seconds()), clock(s.At)))
 		}
 	}
@@ -156,9 +158,11 @@ func (v *tokensView) describe(l *listing, now time.Time) {
 
 func newTokensForm(environments []Environment, q *query) tokensForm {
 	f := tokensForm{
-		Tag: q.values.Get("tag"), ID: q.values.Get("id"), Stuck: q.values.Get("stuck"), NearTimeout: q.values.Get("near_timeout"),
-		Untagged: q.checked("untagged") || !q.form && q.values.Has("tag") && q.values.Get("tag") == "",
-		Late:     q.checked("late"), Overdue: q.checked("overdue"), Lifelong: q.checked("no_timeout"), ByTimeout: q.byTimeout, Refresh: q.refresh,
+		Tag: q.values.Get("tag"), ID: q.values.Get("id"), Stuck: q.values.Get("stuck"),
+		NearTimeout: q.values.Get("near_timeout"),
+		Untagged:    q.checked("untagged") || !q.form && q.values.Has("tag") && q.values.Get("tag") == "",
+		Late:        q.checked("late"), Overdue: q.checked("overdue"), Lifelong: q.checked("no_timeout"),
+		ByTimeout: q.byTimeout, Refresh: q.refresh,
 	}
 	add := func(options []option, name, parameter string) []option {
 		if slices.ContainsFunc(options, func(o option) bool { return o.Name == name }) {

@@ -52,7 +52,14 @@ func serve(t *testing.T, method, path string, environments ...web.Environment) *
 }
 
 func TestReady(t *testing.T) {
-	dev, prod := web.Environment{Name: "dev", Source: source{}}, web.Environment{Name: "prod", Project: "shop", Source: source{snapshot: cutSnapshot(false)}}
+	dev, prod := web.Environment{
+		Name:   "dev",
+		Source: source{},
+	}, web.Environment{
+		Name:    "prod",
+		Project: "shop",
+		Source:  source{snapshot: cutSnapshot(false)},
+	}
 	for name, tc := range map[string]struct {
 		environments []web.Environment
 		code         int
@@ -62,7 +69,8 @@ func TestReady(t *testing.T) {
 		"one is not":    {[]web.Environment{dev, prod}, 503, "WAITING tokens are not known yet: dev\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if w := serve(t, http.MethodGet, "/-/ready", tc.environments...); w.Code != tc.code || w.Body.String() != tc.body {
+			if w := serve(t, http.MethodGet, "/-/ready", tc.environments...); w.Code != tc.code ||
+				w.Body.String() != tc.body {
 				t.Errorf("%d %q, want %d %q", w.Code, w.Body, tc.code, tc.body)
 			}
 		})
@@ -72,10 +80,22 @@ func TestReady(t *testing.T) {
 // TestLanding holds what the landing page says of an environment, in words.
 func TestLanding(t *testing.T) {
 	token := func(created, timeout time.Duration) client.Token {
-		return client.Token{ID: fmt.Sprint(created), Status: client.StatusWaiting, CreatedAt: noon.Add(created), TimeoutAt: noon.Add(timeout)}
+		return client.Token{
+			ID:        fmt.Sprint(created),
+			Status:    client.StatusWaiting,
+			CreatedAt: noon.Add(created),
+			TimeoutAt: noon.Add(timeout),
+		}
 	}
 	busy := index.New(index.Options{ExpectedWait: []index.ExpectedWait{{Wait: time.Hour}}})
-	busy.Observe([]client.Token{token(-200*time.Hour, -time.Hour), token(-2*time.Hour, time.Hour), token(-time.Minute, time.Hour)}, noon)
+	busy.Observe(
+		[]client.Token{
+			token(-200*time.Hour, -time.Hour),
+			token(-2*time.Hour, time.Hour),
+			token(-time.Minute, time.Hour),
+		},
+		noon,
+	)
 	busy.Complete()
 	busy.StartFlow(noon)
 	busy.Loaded()
@@ -102,7 +122,13 @@ func TestLanding(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			env := web.Environment{Name: "prod", Project: "shop", Source: tc.source, MaxStaleness: 10 * time.Minute, Stuck: "7d"}
+			env := web.Environment{
+				Name:         "prod",
+				Project:      "shop",
+				Source:       tc.source,
+				MaxStaleness: 10 * time.Minute,
+				Stuck:        "7d",
+			}
 			h := handler(noon.Add(5*time.Minute), env)
 			doc := check(t, get(t, h, "/"))
 			var said strings.Builder
@@ -132,14 +158,30 @@ func TestLanding(t *testing.T) {
 			}
 		})
 	}
-	w := serve(t, http.MethodGet, "/", web.Environment{Name: "prod", Source: source{cutSnapshot(true), refresh.State{}}, MaxStaleness: 10 * time.Minute})
+	w := serve(
+		t,
+		http.MethodGet,
+		"/",
+		web.Environment{
+			Name:         "prod",
+			Source:       source{cutSnapshot(true), refresh.State{}},
+			MaxStaleness: 10 * time.Minute,
+		},
+	)
 	for _, want := range []string{"version v1 &lt;b&gt;", "out of date", "15 m 0 s old, not in metrics"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
 	for _, demo := range []bool{true, false} {
-		h := web.New(web.Options{Environments: func() []web.Environment { return nil }, MetricsPath: "/metrics", Metrics: http.NotFoundHandler(), Demo: demo})
+		h := web.New(
+			web.Options{
+				Environments: func() []web.Environment { return nil },
+				MetricsPath:  "/metrics",
+				Metrics:      http.NotFoundHandler(),
+				Demo:         demo,
+			},
+		)
 		for _, path := range []string{"/", "/tokens", "/tokens?stuck=soon", "/nope"} {
 			if got := strings.Contains(get(t, h, path).Body.String(), "This is a demo"); got != demo {
 				t.Errorf("demo %v: %s says so: %v", demo, path, got)
@@ -173,7 +215,8 @@ func TestNotFound(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/favicon.svg", "/favicon.ico"} {
-		if w := serve(t, http.MethodGet, path); w.Code != http.StatusOK || w.Header().Get("Content-Type") != "image/svg+xml" {
+		if w := serve(t, http.MethodGet, path); w.Code != http.StatusOK ||
+			w.Header().Get("Content-Type") != "image/svg+xml" {
 			t.Errorf("%s: %d %s", path, w.Code, w.Header().Get("Content-Type"))
 		}
 	}
@@ -213,10 +256,18 @@ func TestReload(t *testing.T) {
 
 // TestRunbook holds that an alert's link leads to its section.
 func TestRunbook(t *testing.T) {
-	h := web.New(web.Options{MetricsPath: "/metrics", Metrics: http.NotFoundHandler(), Runbook: []byte("# Runbook\n\n## WaitpointTokensStuck\n\nLook <script>alert(1)</script> `up`.\n")})
+	h := web.New(
+		web.Options{
+			MetricsPath: "/metrics",
+			Metrics:     http.NotFoundHandler(),
+			Runbook:     []byte("# Runbook\n\n## WaitpointTokensStuck\n\nLook <script>alert(1)</script> `up`.\n"),
+		},
+	)
 	w := get(t, h, "runbook")
 	page := w.Body.String()
-	if w.Code != 200 || !strings.Contains(page, `<h2 id="waitpointtokensstuck">WaitpointTokensStuck</h2>`) || !strings.Contains(page, "<code>up</code>") || strings.Contains(page, "<script") {
+	if w.Code != 200 || !strings.Contains(page, `<h2 id="waitpointtokensstuck">WaitpointTokensStuck</h2>`) ||
+		!strings.Contains(page, "<code>up</code>") ||
+		strings.Contains(page, "<script") {
 		t.Errorf("%d %s", w.Code, page)
 	}
 }

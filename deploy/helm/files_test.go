@@ -48,7 +48,10 @@ func TestFiles(t *testing.T) {
 		if !info.Mode().IsRegular() {
 			t.Errorf("%s is no regular file: %s", name, hint)
 		}
-		if got, want := content(t, filepath.Join(files, name)), content(t, filepath.Join(root, source)); !bytes.Equal(got, want) {
+		if got, want := content(t, filepath.Join(files, name)), content(t, filepath.Join(root, source)); !bytes.Equal(
+			got,
+			want,
+		) {
 			t.Errorf("%s differs from %s: %s", name, source, hint)
 		}
 	}

@@ -267,8 +267,19 @@ func exampleAlertmanager(ctx context.Context, t *testing.T, dir string) (told *m
 	config := strings.ReplaceAll(shortWaits.Replace(string(example)), "http://localhost:9095", receiver.URL)
 	config = strings.ReplaceAll(config, "weekdays: [saturday, sunday]", "years: ['2000']")
 	address = programs.FreeAddress(ctx, t)
-	programs.Start(ctx, t, dir, program(t, "ALERTMANAGER"), "--config.file="+programs.Write(t, dir, "alertmanager.yml", config),
-		"--storage.path="+filepath.Join(dir, "alertmanager"), "--web.listen-address="+address, "--cluster.listen-address=")
+	programs.Start(
+		ctx,
+		t,
+		dir,
+		program(t, "ALERTMANAGER"),
+		"--config.file="+programs.Write(t, dir, "alertmanager.yml", config),
+		"--storage.path="+filepath.Join(
+			dir,
+			"alertmanager",
+		),
+		"--web.listen-address="+address,
+		"--cluster.listen-address=",
+	)
 	return told, address
 }
 
@@ -283,7 +294,12 @@ func TestLiveGrouping(t *testing.T) {
 	}
 	var alerts []posted
 	fire := func(name, severity, team string) {
-		labels := map[string]string{"alertname": name, "severity": severity, "environment": "prod", "instance": "x:10210"}
+		labels := map[string]string{
+			"alertname":   name,
+			"severity":    severity,
+			"environment": "prod",
+			"instance":    "x:10210",
+		}
 		if team != "" {
 			labels["team"], labels["tag"] = team, "team:"+team
 		}
@@ -307,7 +323,11 @@ func TestLiveGrouping(t *testing.T) {
 		t.Fatal(err)
 	}
 	programs.WaitFor(ctx, t, "Alertmanager", func() error {
-		resp, err := http.Post("http://"+address+"/api/v2/alerts", "application/json", bytes.NewReader(body)) //nolint:noctx // A test.
+		resp, err := http.Post(
+			"http://"+address+"/api/v2/alerts",
+			"application/json",
+			bytes.NewReader(body),
+		) //nolint:noctx // A test.
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,14 @@ func TestLive(t *testing.T) {
 	exporter := startExporter(ctx, t, t.TempDir())
 	t.Run("PROMETHEUS", func(t *testing.T) {
 		// As compose scrapes: both kinds of the histogram, which the rules name.
-		prom, exprs := testServer(ctx, t, exporter, "PROMETHEUS", "scrape_native_histograms: true", "always_scrape_classic_histograms: true")
+		prom, exprs := testServer(
+			ctx,
+			t,
+			exporter,
+			"PROMETHEUS",
+			"scrape_native_histograms: true",
+			"always_scrape_classic_histograms: true",
+		)
 		t.Run("selectors", func(t *testing.T) { testSelectors(t, prom, exprs) })
 	})
 	t.Run("native", func(t *testing.T) { testServer(ctx, t, exporter, "PROMETHEUS", "scrape_native_histograms: true") })
@@ -277,14 +284,34 @@ func dashboards(t *testing.T) []expression {
 				parts = []string{text, made[1], label}
 			}
 			if parts == nil {
-				t.Fatalf("%s, variable %s: %q is neither label_values(metric, label) nor query_result(expression)", base, v.Name, text)
+				t.Fatalf(
+					"%s, variable %s: %q is neither label_values(metric, label) nor query_result(expression)",
+					base,
+					v.Name,
+					text,
+				)
 			}
-			out = append(out, expression{where: base + ", variable " + v.Name, kind: "variable", query: expand.Replace(parts[1]), label: parts[2]})
+			out = append(
+				out,
+				expression{
+					where: base + ", variable " + v.Name,
+					kind:  "variable",
+					query: expand.Replace(parts[1]),
+					label: parts[2],
+				},
+			)
 		}
 		for _, a := range board.Annotations.List {
 			if a.Target.Expr != "" {
 				// Of alerts there may be none of a severity.
-				out = append(out, expression{where: base + ", annotation " + a.Name, kind: "alerting", query: expand.Replace(a.Target.Expr)})
+				out = append(
+					out,
+					expression{
+						where: base + ", annotation " + a.Name,
+						kind:  "alerting",
+						query: expand.Replace(a.Target.Expr),
+					},
+				)
 			}
 		}
 		panels, ids := 0, map[int]bool{}
@@ -302,7 +329,10 @@ func dashboards(t *testing.T) []expression {
 						t.Errorf("%s: unknown variable, or nothing, in %q", where, query)
 						continue
 					}
-					out = append(out, expression{where: where, kind: "panel", query: query, legend: target.LegendFormat})
+					out = append(
+						out,
+						expression{where: where, kind: "panel", query: query, legend: target.LegendFormat},
+					)
 					panels++
 				}
 			}
@@ -404,7 +434,8 @@ func (c *checker) selector(n map[string]any) map[string]bool {
 		c.known([]any{label}, labels)
 		// Labels with a fixed set of values: a value that never occurs is a
 		// slip of the pen. A tag or a status code may just not have occurred.
-		if slices.Contains([]string{"status", "after", "within", "reason"}, label) && !strings.HasPrefix(name, "waitpoint:") {
+		if slices.Contains([]string{"status", "after", "within", "reason"}, label) &&
+			!strings.HasPrefix(name, "waitpoint:") {
 			selector := fmt.Sprintf("%s{%s%s%q}", name, label, matcher["type"], matcher["value"])
 			if err := c.prom.hasSeries(selector); err != nil {
 				c.t.Errorf("%s: %s: %s", c.where, c.query, err)
@@ -500,7 +531,17 @@ func (a *api) rules(t *testing.T) []expression {
 	for _, g := range data.Groups {
 		for _, r := range g.Rules {
 			kinds[r.Type] = true
-			out = append(out, expression{where: "rule " + r.Name + " of " + g.Name, kind: r.Type, name: r.Name, query: r.Query, health: r.Health, lastError: r.LastError})
+			out = append(
+				out,
+				expression{
+					where:     "rule " + r.Name + " of " + g.Name,
+					kind:      r.Type,
+					name:      r.Name,
+					query:     r.Query,
+					health:    r.Health,
+					lastError: r.LastError,
+				},
+			)
 		}
 	}
 	if !kinds["alerting"] || !kinds["recording"] {
@@ -612,7 +653,17 @@ func startExporter(ctx context.Context, t *testing.T, dir string) (base string) 
 	t.Helper()
 	address := programs.FreeAddress(ctx, t)
 	// Of the settings, those that more metrics come with.
-	programs.Start(ctx, t, dir, buildExporter(ctx, t, dir), "--demo", "--trigger.project=shop", "--tokens.expected-wait=1h", "--tokens.ignore-tag=user:.*", "--web.listen-address="+address)
+	programs.Start(
+		ctx,
+		t,
+		dir,
+		buildExporter(ctx, t, dir),
+		"--demo",
+		"--trigger.project=shop",
+		"--tokens.expected-wait=1h",
+		"--tokens.ignore-tag=user:.*",
+		"--web.listen-address="+address,
+	)
 	return "http://" + address
 }
 
@@ -621,7 +672,16 @@ func buildExporter(ctx context.Context, t *testing.T, dir string) string {
 	t.Helper()
 	binary := filepath.Join(dir, "waitpoint_exporter")
 	// Prometheus drops empty labels, so the build needs a version.
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "-ldflags", "-X github.com/prometheus/common/version.Version=live", ".")
+	build := exec.CommandContext(
+		ctx,
+		"go",
+		"build",
+		"-o",
+		binary,
+		"-ldflags",
+		"-X github.com/prometheus/common/version.Version=live",
+		".",
+	)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %s", err, out)
@@ -643,8 +703,17 @@ scrape_configs:
     static_configs: [{targets: ["`+strings.TrimPrefix(exporter, "http://")+`"]}]
 `)
 	address := programs.FreeAddress(ctx, t)
-	programs.Start(ctx, t, dir, binary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
-		"--web.listen-address="+address, "--enable-feature=exemplar-storage", "--log.level=warn")
+	programs.Start(
+		ctx,
+		t,
+		dir,
+		binary,
+		"--config.file="+config,
+		"--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
+		"--web.listen-address="+address,
+		"--enable-feature=exemplar-storage",
+		"--log.level=warn",
+	)
 	base = "http://" + address
 	programs.WaitFor(ctx, t, "Prometheus", func() error {
 		var status any

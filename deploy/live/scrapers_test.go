@@ -77,7 +77,9 @@ func TestScrapers(t *testing.T) {
 	environment := service.Environment(simulator.EnvironmentOptions{Key: secretKey})
 	for tag, n := range want {
 		for range n {
-			environment.Add(simulator.Token{Status: "WAITING", Tags: []string{tag}, CreatedAt: time.Now().Add(-time.Hour)})
+			environment.Add(
+				simulator.Token{Status: "WAITING", Tags: []string{tag}, CreatedAt: time.Now().Add(-time.Hour)},
+			)
 		}
 	}
 	api := httptest.NewServer(service)
@@ -85,8 +87,16 @@ func TestScrapers(t *testing.T) {
 	dir := t.TempDir()
 	address := programs.FreeAddress(ctx, t)
 	key := programs.Write(t, dir, "key", secretKey)
-	programs.Start(ctx, t, dir, buildExporter(ctx, t, dir), "--trigger.api-url="+api.URL, "--trigger.secret-key-file="+key,
-		"--tags.limit=0", "--web.listen-address="+address)
+	programs.Start(
+		ctx,
+		t,
+		dir,
+		buildExporter(ctx, t, dir),
+		"--trigger.api-url="+api.URL,
+		"--trigger.secret-key-file="+key,
+		"--tags.limit=0",
+		"--web.listen-address="+address,
+	)
 	for _, s := range scrapers {
 		t.Run(s.variable, func(t *testing.T) {
 			read := s.start(ctx, t, t.TempDir(), program(t, s.variable), fmt.Sprintf(
@@ -94,7 +104,12 @@ func TestScrapers(t *testing.T) {
 			programs.WaitFor(ctx, t, "the tags", func() error {
 				got, err := read()
 				if err == nil && !maps.Equal(got, want) {
-					err = fmt.Errorf("of %d tags there are %d (-want +got)\n%s", len(want), len(got), cmp.Diff(want, got))
+					err = fmt.Errorf(
+						"of %d tags there are %d (-want +got)\n%s",
+						len(want),
+						len(got),
+						cmp.Diff(want, got),
+					)
 				}
 				return err
 			})
@@ -105,17 +120,33 @@ func TestScrapers(t *testing.T) {
 func scrapePrometheus(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
 	address := programs.FreeAddress(ctx, t)
-	programs.Start(ctx, t, dir, binary, "--config.file="+programs.Write(t, dir, "prometheus.yml", "scrape_configs: "+scrape),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
+	programs.Start(
+		ctx,
+		t,
+		dir,
+		binary,
+		"--config.file="+programs.Write(t, dir, "prometheus.yml", "scrape_configs: "+scrape),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address,
+		"--log.level=warn",
+	)
 	return query(ctx, "http://"+address)
 }
 
 func scrapeVictoriaMetrics(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
 	address := programs.FreeAddress(ctx, t)
-	programs.Start(ctx, t, dir, binary, "-promscrape.config="+programs.Write(t, dir, "scrape.yml", "scrape_configs: "+scrape),
-		"-storageDataPath="+filepath.Join(dir, "data"), "-httpListenAddr="+address,
-		"-search.latencyOffset=0s", "-loggerLevel=WARN")
+	programs.Start(
+		ctx,
+		t,
+		dir,
+		binary,
+		"-promscrape.config="+programs.Write(t, dir, "scrape.yml", "scrape_configs: "+scrape),
+		"-storageDataPath="+filepath.Join(dir, "data"),
+		"-httpListenAddr="+address,
+		"-search.latencyOffset=0s",
+		"-loggerLevel=WARN",
+	)
 	return query(ctx, "http://"+address)
 }
 

@@ -62,7 +62,16 @@ const token = "of-the-test-alone"
 func startCluster(ctx context.Context, t *testing.T) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	store, peer, address := "http://"+programs.FreeAddress(ctx, t), "http://"+programs.FreeAddress(ctx, t), programs.FreeAddress(ctx, t)
+	store, peer, address := "http://"+programs.FreeAddress(
+		ctx,
+		t,
+	), "http://"+programs.FreeAddress(
+		ctx,
+		t,
+	), programs.FreeAddress(
+		ctx,
+		t,
+	)
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +84,12 @@ func startCluster(ctx context.Context, t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts := programs.Write(t, dir, "accounts.key", string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})))
+	accounts := programs.Write(
+		t,
+		dir,
+		"accounts.key",
+		string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})),
+	)
 	tokens := programs.Write(t, dir, "tokens.csv", fmt.Sprintf("%q,admin,admin,system:masters\n", token))
 	programs.Start(ctx, t, dir, program(t, "ETCD"), "--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync",
 		"--log-level=warn", "--listen-client-urls="+store, "--advertise-client-urls="+store, "--listen-peer-urls="+peer)

@@ -255,9 +255,13 @@ hostAliases: [{ip: 10.0.0.9, hostnames: [trigger.internal]}]`, expect: []string{
 		"Container volumeMounts: [{name: ca, mountPath: /etc/ca, readOnly: true}]",
 		"Container resources: {requests: {cpu: 100m, memory: 100Mi}, limits: {memory: 1Gi}}",
 	}},
-	{name: "classes", values: "{priorityClassName: system-cluster-critical, runtimeClassName: gvisor}", expect: []string{
-		"PodSpec: {priorityClassName: system-cluster-critical, runtimeClassName: gvisor}",
-	}},
+	{
+		name:   "classes",
+		values: "{priorityClassName: system-cluster-critical, runtimeClassName: gvisor}",
+		expect: []string{
+			"PodSpec: {priorityClassName: system-cluster-critical, runtimeClassName: gvisor}",
+		},
+	},
 	{name: "containers", values: `
 extraContainers:
   - name: beside
@@ -635,7 +639,8 @@ func TestThresholds(t *testing.T) {
 				return c[:strings.LastIndex(c, " ")] + " 987"
 			})
 			want := map[string]any{"alert": name, "expr": changed}
-			if !has(at(map[string]any(only(t, parse(t, out), "PrometheusRule")), path), []any{want}) || len(numbers) != 1 {
+			if !has(at(map[string]any(only(t, parse(t, out), "PrometheusRule")), path), []any{want}) ||
+				len(numbers) != 1 {
 				t.Errorf("%s is not\n%s", name, changed)
 			}
 			tuned++
@@ -722,7 +727,10 @@ func comments(t *testing.T, prefix string, n *yaml.Node) {
 		told = key.HeadComment != "" || told && key.Line == last+1
 		children := value.Kind == yaml.MappingNode && len(value.Content) > 0
 		// What says itself, at its place.
-		plain := slices.Contains([]string{"enabled", "labels", "annotations", "type", "port", "name", "resources"}, key.Value)
+		plain := slices.Contains(
+			[]string{"enabled", "labels", "annotations", "type", "port", "name", "resources"},
+			key.Value,
+		)
 		if !told && !plain && !children {
 			t.Errorf("%s%s has no comment", prefix, key.Value)
 		}

@@ -176,9 +176,13 @@ func TestConfigurations(t *testing.T) {
 			given := secrets{"exporter-web": {"web.yml": "{}"}, "keys": {"prod": "tr_prod_x"}}
 			certificate, key, authority := issue(t, "exporter")
 			given["exporter-tls"] = map[string]string{"tls.crt": certificate, "tls.key": key, "ca.crt": authority}
-			settings := object{"kind": "ConfigMap", "metadata": map[string]any{"name": "settings"}, "data": map[string]any{
-				"waitpoint_exporter.yml": "environments: [{name: prod, secret_key_file: /var/run/secrets/waitpoint_exporter/prod}]",
-			}}
+			settings := object{
+				"kind":     "ConfigMap",
+				"metadata": map[string]any{"name": "settings"},
+				"data": map[string]any{
+					"waitpoint_exporter.yml": "environments: [{name: prod, secret_key_file: /var/run/secrets/waitpoint_exporter/prod}]",
+				},
+			}
 			dir := t.TempDir()
 			args := mount(t, dir, p, append(objects, settings), given)
 			for _, name := range []string{"prod", "own", "staging"} {
@@ -312,7 +316,8 @@ func scrape(ctx context.Context, endpoint any, address string, given secrets) er
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
-	if err == nil && (resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "\ntriggerdev_waitpoint_up{")) {
+	if err == nil &&
+		(resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "\ntriggerdev_waitpoint_up{")) {
 		err = fmt.Errorf("GET %s: %s: %.200s", url, resp.Status, body)
 	}
 	return err
