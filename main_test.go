@@ -45,54 +45,99 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"unknown flag", goodKey, []string{"--nope"}, "--nope: unknown flag"},
 		{"argument", goodKey, []string{"nope"}, "unexpected nope"},
-		{"no key", "", nil, "no secret key: set TRIGGER_SECRET_KEY, or name a file with --trigger.secret-key-file (--demo needs none)"},
-		{"key without prefix", "0123456789", nil, "TRIGGER_SECRET_KEY: the key does not start with tr_: want the secret key from the dashboard's page of API keys"},
-		{"public key", "pk_prod_0123456789", nil, "TRIGGER_SECRET_KEY: the key is a public one (pk_…): want the environment's secret key, tr_<env>_…"},
-		{"personal access token", "tr_pat_0123456789", nil, "TRIGGER_SECRET_KEY: the key is a personal access token (tr_pat_…), which is for the CLI: want an environment's secret key, tr_<env>_…"},
-		{"quoted key", `"` + goodKey + `"`, nil, "TRIGGER_SECRET_KEY: the key has quotes around it: want the key alone, without them"},
-		{"key with a control character", "tr_prod_01\x0034", nil, "TRIGGER_SECRET_KEY: the key has a space, a control or a non-ASCII character in it: want a secret key, tr_<env>_…, and nothing else"},
-		{"key of unknown kind", "tr_other_01234", nil, "--trigger.environment: missing; the key's prefix does not tell (tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)"},
-		{"preview key without branch", "tr_preview_01234", nil, "--trigger.preview-branch: missing; a key of a preview environment needs the name of a branch"},
-		{"no key file", "", []string{"--trigger.secret-key-file=" + missing}, "--trigger.secret-key-file: open " + missing + ": no such file or directory"},
-		{"empty key file", "", []string{"--trigger.secret-key-file=" + empty}, "--trigger.secret-key-file " + empty + ": the key is empty: want a secret key, tr_<env>_…"},
-		{"public key in file", "", []string{"--trigger.secret-key-file=" + public}, "--trigger.secret-key-file " + public + ": the key is a public one (pk_…): want the environment's secret key, tr_<env>_…"},
-		{"URL without scheme", goodKey, []string{"--trigger.api-url=api.trigger.dev"}, `--trigger.api-url: API URL "api.trigger.dev": want it to start with http:// or https://`},
-		{"URL that is none", goodKey, []string{"--trigger.api-url=http://a b"}, `--trigger.api-url: API URL "http://a b": not a URL: want http:// or https:// with a host`},
-		{"period", goodKey, []string{"--tokens.period=1 month"}, `--tokens.period: "1 month" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"no key", "", nil,
+			"no secret key: set TRIGGER_SECRET_KEY, or name a file with --trigger.secret-key-file (--demo needs none)"},
+		{"key without prefix", "0123456789", nil, "TRIGGER_SECRET_KEY: the key does not start with tr_: want the " +
+			"secret key from the dashboard's page of API keys"},
+		{"public key", "pk_prod_0123456789", nil,
+			"TRIGGER_SECRET_KEY: the key is a public one (pk_…): want the environment's secret key, tr_<env>_…"},
+		{"personal access token", "tr_pat_0123456789", nil, "TRIGGER_SECRET_KEY: the key is a personal access " +
+			"token (tr_pat_…), which is for the CLI: want an environment's secret key, tr_<env>_…"},
+		{"quoted key", `"` + goodKey + `"`, nil,
+			"TRIGGER_SECRET_KEY: the key has quotes around it: want the key alone, without them"},
+		{"key with a control character", "tr_prod_01\x0034", nil, "TRIGGER_SECRET_KEY: the key has a space, a " +
+			"control or a non-ASCII character in it: want a secret key, tr_<env>_…, and nothing else"},
+		{"key of unknown kind", "tr_other_01234", nil, "--trigger.environment: missing; the key's prefix does not " +
+			"tell (tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)"},
+		{"preview key without branch", "tr_preview_01234", nil,
+			"--trigger.preview-branch: missing; a key of a preview environment needs the name of a branch"},
+		{"no key file", "", []string{"--trigger.secret-key-file=" + missing}, "--trigger.secret-key-file: open " +
+			missing + ": no such file or directory"},
+		{"empty key file", "", []string{"--trigger.secret-key-file=" + empty}, "--trigger.secret-key-file " +
+			empty + ": the key is empty: want a secret key, tr_<env>_…"},
+		{"public key in file", "", []string{"--trigger.secret-key-file=" + public}, "--trigger.secret-key-file " +
+			public + ": the key is a public one (pk_…): want the environment's secret key, tr_<env>_…"},
+		{"URL without scheme", goodKey, []string{"--trigger.api-url=api.trigger.dev"},
+			`--trigger.api-url: API URL "api.trigger.dev": want it to start with http:// or https://`},
+		{"URL that is none", goodKey, []string{"--trigger.api-url=http://a b"},
+			`--trigger.api-url: API URL "http://a b": not a URL: want http:// or https:// with a host`},
+		{"period", goodKey, []string{"--tokens.period=1 month"},
+			`--tokens.period: "1 month" is not a duration such as 30s, 5m, 1h or 1d`},
 		{"period of 0", goodKey, []string{"--tokens.period=0"}, `--tokens.period: "0" must be more than 0`},
 		{"given twice", goodKey, []string{"--tags.limit=1", "--tags.limit=2"}, "flag 'tags.limit' cannot be repeated"},
-		{"file and flag", "", []string{"--config.file=" + missing, "--tags.limit=2"}, "--tags.limit: not together with --config.file; set it there, for an environment or in defaults"},
-		{"key and demo", "", []string{"--demo", "--trigger.secret-key-file=" + missing}, "--trigger.secret-key-file: not together with --demo; the demo has a key of its own"},
-		{"file and demo", "", []string{"--config.file=" + missing, "--demo"}, "--demo: not together with --config.file; the demo has an environment of its own"},
-		{"no file", "", []string{"--config.file=" + missing}, "--config.file: open " + missing + ": no such file or directory"},
-		{"endless file", "", []string{"--config.file=/dev/zero"}, "--config.file: read /dev/zero: there are more than 16777216 bytes in it"},
-		{"endless key file", "", []string{"--trigger.secret-key-file=/dev/zero"}, "--trigger.secret-key-file: read /dev/zero: there are more than 65536 bytes in it"},
-		{"no file to check", "", []string{"--config.check", "--config.file=" + missing}, "--config.file: open " + missing + ": no such file or directory"},
-		{"within no period", goodKey, []string{"--tokens.waiting-within-period"}, "--tokens.waiting-within-period: has no meaning without a period"},
-		{"near timeout", goodKey, []string{"--tokens.near-timeout=-5m"}, `--tokens.near-timeout: "-5m" is not a duration such as 30s, 5m, 1h or 1d`},
-		{"stuck after", goodKey, []string{"--tokens.stuck-after=soon"}, `--tokens.stuck-after: "soon" is not a duration such as 30s, 5m, 1h or 1d`},
-		{"include", goodKey, []string{"--tags.include=("}, "--tags.include: \"(\" is not a regular expression: missing closing ): `(`"},
-		{"exclude", goodKey, []string{"--tags.exclude=*"}, "--tags.exclude: \"*\" is not a regular expression: missing argument to repetition operator: `*`"},
-		{"rewrite without =", goodKey, []string{"--tags.rewrite=user"}, `--tags.rewrite: "user" must be REGEX=REPLACEMENT, such as user:.*=user:*`},
-		{"rewrite", goodKey, []string{"--tags.rewrite=[=x"}, "--tags.rewrite: \"[\" is not a regular expression: missing closing ]: `[`"},
-		{"rewrite to no UTF-8", goodKey, []string{"--tags.rewrite=user=\xff"}, `--tags.rewrite: "user=\xff" is not valid UTF-8`},
-		{"environment without UTF-8", goodKey, []string{"--trigger.environment=\xff"}, `--trigger.environment: "\xff" is not valid UTF-8`},
-		{"project without UTF-8", goodKey, []string{"--trigger.project=a\xff"}, `--trigger.project: "a\xff" is not valid UTF-8`},
+		{"file and flag", "", []string{"--config.file=" + missing, "--tags.limit=2"},
+			"--tags.limit: not together with --config.file; set it there, for an environment or in defaults"},
+		{"key and demo", "", []string{"--demo", "--trigger.secret-key-file=" + missing},
+			"--trigger.secret-key-file: not together with --demo; the demo has a key of its own"},
+		{"file and demo", "", []string{"--config.file=" + missing, "--demo"},
+			"--demo: not together with --config.file; the demo has an environment of its own"},
+		{"no file", "", []string{"--config.file=" + missing}, "--config.file: open " + missing +
+			": no such file or directory"},
+		{"endless file", "", []string{"--config.file=/dev/zero"},
+			"--config.file: read /dev/zero: there are more than 16777216 bytes in it"},
+		{"endless key file", "", []string{"--trigger.secret-key-file=/dev/zero"},
+			"--trigger.secret-key-file: read /dev/zero: there are more than 65536 bytes in it"},
+		{"no file to check", "", []string{"--config.check", "--config.file=" + missing}, "--config.file: open " +
+			missing + ": no such file or directory"},
+		{"within no period", goodKey, []string{"--tokens.waiting-within-period"},
+			"--tokens.waiting-within-period: has no meaning without a period"},
+		{"near timeout", goodKey, []string{"--tokens.near-timeout=-5m"},
+			`--tokens.near-timeout: "-5m" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"stuck after", goodKey, []string{"--tokens.stuck-after=soon"},
+			`--tokens.stuck-after: "soon" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"include", goodKey, []string{"--tags.include=("},
+			"--tags.include: \"(\" is not a regular expression: missing closing ): `(`"},
+		{"exclude", goodKey, []string{"--tags.exclude=*"},
+			"--tags.exclude: \"*\" is not a regular expression: missing argument to repetition operator: `*`"},
+		{"rewrite without =", goodKey, []string{"--tags.rewrite=user"},
+			`--tags.rewrite: "user" must be REGEX=REPLACEMENT, such as user:.*=user:*`},
+		{"rewrite", goodKey, []string{"--tags.rewrite=[=x"},
+			"--tags.rewrite: \"[\" is not a regular expression: missing closing ]: `[`"},
+		{"rewrite to no UTF-8", goodKey, []string{"--tags.rewrite=user=\xff"},
+			`--tags.rewrite: "user=\xff" is not valid UTF-8`},
+		{"environment without UTF-8", goodKey, []string{"--trigger.environment=\xff"},
+			`--trigger.environment: "\xff" is not valid UTF-8`},
+		{"project without UTF-8", goodKey, []string{"--trigger.project=a\xff"},
+			`--trigger.project: "a\xff" is not valid UTF-8`},
 		{"limit", goodKey, []string{"--tags.limit=-1"}, `--tags.limit: "-1" must be a whole number from 0 to 1000000`},
-		{"interval", goodKey, []string{"--refresh.interval=1"}, `--refresh.interval: "1" is not a duration such as 30s, 5m, 1h or 1d`},
-		{"short interval", goodKey, []string{"--refresh.interval=10ms"}, `--refresh.interval: "10ms" must be at least 1s`},
-		{"timeout", goodKey, []string{"--refresh.timeout=x"}, `--refresh.timeout: "x" is not a duration such as 30s, 5m, 1h or 1d`},
-		{"concurrency", goodKey, []string{"--api.concurrency=0"}, `--api.concurrency: "0" must be a whole number from 1 to 64`},
-		{"reserve", goodKey, []string{"--api.reserve=1"}, `--api.reserve: "1" must be a number from 0 to less than 1, such as 0.5`},
-		{"reserve and more", goodKey, []string{"--api.reserve=0.5\nhalf"}, `--api.reserve: "0.5\nhalf" must be a number from 0 to less than 1, such as 0.5`},
-		{"telemetry path", goodKey, []string{"--web.telemetry-path=metrics"}, `--web.telemetry-path: "metrics" must be a path such as /metrics that no other endpoint has`},
-		{"telemetry path with two slashes", goodKey, []string{"--web.telemetry-path=//metrics"}, `--web.telemetry-path: "//metrics" must be a path such as /metrics that no other endpoint has`},
-		{"telemetry path with dots", goodKey, []string{"--web.telemetry-path=/a/../metrics"}, `--web.telemetry-path: "/a/../metrics" must be a path such as /metrics that no other endpoint has`},
-		{"telemetry path with a query", goodKey, []string{"--web.telemetry-path=/metrics?x"}, `--web.telemetry-path: "/metrics?x" must be a path such as /metrics that no other endpoint has`},
-		{"telemetry path with a fragment", goodKey, []string{"--web.telemetry-path=/metrics#x"}, `--web.telemetry-path: "/metrics#x" must be a path such as /metrics that no other endpoint has`},
-		{"telemetry path with a pattern", goodKey, []string{"--web.telemetry-path=/{x}"}, `--web.telemetry-path: "/{x}" must be a path such as /metrics that no other endpoint has`},
-		{"telemetry path taken", goodKey, []string{"--web.telemetry-path=/tokens"}, `--web.telemetry-path: "/tokens" must be a path such as /metrics that no other endpoint has`},
-		{"web config", goodKey, []string{"--web.config.file=" + missing}, "--web.config.file: open " + missing + ": no such file or directory"},
+		{"interval", goodKey, []string{"--refresh.interval=1"},
+			`--refresh.interval: "1" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"short interval", goodKey, []string{"--refresh.interval=10ms"},
+			`--refresh.interval: "10ms" must be at least 1s`},
+		{"timeout", goodKey, []string{"--refresh.timeout=x"},
+			`--refresh.timeout: "x" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"concurrency", goodKey, []string{"--api.concurrency=0"},
+			`--api.concurrency: "0" must be a whole number from 1 to 64`},
+		{"reserve", goodKey, []string{"--api.reserve=1"},
+			`--api.reserve: "1" must be a number from 0 to less than 1, such as 0.5`},
+		{"reserve and more", goodKey, []string{"--api.reserve=0.5\nhalf"},
+			`--api.reserve: "0.5\nhalf" must be a number from 0 to less than 1, such as 0.5`},
+		{"telemetry path", goodKey, []string{"--web.telemetry-path=metrics"},
+			`--web.telemetry-path: "metrics" must be a path such as /metrics that no other endpoint has`},
+		{"telemetry path with two slashes", goodKey, []string{"--web.telemetry-path=//metrics"},
+			`--web.telemetry-path: "//metrics" must be a path such as /metrics that no other endpoint has`},
+		{"telemetry path with dots", goodKey, []string{"--web.telemetry-path=/a/../metrics"},
+			`--web.telemetry-path: "/a/../metrics" must be a path such as /metrics that no other endpoint has`},
+		{"telemetry path with a query", goodKey, []string{"--web.telemetry-path=/metrics?x"},
+			`--web.telemetry-path: "/metrics?x" must be a path such as /metrics that no other endpoint has`},
+		{"telemetry path with a fragment", goodKey, []string{"--web.telemetry-path=/metrics#x"},
+			`--web.telemetry-path: "/metrics#x" must be a path such as /metrics that no other endpoint has`},
+		{"telemetry path with a pattern", goodKey, []string{"--web.telemetry-path=/{x}"},
+			`--web.telemetry-path: "/{x}" must be a path such as /metrics that no other endpoint has`},
+		{"telemetry path taken", goodKey, []string{"--web.telemetry-path=/tokens"},
+			`--web.telemetry-path: "/tokens" must be a path such as /metrics that no other endpoint has`},
+		{"web config", goodKey, []string{"--web.config.file=" + missing}, "--web.config.file: open " + missing +
+			": no such file or directory"},
 		{"log level", goodKey, []string{"--log.level=loud"}, `--log.level: "loud" must be debug, info, warn or error`},
 		{"log format", goodKey, []string{"--log.format=xml"}, `--log.format: "xml" must be logfmt or json`},
 	} {
@@ -170,7 +215,8 @@ func TestDemo(t *testing.T) {
 	done := make(chan error)
 	var logs bytes.Buffer
 	go func() {
-		done <- run(ctx, []string{"--demo", "--log.level=debug", "--web.listen-address=" + address}, func(string) string { return "" }, io.Discard, &logs)
+		done <- run(ctx, []string{"--demo", "--log.level=debug", "--web.listen-address=" + address},
+			func(string) string { return "" }, io.Discard, &logs)
 	}()
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
@@ -277,7 +323,8 @@ func TestSecrets(t *testing.T) {
 	defer client.CloseIdleConnections()
 	var pages strings.Builder
 	// The faults strike one request each; when all have, the picture gets whole.
-	for !strings.Contains(pages.String(), `triggerdev_waitpoint_history_loaded{environment="prod"} 1`) || len(service.Requests()) < len(kinds)+20 {
+	for !strings.Contains(pages.String(), `triggerdev_waitpoint_history_loaded{environment="prod"} 1`) ||
+		len(service.Requests()) < len(kinds)+20 {
 		for _, path := range []string{"/metrics", "/", "/tokens", "/tokens?format=json", "/-/ready"} {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, http.NoBody)
 			if err != nil {
@@ -338,7 +385,8 @@ func TestReload(t *testing.T) {
 	defer api.Close()
 	path := filepath.Join(t.TempDir(), "config.yml")
 	put := func(text string) {
-		if err := os.WriteFile(path, []byte("defaults: {api_url: \""+api.URL+"\", refresh: {interval: 1s}}\nenvironments:\n"+text), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("defaults: {api_url: \""+api.URL+"\", refresh: {interval: "+
+			"1s}}\nenvironments:\n"+text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -347,8 +395,10 @@ func TestReload(t *testing.T) {
 		"  - {name: staging, secret_key: tr_stg_revoked}\n"
 	put(dev + prod + revoked)
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"--config.check", "--config.file=" + path}, os.Getenv, &out, io.Discard); err != nil ||
-		!strings.HasPrefix(out.String(), "The configuration is good. Environments:\ndev: "+api.URL+", window all, interval 1s\nshop/prod: ") {
+	if err := run(t.Context(), []string{"--config.check", "--config.file=" + path}, os.Getenv, &out,
+		io.Discard); err != nil ||
+		!strings.HasPrefix(out.String(),
+			"The configuration is good. Environments:\ndev: "+api.URL+", window all, interval 1s\nshop/prod: ") {
 		t.Errorf("--config.check: %q, %v", out.String(), err)
 	}
 
@@ -361,7 +411,8 @@ func TestReload(t *testing.T) {
 	var logs logBuffer
 	done := make(chan error)
 	go func() {
-		done <- run(ctx, []string{"--config.file=" + path, "--web.enable-lifecycle", "--web.listen-address=" + address}, os.Getenv, io.Discard, &logs)
+		done <- run(ctx, []string{"--config.file=" + path, "--web.enable-lifecycle", "--web.listen-address=" +
+			address}, os.Getenv, io.Discard, &logs)
 	}()
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()

@@ -41,7 +41,8 @@ func BenchmarkScrape(b *testing.B) {
 	x.StartFlow(now)
 	x.Loaded()
 	c := collector.New(source{x.Cut(now, now)}, collector.Options{
-		Environment: "prod", NearTimeout: near, StuckAfter: stuck, MaxStaleness: maxStaleness, Now: func() time.Time { return now },
+		Environment: "prod", NearTimeout: near, StuckAfter: stuck, MaxStaleness: maxStaleness,
+		Now: func() time.Time { return now },
 	})
 	b.Run("collect", func(b *testing.B) {
 		b.ReportAllocs()

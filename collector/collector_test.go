@@ -24,7 +24,11 @@ const maxStaleness = 10 * time.Minute
 var (
 	near = []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {Label: "1h", Value: time.Hour}}
 	// Labels are the user's own words: Prometheus would write 1w.
-	stuck = []collector.Threshold{{Label: "1h", Value: time.Hour}, {Label: "1d", Value: 24 * time.Hour}, {Label: "7d", Value: 7 * 24 * time.Hour}}
+	stuck = []collector.Threshold{
+		{Label: "1h", Value: time.Hour},
+		{Label: "1d", Value: 24 * time.Hour},
+		{Label: "7d", Value: 7 * 24 * time.Hour},
+	}
 )
 
 // source is a snapshot that stands still.
@@ -84,7 +88,10 @@ func listed(tokens []simulator.Token) []client.Token {
 func paint(tokens []simulator.Token, opts index.Options, now time.Time, loaded bool) *index.Snapshot {
 	opts.Horizon, opts.Lag = maxStaleness, time.Minute
 	x := index.New(opts)
-	x.Observe(listed(slices.DeleteFunc(slices.Clone(tokens), func(t simulator.Token) bool { return t.Status != "WAITING" })), now)
+	x.Observe(
+		listed(slices.DeleteFunc(slices.Clone(tokens), func(t simulator.Token) bool { return t.Status != "WAITING" })),
+		now,
+	)
 	x.Complete()
 	if loaded {
 		x.Observe(listed(tokens), now)
@@ -103,7 +110,15 @@ func TestEverySample(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 123456, time.UTC)
 	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})
 	environment := service.Environment(simulator.EnvironmentOptions{Key: "tr_dev_x"})
-	environment.Populate(simulator.Population{Seed: 3, Tokens: size.Of(2_000, 20_000), Waiting: size.Of(400, 4_000), Span: 3 * 24 * time.Hour, Odd: true})
+	environment.Populate(
+		simulator.Population{
+			Seed:    3,
+			Tokens:  size.Of(2_000, 20_000),
+			Waiting: size.Of(400, 4_000),
+			Span:    3 * 24 * time.Hour,
+			Odd:     true,
+		},
+	)
 	tokens := environment.Tokens()
 	for name, opts := range map[string]index.Options{
 		"everything":            {},
@@ -111,13 +126,15 @@ func TestEverySample(t *testing.T) {
 		"waiting within period": {Period: 24 * time.Hour, WaitingWithinPeriod: true},
 		"include":               {Tags: index.TagRules{Include: anchored("team:.*")}},
 		"exclude":               {Tags: index.TagRules{Exclude: anchored("user:.*|approval")}},
-		"rewrite":               {Tags: index.TagRules{Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"), Replacement: "$1:*"}}}},
-		"limit":                 {Tags: index.TagRules{Limit: 5}},
-		"require":               {Tags: index.TagRules{Require: anchored("team:.*")}},
-		"ignore":                {Tags: index.TagRules{Ignore: anchored("approval|team:legal"), Limit: 5}},
+		"rewrite": {Tags: index.TagRules{Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"),
+			Replacement: "$1:*"}}}},
+		"limit":   {Tags: index.TagRules{Limit: 5}},
+		"require": {Tags: index.TagRules{Require: anchored("team:.*")}},
+		"ignore":  {Tags: index.TagRules{Ignore: anchored("approval|team:legal"), Limit: 5}},
 		"require and ignore, within a period": {
 			Period: 24 * time.Hour, WaitingWithinPeriod: true,
-			Tags: index.TagRules{Require: anchored("team:.*|user:.*"), Ignore: anchored("approval"), Exclude: anchored("user:.*")},
+			Tags: index.TagRules{Require: anchored("team:.*|user:.*"), Ignore: anchored("approval"),
+				Exclude: anchored("user:.*")},
 		},
 		"expected wait": {ExpectedWait: []index.ExpectedWait{
 			{Match: anchored("team:legal"), Wait: 48 * time.Hour},
@@ -127,9 +144,11 @@ func TestEverySample(t *testing.T) {
 		}},
 		"expected wait of few, rewritten and folded, within a period": {
 			Period: 24 * time.Hour, WaitingWithinPeriod: true,
-			ExpectedWait: []index.ExpectedWait{{Match: anchored("team:.*"), Wait: 23*time.Hour + 55*time.Minute}, {Match: anchored("user:.*1"), Wait: 1}},
+			ExpectedWait: []index.ExpectedWait{{Match: anchored("team:.*"), Wait: 23*time.Hour + 55*time.Minute},
+				{Match: anchored("user:.*1"), Wait: 1}},
 			Tags: index.TagRules{
-				Limit: 2, Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"), Replacement: "$1:*"}}, Ignore: anchored("team:support"),
+				Limit: 2, Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"), Replacement: "$1:*"}},
+				Ignore: anchored("team:support"),
 			},
 		},
 		"limit, rules, a period": {Period: time.Hour, Tags: index.TagRules{Limit: 3, Exclude: anchored("approval")}},
@@ -144,7 +163,8 @@ func TestEverySample(t *testing.T) {
 			for _, later := range []time.Duration{0, time.Second, maxStaleness} {
 				at := now.Add(later)
 				got := samples(t, s, collector.Options{Period: opts.Period}, at)
-				for _, name := range []string{"tags_folded{}", "history_loaded{}", "tokens_unresolved{}", "verify_corrections_total{}", "period_seconds{}", "waiting_listed_timestamp_seconds{}"} {
+				for _, name := range []string{"tags_folded{}", "history_loaded{}", "tokens_unresolved{}",
+					"verify_corrections_total{}", "period_seconds{}", "waiting_listed_timestamp_seconds{}"} {
 					if _, ok := got[name]; !ok {
 						t.Errorf("%s is absent", name)
 					}
@@ -180,7 +200,13 @@ func TestAbsence(t *testing.T) {
 		{ID: "a", Status: "WAITING", Tags: []string{"x"}, CreatedAt: now.Add(-time.Hour)},
 		{ID: "b", Status: "COMPLETED", Tags: []string{"x"}, CreatedAt: now.Add(-time.Hour), CompletedAt: now},
 	}
-	always := []string{"history_loaded{}", "period_seconds{}", "tags_folded{}", "tokens_unresolved{}", "verify_corrections_total{}"}
+	always := []string{
+		"history_loaded{}",
+		"period_seconds{}",
+		"tags_folded{}",
+		"tokens_unresolved{}",
+		"verify_corrections_total{}",
+	}
 	for name, tc := range map[string]struct {
 		snapshot *index.Snapshot
 		at       time.Time
@@ -190,13 +216,18 @@ func TestAbsence(t *testing.T) {
 		"before the first listing": {nil, now, always, []string{"tokens{", "tokens_overdue", "tokens_created"}},
 		"while the history loads": {
 			paint(tokens, index.Options{}, now, false), now,
-			append([]string{`tokens{status="WAITING"}`, `tagged_tokens{status="WAITING",tag="x"}`, "tokens_overdue{}"}, always...),
+			append([]string{`tokens{status="WAITING"}`, `tagged_tokens{status="WAITING",tag="x"}`,
+				"tokens_overdue{}"}, always...),
 			[]string{`status="COMPLETED"`, `status="TIMED_OUT"`, "tokens_created"},
 		},
-		"loaded":              {paint(tokens, index.Options{}, now, true), now, append([]string{`tokens{status="TIMED_OUT"}`, "tokens_created_total{}"}, always...), nil},
-		"at the greatest age": {paint(tokens, index.Options{}, now, true), now.Add(maxStaleness), []string{`tokens{status="WAITING"}`}, nil},
-		"too old":             {paint(tokens, index.Options{}, now, true), now.Add(maxStaleness + 1), always, []string{"tokens{", "tokens_overdue", "tokens_created", "oldest"}},
-		"nothing waits":       {paint(tokens[1:], index.Options{}, now, true), now, []string{`tokens{status="WAITING"}`}, []string{"oldest", "next_timeout"}},
+		"loaded": {paint(tokens, index.Options{}, now, true), now,
+			append([]string{`tokens{status="TIMED_OUT"}`, "tokens_created_total{}"}, always...), nil},
+		"at the greatest age": {paint(tokens, index.Options{}, now, true), now.Add(maxStaleness),
+			[]string{`tokens{status="WAITING"}`}, nil},
+		"too old": {paint(tokens, index.Options{}, now, true), now.Add(maxStaleness + 1), always,
+			[]string{"tokens{", "tokens_overdue", "tokens_created", "oldest"}},
+		"nothing waits": {paint(tokens[1:], index.Options{}, now, true), now,
+			[]string{`tokens{status="WAITING"}`}, []string{"oldest", "next_timeout"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := samples(t, tc.snapshot, collector.Options{}, tc.at)
@@ -233,7 +264,10 @@ func TestNewestSnapshot(t *testing.T) {
 		return client.Token{ID: id, Status: client.StatusWaiting, Tags: []string{tag}, CreatedAt: now}
 	}
 	s := &source{list(waits("a", "first"))}
-	c := collector.New(s, collector.Options{Environment: "prod", MaxStaleness: maxStaleness, Now: func() time.Time { return now }})
+	c := collector.New(
+		s,
+		collector.Options{Environment: "prod", MaxStaleness: maxStaleness, Now: func() time.Time { return now }},
+	)
 	for _, want := range []int{1, 2} {
 		registry := prometheus.NewPedanticRegistry()
 		registry.MustRegister(c)

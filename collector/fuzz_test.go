@@ -32,7 +32,8 @@ func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
 // UTF-8 comes as encoding/json reads it, with U+FFFD.
 func FuzzTag(f *testing.F) {
 	for _, seed := range []string{
-		"team:payments", "", `"`, `\`, "\n", "a\\nb", "{}", "a=\"b\",", "}\n# HELP x\n", "# EOF\n", "\xff\xfe", "\xed\xa0\x80", "é", "日本語", "\U0001F469",
+		"team:payments", "", `"`, `\`, "\n", "a\\nb", "{}", "a=\"b\",", "}\n# HELP x\n", "# EOF\n", "\xff\xfe",
+		"\xed\xa0\x80", "é", "日本語", "\U0001F469",
 		"\x00", "\u2028", "__other__", "<script>", strings.Repeat("x", 128), " ", "\t", "\r\n",
 	} {
 		f.Add([]byte(seed))
@@ -59,9 +60,10 @@ func FuzzTag(f *testing.F) {
 		if err := json.Unmarshal(literal, &want); err != nil {
 			t.Fatal(err)
 		}
-		body := `{"data":[{"id":"waitpoint_1","status":"WAITING","createdAt":"2026-11-23T12:00:00.000Z","tags":[` + string(
-			literal,
-		) + `]}],"pagination":{}}`
+		body := `{"data":[{"id":"waitpoint_1","status":"WAITING","createdAt":"2026-11-23T12:00:00.000Z","tags":[` +
+			string(
+				literal,
+			) + `]}],"pagination":{}}`
 		c, err := client.New(
 			client.Options{
 				APIURL:    "http://localhost",
@@ -83,7 +85,8 @@ func FuzzTag(f *testing.F) {
 		registry.MustRegister(collector.New(source{x.Cut(created, created)}, collector.Options{
 			Environment: want, MaxStaleness: maxStaleness, Now: func() time.Time { return created },
 		}))
-		for _, accept := range []string{"text/plain", "application/openmetrics-text; version=1.0.0", "text/plain; version=1.0.0; escaping=allow-utf-8"} {
+		for _, accept := range []string{"text/plain", "application/openmetrics-text; version=1.0.0",
+			"text/plain; version=1.0.0; escaping=allow-utf-8"} {
 			w := httptest.NewRecorder()
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
 			r.Header.Set("Accept", accept)

@@ -30,11 +30,12 @@ func TestCardinality(t *testing.T) {
 		near, stuck, late int
 		tags              int // That have series, with that of the others; each token has one.
 	}{
-		"defaults":        {", tags: {limit: 100}", 2, 3, 0, 101},
-		"expected wait":   {", tags: {limit: 100}, tokens: {expected_wait: [4h]}", 2, 3, 1, 101},
-		"more thresholds": {", tags: {limit: 10}, tokens: {near_timeout: [1m, 5m, 1h], stuck_after: [1h], expected_wait: [4h], ignore_tag: chat}", 3, 1, 1, 11},
-		"tags left out":   {`, tags: {exclude: ".*"}`, 2, 3, 0, 0},
-		"few tags":        {`, tags: {include: "team:.*"}, tokens: {require_tag: "team:.*"}`, 2, 3, 0, 5},
+		"defaults":      {", tags: {limit: 100}", 2, 3, 0, 101},
+		"expected wait": {", tags: {limit: 100}, tokens: {expected_wait: [4h]}", 2, 3, 1, 101},
+		"more thresholds": {", tags: {limit: 10}, tokens: {near_timeout: [1m, 5m, 1h], stuck_after: [1h], " +
+			"expected_wait: [4h], ignore_tag: chat}", 3, 1, 1, 11},
+		"tags left out": {`, tags: {exclude: ".*"}`, 2, 3, 0, 0},
+		"few tags":      {`, tags: {include: "team:.*"}, tokens: {require_tag: "team:.*"}`, 2, 3, 0, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -69,7 +69,11 @@ func within(period time.Duration, waitingToo bool) recount.Rules {
 	return recount.Rules{
 		Options: index.Options{Period: period, WaitingWithinPeriod: waitingToo},
 		Near:    []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {Label: "1h", Value: time.Hour}},
-		Stuck:   []collector.Threshold{{Label: "1h", Value: time.Hour}, {Label: "1d", Value: 24 * time.Hour}, {Label: "7d", Value: 7 * 24 * time.Hour}},
+		Stuck: []collector.Threshold{
+			{Label: "1h", Value: time.Hour},
+			{Label: "1d", Value: 24 * time.Hour},
+			{Label: "7d", Value: 7 * 24 * time.Hour},
+		},
 	}
 }
 
@@ -94,8 +98,10 @@ var flowSample = regexp.MustCompile(`^(tagged_)?(tokens_created_total|wait_durat
 func numbers(all map[string]float64) map[string]float64 {
 	out := map[string]float64{}
 	for name, v := range all {
-		if name, ok := strings.CutPrefix(name, "waitpoint_"); ok && !flowSample.MatchString(name) && name != "tokens_unresolved" &&
-			(strings.HasPrefix(name, "tokens") || strings.HasPrefix(name, "tagged_") || strings.HasPrefix(name, "oldest_") || strings.HasPrefix(name, "next_")) {
+		if name, ok := strings.CutPrefix(name, "waitpoint_"); ok && !flowSample.MatchString(name) &&
+			name != "tokens_unresolved" &&
+			(strings.HasPrefix(name, "tokens") || strings.HasPrefix(name, "tagged_") || strings.HasPrefix(name,
+				"oldest_") || strings.HasPrefix(name, "next_")) {
 			out["waitpoint_"+name] = v
 		}
 	}
@@ -133,9 +139,11 @@ func TestClock(t *testing.T) {
 		"10 years ahead":  there(10 * year),
 		"10 years behind": there(-10 * year),
 		"10 years ahead, for less than an interval": {{set: 10 * year, then: 30 * time.Second}, {set: -10 * year}},
-		"behind again and again":                    {{set: -time.Hour, then: 40 * time.Second}, {set: -time.Hour, then: 40 * time.Second}, {set: -time.Hour}},
-		"suspended for 8 h":                         {{suspended: 8 * time.Hour}},
-		"suspended for 8 h, the clock not told":     {{suspended: 8 * time.Hour, set: -8 * time.Hour}, {set: 8 * time.Hour}},
+		"behind again and again": {{set: -time.Hour, then: 40 * time.Second}, {set: -time.Hour,
+			then: 40 * time.Second}, {set: -time.Hour}},
+		"suspended for 8 h": {{suspended: 8 * time.Hour}},
+		"suspended for 8 h, the clock not told": {{suspended: 8 * time.Hour, set: -8 * time.Hour},
+			{set: 8 * time.Hour}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both := time.Now()
@@ -152,7 +160,8 @@ func TestClockInOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &clock{both: both, begun: time.Now()}
 		w := newWorldAt(t, own.Now, simulator.Options{})
-		w.service.Environment(simulator.EnvironmentOptions{Key: key("a")}).Populate(simulator.Population{Seed: 5, Tokens: 10, Waiting: 5})
+		w.service.Environment(simulator.EnvironmentOptions{Key: key("a")}).
+			Populate(simulator.Population{Seed: 5, Tokens: 10, Waiting: 5})
 		w.apply("a")
 		time.Sleep(90 * time.Second)
 		w.service.Inject(simulator.Fault{Kind: simulator.FaultDrop})
@@ -170,13 +179,27 @@ func TestClockInOutage(t *testing.T) {
 func testClock(t *testing.T, both time.Time, moves []move) {
 	own := &clock{both: both, begun: time.Now()}
 	var service atomic.Int64
-	w := newWorldAt(t, own.Now, simulator.Options{Now: func() time.Time { return time.Now().Add(time.Duration(service.Load())) }})
-	environments := map[string]recount.Rules{"a": within(0, false), "b": within(24*time.Hour, false), "c": within(24*time.Hour, true)}
+	w := newWorldAt(
+		t,
+		own.Now,
+		simulator.Options{Now: func() time.Time { return time.Now().Add(time.Duration(service.Load())) }},
+	)
+	environments := map[string]recount.Rules{
+		"a": within(0, false),
+		"b": within(24*time.Hour, false),
+		"c": within(24*time.Hour, true),
+	}
 	for name := range environments {
 		w.truth[name] = w.service.Environment(simulator.EnvironmentOptions{Key: key(name)})
-		w.truth[name].Populate(simulator.Population{Seed: 5, Tokens: 1000, Waiting: 50, Span: 3 * 24 * time.Hour, Tags: fewTags})
+		w.truth[name].Populate(
+			simulator.Population{Seed: 5, Tokens: 1000, Waiting: 50, Span: 3 * 24 * time.Hour, Tags: fewTags},
+		)
 	}
-	w.apply("a|, tags: {limit: 0}", "b|, tokens: {period: 1d}, tags: {limit: 0}", "c|, tokens: {period: 1d, waiting_within_period: true}, tags: {limit: 0}")
+	w.apply(
+		"a|, tags: {limit: 0}",
+		"b|, tokens: {period: 1d}, tags: {limit: 0}",
+		"c|, tokens: {period: 1d, waiting_within_period: true}, tags: {limit: 0}",
+	)
 	const interval = time.Minute
 	step := size.Of(30*time.Second, 10*time.Second)
 	time.Sleep(10*time.Minute + 30*time.Second)
@@ -198,7 +221,13 @@ func testClock(t *testing.T, both time.Time, moves []move) {
 				}
 			}
 			if all["waitpoint_verify_corrections_total"] > 0 || all["waitpoint_tokens_created_total"] > 0 {
-				t.Fatalf("%s, %s: %v corrections, %v created", name, when, all["waitpoint_verify_corrections_total"], all["waitpoint_tokens_created_total"])
+				t.Fatalf(
+					"%s, %s: %v corrections, %v created",
+					name,
+					when,
+					all["waitpoint_verify_corrections_total"],
+					all["waitpoint_tokens_created_total"],
+				)
 			}
 			last[name] = all
 		}

@@ -37,11 +37,15 @@ import (
 // literals are tags and ids as they stand in an answer, between quotes.
 func literals() []string {
 	return []string{
-		"team:payments", "", `\"`, `\\`, `\n`, `a\\nb`, `\r\n`, `\t`, `\u0000`, `\u001b[31mred\u001b[0m`, `\u001b]0;title\u0007`, "\u009b31m", `\u007f\b`,
+		"team:payments", "", `\"`, `\\`, `\n`, `a\\nb`, `\r\n`, `\t`, `\u0000`, `\u001b[31mred\u001b[0m`,
+		`\u001b]0;title\u0007`, "\u009b31m", `\u007f\b`,
 		"\xff\xfe", "\xc3", "\xed\xa0\x80", `\ud800`, `\udc00\ud800`, `\ud83d\ude00`, "\U0001F469\u200d\U0001F680",
-		"\u2028", "\u2029", "\u202egnp.exe", "\u2066\u2069\u200f", "\ufeff", "e\u0301", "\u00e9", "\ufffd", "\uffff", " ", "  a  ",
-		`<script>alert(1)</script>`, `\"><img src=x onerror=alert(1)>`, `<!--`, `]]>`, `</style>`, `&amp;`, `{{.}}`, `javascript:alert(1)`,
-		`{}`, `a=\"b\",`, `}\n# HELP x\n# EOF\n`, `\"} 1 # {token_id=\"`, `# {`, `,`, `__other__`, `__name__`, `${1}`, `%s%n`, `a,b`,
+		"\u2028", "\u2029", "\u202egnp.exe", "\u2066\u2069\u200f", "\ufeff", "e\u0301", "\u00e9", "\ufffd",
+		"\uffff", " ", "  a  ",
+		`<script>alert(1)</script>`, `\"><img src=x onerror=alert(1)>`, `<!--`, `]]>`, `</style>`, `&amp;`, `{{.}}`,
+		`javascript:alert(1)`,
+		`{}`, `a=\"b\",`, `}\n# HELP x\n# EOF\n`, `\"} 1 # {token_id=\"`, `# {`, `,`, `__other__`, `__name__`,
+		`${1}`, `%s%n`, `a,b`,
 		strings.Repeat("x", 10_000), strings.Repeat(`\u001b`, 2000), strings.Repeat("\U0001F469", 128),
 	}
 }
@@ -146,7 +150,8 @@ func exporter(
 		t.Fatal(err)
 	}
 	return web.New(web.Options{
-		Environments: m.Environments, MetricsPath: "/metrics", Metrics: promhttp.HandlerFor(m, promhttp.HandlerOpts{EnableOpenMetrics: true}),
+		Environments: m.Environments, MetricsPath: "/metrics", Metrics: promhttp.HandlerFor(m,
+			promhttp.HandlerOpts{EnableOpenMetrics: true}),
 	}), &lines
 }
 
@@ -254,10 +259,12 @@ func TestHostileTags(t *testing.T) {
 				h, lines := exporter(t, service, newLogger, ", tags: {limit: 0}")
 				time.Sleep(3 * time.Minute)
 
-				for _, accept := range []string{"text/plain", "text/plain; version=1.0.0; escaping=allow-utf-8", "application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=0.0.1"} {
+				for _, accept := range []string{"text/plain", "text/plain; version=1.0.0; escaping=allow-utf-8",
+					"application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=0.0.1"} {
 					text := get(t, h, "/metrics", accept)
 					got, _ := series(t, text, "triggerdev_waitpoint_tagged_tokens_stuck", "tag")
-					if d := cmp.Diff(append(slices.Clone(want), "odd"), got, cmp.Transformer("sort", func(s []string) []string { s = slices.Clone(s); slices.Sort(s); return s })); d != "" {
+					if d := cmp.Diff(append(slices.Clone(want), "odd"), got, cmp.Transformer("sort",
+						func(s []string) []string { s = slices.Clone(s); slices.Sort(s); return s })); d != "" {
 						t.Errorf("%s: (-want +got)\n%s", accept, d)
 					}
 					if strings.HasPrefix(accept, "application/openmetrics") && !strings.HasSuffix(text, "\n# EOF\n") {
@@ -363,7 +370,8 @@ func TestMillionTags(t *testing.T) {
 			len(text) > 256<<10 {
 			t.Errorf("%d tags have series, in %d KiB: %q", len(tags), len(text)>>10, tags)
 		}
-		if want := fmt.Sprintf("\ntriggerdev_waitpoint_tags_folded{environment=\"prod\"} %v\n", float64(99*tokens+1-100)); !strings.Contains(
+		if want := fmt.Sprintf("\ntriggerdev_waitpoint_tags_folded{environment=\"prod\"} %v\n",
+			float64(99*tokens+1-100)); !strings.Contains(
 			text,
 			want,
 		) {

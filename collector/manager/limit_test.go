@@ -81,7 +81,8 @@ func TestOneKey(t *testing.T) {
 			for i := range branches {
 				fmt.Fprintf(
 					&text,
-					"  - {name: branch-%d, preview_branch: branch-%d, api_url: \"http://api.test%s\", secret_key: %s, refresh: {interval: %s, verify_interval: 1d}}\n",
+					"  - {name: branch-%d, preview_branch: branch-%d, api_url: \"http://api.test%s\", secret_key: "+
+						"%s, refresh: {interval: %s, verify_interval: 1d}}\n",
 					i,
 					i,
 					strings.Repeat("/", i%2),

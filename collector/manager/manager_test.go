@@ -63,7 +63,8 @@ func newWorldAt(t *testing.T, now func() time.Time, opts simulator.Options) *wor
 		truth: map[string]*simulator.Environment{}, path: filepath.Join(t.TempDir(), "config.yml"),
 	}
 	w.manager = manager.New(t.Context(), manager.Options{
-		Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: plain{simulator.Transport(w.service)}, Now: now,
+		Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(),
+		Transport: plain{simulator.Transport(w.service)}, Now: now,
 	})
 	t.Cleanup(w.manager.Stop)
 	return w
@@ -149,8 +150,10 @@ func TestIndependence(t *testing.T) {
 		w.apply("a", "revoked", "c")
 		time.Sleep(10 * time.Minute)
 		for name, want := range map[string]map[string]float64{
-			"a":       {"waitpoint_up": 1, "waitpoint_tokens WAITING": 10, "waitpoint_history_loaded": 1, "waitpoint_refresh_errors_total auth": 0},
-			"c":       {"waitpoint_up": 1, "waitpoint_tokens WAITING": 11, "waitpoint_history_loaded": 1, "waitpoint_refresh_errors_total auth": 0},
+			"a": {"waitpoint_up": 1, "waitpoint_tokens WAITING": 10, "waitpoint_history_loaded": 1,
+				"waitpoint_refresh_errors_total auth": 0},
+			"c": {"waitpoint_up": 1, "waitpoint_tokens WAITING": 11, "waitpoint_history_loaded": 1,
+				"waitpoint_refresh_errors_total auth": 0},
 			"revoked": {"waitpoint_up": 0, "waitpoint_history_loaded": 0, "waitpoint_refresh_errors_total auth": 10},
 		} {
 			got := samples(t, w.manager, name)
@@ -366,15 +369,18 @@ func TestProxyAndCA(t *testing.T) {
 		settings string
 		reason   client.Reason // Empty if it works.
 	}{
-		"both":             {"tls_config: {ca_file: ca.pem}, proxy_url: \"" + proxy.URL + "\", proxy_connect_header: {X-Team: [shop]}", ""},
-		"without the CA":   {"proxy_url: \"" + proxy.URL + "\", proxy_connect_header: {X-Team: [shop]}", client.ReasonNetwork},
+		"both": {"tls_config: {ca_file: ca.pem}, proxy_url: \"" + proxy.URL +
+			"\", proxy_connect_header: {X-Team: [shop]}", ""},
+		"without the CA": {"proxy_url: \"" + proxy.URL + "\", proxy_connect_header: {X-Team: [shop]}",
+			client.ReasonNetwork},
 		"refused by proxy": {"tls_config: {ca_file: ca.pem}, proxy_url: \"" + proxy.URL + "\"", client.ReasonNetwork},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(dir, strings.ReplaceAll(name, " ", "-")+".yml")
 			// A name that only the proxy knows; the certificate is good for it.
 			text := fmt.Sprintf(
-				"environments: [{name: prod, api_url: \"https://example.com\", secret_key: %s, refresh: {interval: 1s}, %s}]\n",
+				"environments: [{name: prod, api_url: \"https://example.com\", secret_key: %s, refresh: "+
+					"{interval: 1s}, %s}]\n",
 				key("a"),
 				tc.settings,
 			)
@@ -394,7 +400,8 @@ func TestProxyAndCA(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Stop()
-			for state := m.Environments()[0].Source.State(); !state.Up && state.Err == ""; state = m.Environments()[0].Source.State() {
+			for state := m.Environments()[0].Source.State(); !state.Up &&
+				state.Err == ""; state = m.Environments()[0].Source.State() {
 				time.Sleep(10 * time.Millisecond)
 			}
 			state, got := m.Environments()[0].Source.State(), samples(t, m, "prod")

@@ -93,7 +93,14 @@ func TestWeek(t *testing.T) {
 		t.Logf("first %s", first)
 		t.Logf("last  %s", last)
 		for name, e := range w.environments {
-			t.Logf("%s: %d tokens created, %d finished, %d requests, %d refused", name, e.created, e.finished, e.truth.Count(), e.truth.Refused())
+			t.Logf(
+				"%s: %d tokens created, %d finished, %d requests, %d refused",
+				name,
+				e.created,
+				e.finished,
+				e.truth.Count(),
+				e.truth.Refused(),
+			)
 			if n := e.truth.Refused(); n > 0 {
 				t.Errorf("%s: %d requests were refused by the rate limit", name, n)
 			}
@@ -106,14 +113,30 @@ func TestWeek(t *testing.T) {
 
 func newWeek(t *testing.T) *week {
 	w := &week{
-		world: newWorldAt(t, time.Now, simulator.Options{NoLog: true}), rng: rand.New(rand.NewPCG(*weekSeed, 0)), begun: time.Now(), struck: map[string]int{},
+		world: newWorldAt(
+			t,
+			time.Now,
+			simulator.Options{NoLog: true},
+		), rng: rand.New(rand.NewPCG(*weekSeed, 0)), begun: time.Now(), struck: map[string]int{},
 		environments: map[string]*inhabitant{"a": {rules: within(window, false)}, "b": {rules: within(window, true)}},
 	}
 	for name, e := range w.environments {
 		e.flow = map[string]int{}
 		e.truth = w.service.Environment(simulator.EnvironmentOptions{Key: key(name)})
-		e.truth.Populate(simulator.Population{Seed: *weekSeed, Tokens: 1200, Waiting: 100, Span: window + 2*time.Hour, Tags: fewTags})
-		e.settings = fmt.Sprintf("%s|, tokens: {period: 3h, waiting_within_period: %t}, tags: {limit: %%d}, refresh: {verify_interval: 1h}", name, e.rules.WaitingWithinPeriod)
+		e.truth.Populate(
+			simulator.Population{
+				Seed:    *weekSeed,
+				Tokens:  1200,
+				Waiting: 100,
+				Span:    window + 2*time.Hour,
+				Tags:    fewTags,
+			},
+		)
+		e.settings = fmt.Sprintf(
+			"%s|, tokens: {period: 3h, waiting_within_period: %t}, tags: {limit: %%d}, refresh: {verify_interval: 1h}",
+			name,
+			e.rules.WaitingWithinPeriod,
+		)
 	}
 	w.calm = time.Now()
 	w.reload("a", "b")
@@ -274,7 +297,9 @@ func (w *week) fault() {
 	if name == "restart" {
 		w.remove()
 		down := w.service.Inject(simulator.Fault{Kind: simulator.FaultDrop})
-		starting := w.service.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: http.StatusBadGateway, Body: "<html>"})
+		starting := w.service.Inject(
+			simulator.Fault{Kind: simulator.FaultStatus, Status: http.StatusBadGateway, Body: "<html>"},
+		)
 		time.AfterFunc(20*time.Second, down)
 		w.remove, length = starting, 40*time.Second
 	}
@@ -337,10 +362,19 @@ func (w *week) exactly(when string, whole bool, e *inhabitant, all, counters map
 	if !whole {
 		return
 	}
-	finished := counters["waitpoint_wait_duration_seconds COMPLETED"] + counters["waitpoint_wait_duration_seconds TIMED_OUT"]
-	if all["waitpoint_tokens_created_total"] != float64(e.created) || finished != float64(e.finished) || all["waitpoint_verify_corrections_total"] != 0 {
-		w.t.Fatalf("%s: %v created of %d, %v finished of %d, %v corrections", when,
-			all["waitpoint_tokens_created_total"], e.created, finished, e.finished, all["waitpoint_verify_corrections_total"])
+	finished := counters["waitpoint_wait_duration_seconds COMPLETED"] +
+		counters["waitpoint_wait_duration_seconds TIMED_OUT"]
+	if all["waitpoint_tokens_created_total"] != float64(e.created) || finished != float64(e.finished) ||
+		all["waitpoint_verify_corrections_total"] != 0 {
+		w.t.Fatalf(
+			"%s: %v created of %d, %v finished of %d, %v corrections",
+			when,
+			all["waitpoint_tokens_created_total"],
+			e.created,
+			finished,
+			e.finished,
+			all["waitpoint_verify_corrections_total"],
+		)
 	}
 	for sample, want := range e.flow {
 		if counters[sample] != float64(want) {
@@ -397,12 +431,19 @@ func (w *week) footprint() footprint {
 }
 
 func (f footprint) String() string {
-	return fmt.Sprintf("%d goroutines, %.1f MiB of heap, %d files, %d series", f.goroutines, float64(f.heap)/(1<<20), f.files, f.series)
+	return fmt.Sprintf(
+		"%d goroutines, %.1f MiB of heap, %d files, %d series",
+		f.goroutines,
+		float64(f.heap)/(1<<20),
+		f.files,
+		f.series,
+	)
 }
 
 func (f footprint) compare(t *testing.T, first footprint) {
 	t.Helper()
-	if f.goroutines > first.goroutines+2 || f.heap > first.heap+1<<19 || f.files > first.files || f.series > first.series+20 {
+	if f.goroutines > first.goroutines+2 || f.heap > first.heap+1<<19 || f.files > first.files ||
+		f.series > first.series+20 {
 		t.Errorf("the process has grown: first %s, last %s", first, f)
 	}
 }

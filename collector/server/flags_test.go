@@ -54,9 +54,12 @@ func TestBadFlags(t *testing.T) {
 		"--web.listen-address=[::1]:": `--web.listen-address: "[::1]:" has no port: want [::1]:10210`,
 		"--web.listen-address=http://localhost:80": `--web.listen-address: "http://localhost:80" is not ` +
 			`HOST:PORT: want an address such as :10210 or 127.0.0.1:10210`,
-		"--web.external-url=waitpoints.example.com":  "--web.external-url: not a URL: want http:// or https:// with a host",
-		"--web.external-url=http://":                 "--web.external-url: not a URL: want http:// or https:// with a host",
-		`--web.external-url="http://x/"`:             "--web.external-url: not a URL: want http:// or https:// with a host",
+		"--web.external-url=waitpoints.example.com": "--web.external-url: not a URL: want http:// or https:// " +
+			"with a host",
+		"--web.external-url=http://": "--web.external-url: not a URL: want http:// or https:// " +
+			"with a host",
+		`--web.external-url="http://x/"`: "--web.external-url: not a URL: want http:// or https:// " +
+			"with a host",
 		"--web.external-url=https://user:hunter2@x/": "--web.external-url: has user information: want none",
 		"--web.external-url=https://x/?a=b":          "--web.external-url: has a query or a fragment: want none",
 		"--web.route-prefix=/{x}":                    `--web.route-prefix: "/{x}" must be a path such as /waitpoints`,
@@ -86,7 +89,8 @@ func TestGoodFlags(t *testing.T) {
 		{"--web.external-url=https://x.example.com", "https://x.example.com", "/"},
 		{"--web.external-url=https://x.example.com/", "https://x.example.com", "/"},
 		{"--web.external-url=https://x.example.com/waitpoints/", "https://x.example.com/waitpoints", "/waitpoints"},
-		{"--web.external-url=https://x.example.com/waitpoints --web.route-prefix=/", "https://x.example.com/waitpoints", "/"},
+		{"--web.external-url=https://x.example.com/waitpoints --web.route-prefix=/",
+			"https://x.example.com/waitpoints", "/"},
 		{"--web.external-url=https://x.example.com --web.route-prefix=a/b/", "https://x.example.com", "/a/b"},
 		{"--web.listen-address= --web.systemd-socket", "http://" + host + ":10210", "/"},
 	} {

@@ -57,7 +57,8 @@ func TestAskHealth(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 			program.Close()
-			if err := flags(t, "--web.listen-address="+address, tc.args).AskHealth(t.Context(), "/-/healthy"); err == nil {
+			if err := flags(t, "--web.listen-address="+address, tc.args).AskHealth(t.Context(),
+				"/-/healthy"); err == nil {
 				t.Error("healthy, though nothing listens")
 			}
 		})

@@ -52,7 +52,8 @@ func TestBrowser(t *testing.T) {
 	rules := index.Options{ExpectedWait: expectedWait}
 	environments := []web.Environment{
 		{
-			Name: "blog", MaxStaleness: time.Hour, DashboardURL: "https://cloud.trigger.dev/orgs/acme/projects/blog/env/prod", Stuck: "7d",
+			Name: "blog", MaxStaleness: time.Hour,
+			DashboardURL: "https://cloud.trigger.dev/orgs/acme/projects/blog/env/prod", Stuck: "7d",
 			Source: source{
 				list(rules, typical...),
 				refresh.State{Up: true, Usage: refresh.Usage{Requests: 42, Limit: 750, Remaining: 612}},
@@ -77,8 +78,10 @@ func TestBrowser(t *testing.T) {
 		{Name: "staging", Project: "shop", MaxStaleness: time.Hour, Source: source{}},
 	}
 	server := httptest.NewServer(web.New(web.Options{
-		Environments: func() []web.Environment { return environments }, MetricsPath: "/metrics", Metrics: http.NotFoundHandler(),
-		Version: "1.2.3", Build: "(version=1.2.3, branch=main, revision=0123456789abcdef)", Demo: true, Runbook: runbook, Now: func() time.Time { return noon.Add(time.Minute) },
+		Environments: func() []web.Environment { return environments }, MetricsPath: "/metrics",
+		Metrics: http.NotFoundHandler(),
+		Version: "1.2.3", Build: "(version=1.2.3, branch=main, revision=0123456789abcdef)", Demo: true,
+		Runbook: runbook, Now: func() time.Time { return noon.Add(time.Minute) },
 	}))
 	defer server.Close()
 	const plain = "/tokens?environment=blog"

@@ -51,8 +51,9 @@ func handler(now time.Time, environments ...web.Environment) http.Handler {
 		environments[i].MaxStaleness = 10 * time.Minute
 	}
 	return web.New(web.Options{
-		Environments: func() []web.Environment { return environments }, MetricsPath: "/metrics", Metrics: http.NotFoundHandler(),
-		Now: func() time.Time { return now },
+		Environments: func() []web.Environment { return environments }, MetricsPath: "/metrics",
+		Metrics: http.NotFoundHandler(),
+		Now:     func() time.Time { return now },
 	})
 }
 
@@ -172,7 +173,10 @@ func TestTokensFilters(t *testing.T) {
 			return (slices.Contains(c.Tags, "team:payments") || slices.Contains(c.Tags, "user:2")) &&
 				c.CreatedAt.Before(now.Add(-10*time.Minute))
 		}
-		overdue  holds = func(_ web.Environment, c client.Token) bool { return !c.TimeoutAt.IsZero() && c.TimeoutAt.Before(now) }
+		overdue holds = func(_ web.Environment, c client.Token) bool {
+			return !c.TimeoutAt.IsZero() &&
+				c.TimeoutAt.Before(now)
+		}
 		lifelong holds = func(_ web.Environment, c client.Token) bool { return c.TimeoutAt.IsZero() }
 		prod     holds = func(e web.Environment, _ client.Token) bool { return e.Name == "prod" }
 		shop     holds = func(e web.Environment, _ client.Token) bool { return e.Project == "shop" }
@@ -183,14 +187,17 @@ func TestTokensFilters(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]holds{
-		"":                         every,
-		"environment=prod":         prod,
-		"project=shop":             shop,
-		"project=":                 func(e web.Environment, _ client.Token) bool { return e.Project == "" },
-		"tag=team:payments":        tag("team:payments"),
-		"tag=a%2Cb":                tag("a,b"),
-		"tag=%C3%BC+%26+%3Cb%3E":   tag("ü & <b>"),
-		"tag=":                     func(_ web.Environment, c client.Token) bool { return len(c.Tags) == 0 || slices.Contains(c.Tags, "") },
+		"":                       every,
+		"environment=prod":       prod,
+		"project=shop":           shop,
+		"project=":               func(e web.Environment, _ client.Token) bool { return e.Project == "" },
+		"tag=team:payments":      tag("team:payments"),
+		"tag=a%2Cb":              tag("a,b"),
+		"tag=%C3%BC+%26+%3Cb%3E": tag("ü & <b>"),
+		"tag=": func(_ web.Environment, c client.Token) bool {
+			return len(c.Tags) == 0 ||
+				slices.Contains(c.Tags, "")
+		},
 		"stuck=1h":                 stuck(time.Hour),
 		"stuck=0s":                 stuck(0),
 		"stuck=1h30m":              stuck(90 * time.Minute),
@@ -209,7 +216,8 @@ func TestTokensFilters(t *testing.T) {
 		"overdue&no_timeout":       and(overdue, lifelong),
 		"stuck=1h&near_timeout=1h": and(stuck(time.Hour), near(time.Hour)),
 		"tag=user:1&overdue":       and(tag("user:1"), overdue),
-		"project=shop&environment=prod&tag=user:2&stuck=30m&no_timeout=1": and(shop, prod, tag("user:2"), stuck(30*time.Minute), lifelong),
+		"project=shop&environment=prod&tag=user:2&stuck=30m&no_timeout=1": and(shop, prod, tag("user:2"),
+			stuck(30*time.Minute), lifelong),
 	} {
 		t.Run(query, func(t *testing.T) {
 			for seed := range uint64(4) {
@@ -293,7 +301,8 @@ func TestTokensAgree(t *testing.T) {
 	}, population(1, 2000)...)}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector.New(src, collector.Options{
-		Environment: "prod", NearTimeout: []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {Label: "1h", Value: time.Hour}},
+		Environment: "prod", NearTimeout: []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {Label: "1h",
+			Value: time.Hour}},
 		StuckAfter:   []collector.Threshold{{Label: "1h", Value: time.Hour}, {Label: "90m", Value: 90 * time.Minute}},
 		MaxStaleness: 10 * time.Minute, Now: func() time.Time { return now },
 	}))
@@ -309,7 +318,8 @@ func TestTokensAgree(t *testing.T) {
 		"within":      "near_timeout",
 	}
 	flags := map[string]string{
-		"triggerdev_waitpoint_tokens_overdue": "overdue", "triggerdev_waitpoint_tokens_without_timeout": "no_timeout", "triggerdev_waitpoint_tokens_late": "late",
+		"triggerdev_waitpoint_tokens_overdue":         "overdue",
+		"triggerdev_waitpoint_tokens_without_timeout": "no_timeout", "triggerdev_waitpoint_tokens_late": "late",
 		"triggerdev_waitpoint_tagged_tokens_overdue": "overdue", "triggerdev_waitpoint_tagged_tokens_late": "late",
 	}
 	checked := map[string]int{}
@@ -338,7 +348,8 @@ func TestTokensAgree(t *testing.T) {
 		"triggerdev_waitpoint_tokens": 1, "triggerdev_waitpoint_tagged_tokens": 4,
 		"triggerdev_waitpoint_tokens_stuck": 2, "triggerdev_waitpoint_tagged_tokens_stuck": 8,
 		"triggerdev_waitpoint_tokens_near_timeout": 2, "triggerdev_waitpoint_tagged_tokens_near_timeout": 8,
-		"triggerdev_waitpoint_tokens_overdue": 1, "triggerdev_waitpoint_tokens_without_timeout": 1, "triggerdev_waitpoint_tokens_late": 1,
+		"triggerdev_waitpoint_tokens_overdue": 1, "triggerdev_waitpoint_tokens_without_timeout": 1,
+		"triggerdev_waitpoint_tokens_late":           1,
 		"triggerdev_waitpoint_tagged_tokens_overdue": 4, "triggerdev_waitpoint_tagged_tokens_late": 4,
 	}
 	if d := cmp.Diff(want, checked); d != "" {
@@ -438,19 +449,20 @@ func TestTokensBadQuery(t *testing.T) {
 		code              int
 		parameter, reason string
 	}{
-		"stuck=":                             {400, "stuck", `"" is not a duration such as 30s, 5m, 1h or 1d`},
-		"stuck=1":                            {400, "stuck", `"1" is not a duration`},
-		"stuck=-1h":                          {400, "stuck", `"-1h" is not a duration`},
-		"stuck=1h&stuck=1d":                  {400, "stuck", "given 2 times; may be given once"},
-		"near_timeout=%3Cb%3E":               {400, "near_timeout", `"<b>" is not a duration`},
-		"near_timeout=300y":                  {400, "near_timeout", `"300y" is not a duration`},
-		"overdue=yes":                        {400, "overdue", `"yes" is none of 1, true, 0 and false`},
-		"no_timeout=2":                       {400, "no_timeout", `"2" is none of`},
-		"environment=staging":                {400, "environment", `there is no "staging"; there are: dev, shop/prod`},
-		"environment=":                       {400, "environment", `there is no ""; there are: dev, shop/prod`},
-		"project=blog":                       {400, "project", `there is no "blog"; there are: dev, shop/prod`},
-		"project=shop&environment=dev":       {400, "project", `"shop" has no environment "dev"`},
-		"older_than=1h":                      {400, "older_than", "there is no such parameter; the parameters are environment, project, tag,"},
+		"stuck=":                       {400, "stuck", `"" is not a duration such as 30s, 5m, 1h or 1d`},
+		"stuck=1":                      {400, "stuck", `"1" is not a duration`},
+		"stuck=-1h":                    {400, "stuck", `"-1h" is not a duration`},
+		"stuck=1h&stuck=1d":            {400, "stuck", "given 2 times; may be given once"},
+		"near_timeout=%3Cb%3E":         {400, "near_timeout", `"<b>" is not a duration`},
+		"near_timeout=300y":            {400, "near_timeout", `"300y" is not a duration`},
+		"overdue=yes":                  {400, "overdue", `"yes" is none of 1, true, 0 and false`},
+		"no_timeout=2":                 {400, "no_timeout", `"2" is none of`},
+		"environment=staging":          {400, "environment", `there is no "staging"; there are: dev, shop/prod`},
+		"environment=":                 {400, "environment", `there is no ""; there are: dev, shop/prod`},
+		"project=blog":                 {400, "project", `there is no "blog"; there are: dev, shop/prod`},
+		"project=shop&environment=dev": {400, "project", `"shop" has no environment "dev"`},
+		"older_than=1h": {400, "older_than",
+			"there is no such parameter; the parameters are environment, project, tag,"},
 		"Stuck=1h":                           {400, "Stuck", "there is no such parameter"},
 		"format=xml":                         {400, "format", `"xml" is none of html, json and csv`},
 		"after=1,a,b":                        {400, "after", `"1,a,b" is not from a link of this page`},
@@ -544,14 +556,17 @@ func TestTokensFormats(t *testing.T) {
 				header = nil
 			}
 			w := get(t, h, "/tokens"+tc.query, header...)
-			for name, want := range map[string]string{"Content-Type": tc.want, "Vary": "Accept", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
+			for name, want := range map[string]string{"Content-Type": tc.want, "Vary": "Accept",
+				"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
 				if got := w.Header().Get(name); got != want {
 					t.Errorf("%s: %q, want %q", name, got, want)
 				}
 			}
 		})
 	}
-	if a := getJSON(t, handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, population(1, 130)...)}}), "/tokens?format=json"); !strings.Contains(
+	if a := getJSON(t, handler(time.Time{}, web.Environment{Name: "prod",
+		Source: source{snapshot: list(index.Options{}, population(1, 130)...)}}),
+		"/tokens?format=json"); !strings.Contains(
 		a.Next,
 		"format=json",
 	) {
@@ -567,7 +582,8 @@ func TestTokensFormats(t *testing.T) {
 // TestTokensJSON holds the shape of the JSON. With -update it writes it.
 func TestTokensJSON(t *testing.T) {
 	token := client.Token{
-		ID: "waitpoint_2", Status: client.StatusWaiting, Tags: []string{"team:payments", "<script>alert(1)</script>", "\xff"},
+		ID: "waitpoint_2", Status: client.StatusWaiting, Tags: []string{"team:payments",
+			"<script>alert(1)</script>", "\xff"},
 		CreatedAt: noon.Add(-90*time.Minute - 252*time.Millisecond), TimeoutAt: noon.Add(-time.Second),
 	}
 	lasting := client.Token{ID: "waitpoint_1", Status: client.StatusWaiting, CreatedAt: noon}
@@ -657,7 +673,8 @@ func TestTokensTerminal(t *testing.T) {
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, client.Token{
 		ID: nasty, Status: client.StatusWaiting, CreatedAt: noon, Tags: []string{nasty},
 	})}})
-	for path, code := range map[string]int{"/tokens": 200, "/tokens?tag=" + url.QueryEscape(nasty): 200, "/tokens?environment=" + url.QueryEscape(nasty): 400, "/tokens?" + url.QueryEscape(nasty) + "=1": 400} {
+	for path, code := range map[string]int{"/tokens": 200, "/tokens?tag=" + url.QueryEscape(nasty): 200,
+		"/tokens?environment=" + url.QueryEscape(nasty): 400, "/tokens?" + url.QueryEscape(nasty) + "=1": 400} {
 		w := get(t, h, path, "Accept", "application/json")
 		var a struct {
 			Tokens           []struct{ Tags []string }
@@ -705,7 +722,8 @@ func check(t *testing.T, w *httptest.ResponseRecorder) node {
 	}
 	hash := sha256.Sum256([]byte(styles[0].FirstChild.Data))
 	policy := w.Header().Get("Content-Security-Policy")
-	for _, want := range []string{"default-src 'none';", "style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "';", "frame-ancestors 'none'", "base-uri 'none'"} {
+	for _, want := range []string{"default-src 'none';", "style-src 'sha256-" +
+		base64.StdEncoding.EncodeToString(hash[:]) + "';", "frame-ancestors 'none'", "base-uri 'none'"} {
 		if !strings.Contains(policy, want) {
 			t.Errorf("the policy %q lacks %q", policy, want)
 		}
@@ -756,7 +774,8 @@ func TestTokensExtremeTimes(t *testing.T) {
 	page := get(t, h, "/tokens").Body.String()
 	day := int64(24 * 3600)
 	for _, text := range []string{
-		fmt.Sprintf("%d d %d h", int64(age)/day, int64(age)%day/3600), fmt.Sprintf("%d d %d h", int64(left)/day, int64(left)%day/3600),
+		fmt.Sprintf("%d d %d h", int64(age)/day, int64(age)%day/3600), fmt.Sprintf("%d d %d h", int64(left)/day,
+			int64(left)%day/3600),
 		"0001-01-01 00:00:00", "9999-12-31 23:59:59", "1970-01-01 00:00:00",
 	} {
 		if !strings.Contains(page, text) {
@@ -833,19 +852,32 @@ func TestTokensPage(t *testing.T) {
 		want   []string
 		lacks  []string
 	}{
-		"a token without timeout": {one(at(-3*time.Hour-12*time.Minute, 0)), 0, "", []string{"1 token.", "2026-11-23 08:48:00", "3 h 12 m", "no timeout", "Snapshot from 0 s ago"}, []string{"Next", "Previous", "overdue by"}},
-		"time is left":            {one(at(-49*time.Hour, 65*time.Second)), 0, "", []string{"2 d 1 h", "1 m 5 s"}, []string{"overdue by", "no timeout"}},
-		"overdue":                 {one(at(-time.Minute, -7*time.Second)), 0, "", []string{"overdue by 7 s"}, nil},
-		"due this instant":        {one(at(-time.Minute, time.Second)), time.Second, "", []string{"0 s"}, []string{"overdue by"}},
-		"a clock apart":           {one(at(time.Minute, 0)), 0, "", []string{"0 s"}, []string{"-"}},
-		"nothing waits":           {source{snapshot: list(index.Options{})}, 0, "", []string{"No token is waiting."}, []string{"matches", "Next"}},
-		"nothing matches":         {many, 0, "?stuck=1d", []string{"No waiting token matches.", "older than 1d"}, []string{"Next"}},
-		"first page":              {many, 0, "", []string{"1–100 of 250 tokens, oldest first", "Next"}, []string{"Previous", "First page"}},
-		"behind the end":          {many, 0, "?after=99999999999999,,,", []string{"Nothing comes after this place", "First page"}, []string{"No waiting token", "Next"}},
-		"not known yet":           {source{}, 0, "", []string{"The WAITING tokens of shop/prod are not known yet"}, []string{"No token is waiting", "matches"}},
-		"not listed whole":        {source{snapshot: index.New(index.Options{}).Cut(noon, noon)}, 0, "", []string{"The WAITING tokens of shop/prod are not known yet"}, []string{"No token is waiting"}},
-		"stale":                   {one(at(0, 0)), 10*time.Minute + time.Second, "", []string{"The snapshot of shop/prod is 10 m 1 s old, from 2026-11-23 12:00:00 UTC: too old for the metrics", "1 token."}, nil},
-		"just not stale":          {one(at(0, 0)), 10 * time.Minute, "", []string{"Snapshot from 10 m 0 s ago"}, []string{"too old"}},
+		"a token without timeout": {one(at(-3*time.Hour-12*time.Minute, 0)), 0, "", []string{"1 token.",
+			"2026-11-23 08:48:00", "3 h 12 m", "no timeout", "Snapshot from 0 s ago"}, []string{"Next", "Previous",
+			"overdue by"}},
+		"time is left": {one(at(-49*time.Hour, 65*time.Second)), 0, "", []string{"2 d 1 h", "1 m 5 s"},
+			[]string{"overdue by", "no timeout"}},
+		"overdue": {one(at(-time.Minute, -7*time.Second)), 0, "", []string{"overdue by 7 s"}, nil},
+		"due this instant": {one(at(-time.Minute, time.Second)), time.Second, "", []string{"0 s"},
+			[]string{"overdue by"}},
+		"a clock apart": {one(at(time.Minute, 0)), 0, "", []string{"0 s"}, []string{"-"}},
+		"nothing waits": {source{snapshot: list(index.Options{})}, 0, "",
+			[]string{"No token is waiting."}, []string{"matches", "Next"}},
+		"nothing matches": {many, 0, "?stuck=1d", []string{"No waiting token matches.", "older than 1d"},
+			[]string{"Next"}},
+		"first page": {many, 0, "", []string{"1–100 of 250 tokens, oldest first", "Next"},
+			[]string{"Previous", "First page"}},
+		"behind the end": {many, 0, "?after=99999999999999,,,", []string{"Nothing comes after this place",
+			"First page"}, []string{"No waiting token", "Next"}},
+		"not known yet": {source{}, 0, "", []string{"The WAITING tokens of shop/prod are not known yet"},
+			[]string{"No token is waiting", "matches"}},
+		"not listed whole": {source{snapshot: index.New(index.Options{}).Cut(noon, noon)}, 0, "",
+			[]string{"The WAITING tokens of shop/prod are not known yet"}, []string{"No token is waiting"}},
+		"stale": {one(at(0, 0)), 10*time.Minute + time.Second, "",
+			[]string{"The snapshot of shop/prod is 10 m 1 s old, from 2026-11-23 12:00:00 UTC: too old for the metrics",
+				"1 token."}, nil},
+		"just not stale": {one(at(0, 0)), 10 * time.Minute, "", []string{"Snapshot from 10 m 0 s ago"},
+			[]string{"too old"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := handler(noon.Add(tc.now), web.Environment{Name: "prod", Project: "shop", Source: tc.source})
@@ -857,7 +889,8 @@ func TestTokensPage(t *testing.T) {
 				}
 			}
 			for _, lacks := range tc.lacks {
-				for _, n := range append(main.find("td", "", ""), append(main.find("p", "", ""), main.find("nav", "", "")...)...) {
+				for _, n := range append(main.find("td", "", ""), append(main.find("p", "", ""), main.find("nav",
+					"", "")...)...) {
 					if text := regexp.MustCompile(`2026-\d\d-\d\d`).ReplaceAllString(n.text(), ""); strings.Contains(
 						text,
 						lacks,
@@ -885,7 +918,8 @@ func TestTokensPage(t *testing.T) {
 		t.Errorf("%+v", a.Environments)
 	}
 	for after, want := range map[time.Duration]bool{10 * time.Minute: true, 11 * time.Minute: false} {
-		if a := getJSON(t, handler(noon.Add(after), web.Environment{Name: "prod", Source: many}), "/tokens"); a.Complete != want {
+		if a := getJSON(t, handler(noon.Add(after), web.Environment{Name: "prod", Source: many}),
+			"/tokens"); a.Complete != want {
 			t.Errorf("complete after %s: %t", after, a.Complete)
 		}
 	}
@@ -927,7 +961,8 @@ func TestTokensLinks(t *testing.T) {
 	// As JSON it is the same page.
 	links := second.find("a", "", "")
 	i := slices.IndexFunc(links, func(a node) bool { return a.text() == "As JSON" })
-	if got, want := getJSON(t, h, links[i].attr("href")).Tokens[0].ID, second.find("code", "", "")[0].text(); got != want {
+	if got, want := getJSON(t, h, links[i].attr("href")).Tokens[0].ID, second.find("code", "",
+		"")[0].text(); got != want {
 		t.Errorf("as JSON, the page begins with %q, want %q", got, want)
 	}
 	// The form shows what is asked for.
@@ -1021,8 +1056,10 @@ func BenchmarkTokens(b *testing.B) {
 	}
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: src})
 	for _, query := range []string{
-		"", "stuck=1d", "tag=team:7", "tag=team:7&stuck=1d", "tag=user:7", "tag=__other__", "tag=", "near_timeout=1h", "overdue", "tag=team:7&overdue&stuck=1h&environment=prod",
-		"late", "tag=team:7&late", "id=waitpoint_0000000000000000000099999", "sort=timeout", "sort=timeout&stuck=1d", "sort=timeout&late",
+		"", "stuck=1d", "tag=team:7", "tag=team:7&stuck=1d", "tag=user:7", "tag=__other__", "tag=",
+		"near_timeout=1h", "overdue", "tag=team:7&overdue&stuck=1h&environment=prod",
+		"late", "tag=team:7&late", "id=waitpoint_0000000000000000000099999", "sort=timeout",
+		"sort=timeout&stuck=1d", "sort=timeout&late",
 		"sort=timeout&before=9223372036854775807,x,,prod", "before=9223372036854775807,x,,prod",
 	} {
 		for _, format := range []string{"html", "json"} {

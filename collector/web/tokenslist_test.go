@@ -83,8 +83,9 @@ func TestTokensByID(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	for query, want := range map[string]string{
-		"id=waitpoint_1":         "1 token.",
-		"id=waitpoint_nope":      "No token with this id is waiting. It has finished, is not counted, or never existed.",
+		"id=waitpoint_1": "1 token.",
+		"id=waitpoint_nope": "No token with this id is waiting. It has finished, is not counted, or never " +
+			"existed.",
 		"id=waitpoint_1&tag=nah": "No token with this id is waiting.",
 	} {
 		if page := strings.Join(strings.Fields(check(t, get(t, h, "/tokens?"+query)).text()), " "); !strings.Contains(
@@ -182,7 +183,8 @@ func TestTokensDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, token := range data.Tokens {
-		if want := map[string]string{"prod": base + "/waitpoints/tokens/100%25"}[token.Environment]; token.DashboardURL != want {
+		if want := map[string]string{"prod": base +
+			"/waitpoints/tokens/100%25"}[token.Environment]; token.DashboardURL != want {
 			t.Errorf("%s: %q, want %q", token.Environment, token.DashboardURL, want)
 		}
 	}
@@ -207,10 +209,14 @@ func TestTokensColumns(t *testing.T) {
 		query        string
 		want         []string
 	}{
-		"one":            {[]web.Environment{plain}, "", []string{"Token", "Tags", "Created (UTC)", "Age", "Timeout (UTC)", "Time left"}},
-		"rules":          {[]web.Environment{ruled}, "", []string{"Token", "Tags", "Created (UTC)", "Age", "Expected within", "Timeout (UTC)", "Time left"}},
-		"several":        {[]web.Environment{plain, ruled}, "", []string{"Environment", "Token", "Tags", "Created (UTC)", "Age", "Expected within", "Timeout (UTC)", "Time left"}},
-		"one of several": {[]web.Environment{plain, ruled}, "?environment=dev", []string{"Token", "Tags", "Created (UTC)", "Age", "Timeout (UTC)", "Time left"}},
+		"one": {[]web.Environment{plain}, "", []string{"Token", "Tags", "Created (UTC)", "Age",
+			"Timeout (UTC)", "Time left"}},
+		"rules": {[]web.Environment{ruled}, "", []string{"Token", "Tags", "Created (UTC)", "Age",
+			"Expected within", "Timeout (UTC)", "Time left"}},
+		"several": {[]web.Environment{plain, ruled}, "", []string{"Environment", "Token", "Tags",
+			"Created (UTC)", "Age", "Expected within", "Timeout (UTC)", "Time left"}},
+		"one of several": {[]web.Environment{plain, ruled}, "?environment=dev", []string{"Token", "Tags",
+			"Created (UTC)", "Age", "Timeout (UTC)", "Time left"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			doc := check(t, get(t, handler(time.Time{}, tc.environments...), "/tokens"+tc.query))
@@ -263,7 +269,8 @@ func TestTokensCSV(t *testing.T) {
 		Source:       source{snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...)},
 	}
 	h := handler(time.Time{}, prod)
-	for _, query := range []string{"format=csv", "format=csv&stuck=1h&sort=timeout", "format=csv&refresh=30&tag=team:payments"} {
+	for _, query := range []string{"format=csv", "format=csv&stuck=1h&sort=timeout",
+		"format=csv&refresh=30&tag=team:payments"} {
 		w := get(t, h, "/tokens?"+query)
 		if got := w.Header().Get("Content-Type"); got != "text/csv; charset=utf-8; header=present" ||
 			!strings.HasPrefix(w.Header().Get("Content-Disposition"), "attachment") {
@@ -276,7 +283,8 @@ func TestTokensCSV(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff([]string{"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at", "listed_at", "dashboard_url"}, rows[0]); d != "" {
+		if d := cmp.Diff([]string{"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at",
+			"listed_at", "dashboard_url"}, rows[0]); d != "" {
 			t.Fatalf("(-want +got):\n%s", d)
 		}
 		for _, row := range rows {
@@ -323,7 +331,8 @@ func TestTokensCSV(t *testing.T) {
 			}
 		}
 	}
-	for query, want := range map[string]int{"format=csv&after=1,a,,prod": 400, "format=csv&before=1,a,,prod": 400, "format=csv&stuck=soon": 400} {
+	for query, want := range map[string]int{"format=csv&after=1,a,,prod": 400, "format=csv&before=1,a,,prod": 400,
+		"format=csv&stuck=soon": 400} {
 		if w := get(t, h, "/tokens?"+query); w.Code != want ||
 			!strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
 			t.Errorf("%s: %d %s", query, w.Code, w.Header().Get("Content-Type"))

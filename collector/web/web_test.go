@@ -43,7 +43,8 @@ func cutSnapshot(loaded bool) *index.Snapshot {
 func serve(t *testing.T, method, path string, environments ...web.Environment) *httptest.ResponseRecorder {
 	t.Helper()
 	handler := web.New(web.Options{
-		Environments: func() []web.Environment { return environments }, MetricsPath: "/metrics", Metrics: http.NotFoundHandler(), Version: "v1 <b>",
+		Environments: func() []web.Environment { return environments }, MetricsPath: "/metrics",
+		Metrics: http.NotFoundHandler(), Version: "v1 <b>",
 		Now: func() time.Time { return noon.Add(15 * time.Minute) },
 	})
 	w := httptest.NewRecorder()
@@ -104,20 +105,25 @@ func TestLanding(t *testing.T) {
 		want   []string
 		lacks  []string
 	}{
-		"starting": {source{}, []string{"State: starting", "WAITING: –", "History: not yet", "Rate limit: –"}, []string{"Late"}},
+		"starting": {source{}, []string{"State: starting", "WAITING: –", "History: not yet", "Rate limit: –"},
+			[]string{"Late"}},
 		"loading": {
-			source{cutSnapshot(false), refresh.State{Up: true, Listed: 12345, Oldest: noon, Usage: refresh.Usage{Limit: 750, Remaining: 700}}},
-			[]string{"State: loading history", "History: loading, 12,345 tokens so far, back to 2026-11-23 12:00:00", "Rate limit: 6 % used of 750", "Snapshot: 5 m 0 s old"},
+			source{cutSnapshot(false), refresh.State{Up: true, Listed: 12345, Oldest: noon,
+				Usage: refresh.Usage{Limit: 750, Remaining: 700}}},
+			[]string{"State: loading history", "History: loading, 12,345 tokens so far, back to 2026-11-23 " +
+				"12:00:00", "Rate limit: 6 % used of 750", "Snapshot: 5 m 0 s old"},
 			nil,
 		},
 		"up to date": {
 			source{busy.Cut(noon, noon), refresh.State{Up: true}},
-			[]string{"State: up to date", "WAITING: 3", "Late: 2", "Stuck: 1 7d", "Overdue: 1", "Oldest: 8 d 8 h", "History: 3 tokens"},
+			[]string{"State: up to date", "WAITING: 3", "Late: 2", "Stuck: 1 7d", "Overdue: 1", "Oldest: 8 d 8 h",
+				"History: 3 tokens"},
 			[]string{"not in metrics"},
 		},
 		"failing": {
 			source{cutSnapshot(true), refresh.State{Err: "401 <script>alert(1)</script>", Reason: client.ReasonAuth}},
-			[]string{"State: refresh failed", "auth: 401 <script>alert(1)</script>", "Check the secret key", "WAITING: 1"},
+			[]string{"State: refresh failed", "auth: 401 <script>alert(1)</script>", "Check the secret key",
+				"WAITING: 1"},
 			nil,
 		},
 	} {
@@ -241,7 +247,8 @@ func TestReload(t *testing.T) {
 	}{
 		"not enabled": {nil, 403, "Reloading is not enabled: start with --web.enable-lifecycle, or send SIGHUP.\n"},
 		"good":        {func() error { return nil }, 200, "The configuration is loaded.\n"},
-		"bad":         {func() error { return errors.New("x.yml:3: name: missing") }, 500, "The configuration is not loaded: x.yml:3: name: missing\n"},
+		"bad": {func() error { return errors.New("x.yml:3: name: missing") }, 500,
+			"The configuration is not loaded: x.yml:3: name: missing\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			handler := web.New(web.Options{MetricsPath: "/metrics", Metrics: http.NotFoundHandler(), Reload: tc.reload})

@@ -161,7 +161,8 @@ func testLiveAlert(t *testing.T, settings string) {
 			t.Errorf("%s is %q, want %q", name, a.Annotations[name], want)
 		}
 	}
-	if want := "1 waitpoint tokens of team:payments became late this week in shop/prod, the oldest waits for 5h"; !strings.HasPrefix(
+	if want := "1 waitpoint tokens of team:payments became late this week in shop/prod, the oldest waits for " +
+		"5h"; !strings.HasPrefix(
 		a.Annotations["summary"],
 		want,
 	) {

@@ -153,7 +153,8 @@ serviceMonitor: {enabled: true, authorization: {credentials: {name: login, key: 
 		},
 	},
 	{
-		name: "labels of all", values: "{commonLabels: {team: a, app.kubernetes.io/name: x}, commonAnnotations: {note: b}}",
+		name:   "labels of all",
+		values: "{commonLabels: {team: a, app.kubernetes.io/name: x}, commonAnnotations: {note: b}}",
 		expect: []string{
 			"Deployment metadata.labels: {team: a, app.kubernetes.io/name: waitpoint-exporter}",
 			"Service metadata.annotations: {note: b}",
@@ -308,7 +309,8 @@ startupProbe: {failureThreshold: 60}`, expect: []string{
 		},
 	},
 	{
-		name: "service account", values: "serviceAccount: {name: own, labels: {a: b}, annotations: {c: d}, automount: true}",
+		name:   "service account",
+		values: "serviceAccount: {name: own, labels: {a: b}, annotations: {c: d}, automount: true}",
 		expect: []string{
 			"ServiceAccount metadata: {name: own, labels: {a: b}, annotations: {c: d}}",
 			"PodSpec: {serviceAccountName: own, automountServiceAccountToken: true}",
@@ -569,7 +571,8 @@ serviceMonitor: {enabled: true}`, "set serviceMonitor.tlsConfig"},
 			"prometheusRule.alerts.Waitpoint: there is no such alert",
 		},
 		{
-			"a threshold of no number", "prometheusRule: {enabled: true, alerts: {WaitpointRefreshFailing: {threshold: much}}}",
+			"a threshold of no number",
+			"prometheusRule: {enabled: true, alerts: {WaitpointRefreshFailing: {threshold: much}}}",
 			"want number",
 		},
 		{"a duration of no unit", "serviceMonitor: {interval: '30'}", "does not match pattern"},

@@ -52,7 +52,8 @@ func helm(ctx context.Context, t *testing.T, from string, args []string, values 
 		t.Fatal(err)
 	}
 	args = append([]string{
-		"template", release, from, "--namespace=" + namespace, "--kube-version=" + program(t, "KUBERNETES"), "--values=-",
+		"template", release, from, "--namespace=" + namespace, "--kube-version=" + program(t, "KUBERNETES"),
+		"--values=-",
 	}, args...)
 	return run(ctx, string(stdin), program(t, "HELM"), args...)
 }

@@ -83,7 +83,8 @@ func testPackage(t *testing.T, c *cluster) {
 	objects := parse(t, out)
 	for _, e := range []string{
 		"Deployment spec.template.spec.containers.0.image: ghcr.io/acme/waitpoints:1.2.3-rc.1",
-		"Deployment metadata.labels: {app.kubernetes.io/version: 1.2.3-rc.1, helm.sh/chart: waitpoint-exporter-1.2.3-rc.1}",
+		"Deployment metadata.labels: {app.kubernetes.io/version: 1.2.3-rc.1, helm.sh/chart: " +
+			"waitpoint-exporter-1.2.3-rc.1}",
 	} {
 		expect(t, objects, e)
 	}
@@ -119,7 +120,8 @@ func testPackage(t *testing.T, c *cluster) {
 			t.Fatalf("helm %s: %s%s", strings.Join(args, " "), out, err)
 		}
 		var list struct{ Items []map[string]any }
-		if err := c.do(t.Context(), "GET", "/apis/apps/v1/namespaces/"+namespace+"/deployments", nil, &list); err != nil {
+		if err := c.do(t.Context(), "GET", "/apis/apps/v1/namespaces/"+namespace+"/deployments", nil,
+			&list); err != nil {
 			t.Fatal(err)
 		}
 		if want := map[bool]int{true: 0, false: 1}[i == len(steps)-1]; len(list.Items) != want {

@@ -180,7 +180,8 @@ func TestConfigurations(t *testing.T) {
 				"kind":     "ConfigMap",
 				"metadata": map[string]any{"name": "settings"},
 				"data": map[string]any{
-					"waitpoint_exporter.yml": "environments: [{name: prod, secret_key_file: /var/run/secrets/waitpoint_exporter/prod}]",
+					"waitpoint_exporter.yml": "environments: [{name: prod, secret_key_file: " +
+						"/var/run/secrets/waitpoint_exporter/prod}]",
 				},
 			}
 			dir := t.TempDir()

@@ -77,7 +77,8 @@ func TestAlertFields(t *testing.T) {
 				}
 			case "tokens_url":
 				if want := "environment={{ or $labels.exported_environment $labels.environment | urlquery }}" +
-					"&project={{ or $labels.exported_project $labels.project | urlquery }}"; !strings.HasPrefix(text, own) || !strings.Contains(text, want) {
+					"&project={{ or $labels.exported_project $labels.project | urlquery " +
+					"}}"; !strings.HasPrefix(text, own) || !strings.Contains(text, want) {
 					t.Errorf(
 						"%s: %s does not begin where users reach the exporter, or is not for the environment: %s",
 						a.Alert,
@@ -98,7 +99,8 @@ func TestAlertFields(t *testing.T) {
 			!strings.Contains(
 				text,
 				"$value",
-			) && !strings.Contains(text, "query }}") && a.Alert != "WaitpointEnvironmentGone" && a.Alert != "WaitpointExporterDown" {
+			) && !strings.Contains(text, "query }}") && a.Alert != "WaitpointEnvironmentGone" &&
+			a.Alert != "WaitpointExporterDown" {
 			t.Errorf("%s: no number in %q", a.Alert, text)
 		}
 	}
@@ -124,7 +126,8 @@ func TestMatching(t *testing.T) {
 	}
 	for name, expr := range exprs {
 		for _, list := range regexp.MustCompile(`\b(?:on|by) \(([^)]*)\)`).FindAllStringSubmatch(expr, -1) {
-			for _, label := range []string{"job", "environment", "project", "exported_environment", "exported_project"} {
+			for _, label := range []string{"job", "environment", "project", "exported_environment",
+				"exported_project"} {
 				if !slices.Contains(strings.Split(list[1], ", "), label) {
 					t.Errorf("%s matches by (%s), without %s", name, list[1], label)
 				}
@@ -172,7 +175,8 @@ func TestAlertRunbook(t *testing.T) {
 		rest := text
 		for _, want := range []string{
 			"**What to do.**\n\n", "**What it means.** ", "**Why these numbers.** ",
-			"Severity " + a.Labels["severity"] + ", after " + a.For + " of\n\n```promql\n" + strings.TrimSpace(a.Expr) + "\n```\n",
+			"Severity " + a.Labels["severity"] + ", after " + a.For + " of\n\n```promql\n" +
+				strings.TrimSpace(a.Expr) + "\n```\n",
 		} {
 			before, after, ok := strings.Cut(rest, want)
 			if !ok {
