@@ -59,6 +59,34 @@ func TestShare(t *testing.T) {
 	}
 }
 
+// TestShareAfterProduction holds that what production draws between an idle
+// environment's requests does not count as a slow refill, once it has more to list.
+func TestShareAfterProduction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(750, 250, 10*time.Second, 0)
+		s.left, s.latency = 500, 50*time.Millisecond
+		l := ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: .5, Share: .25, Interval: time.Minute})
+		idle, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		var group sync.WaitGroup
+		group.Go(func() { s.produce(idle, 24.8) })
+		for idle.Err() == nil {
+			if err := s.request(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		group.Wait()
+		before := s.served
+		busy, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		s.list(busy, l)
+		if used := float64(s.served-before) / 600; used < .95*6.25 || used > 1.2*6.25 {
+			t.Errorf("%.2f requests a second, want 6.25 and what was saved up", used)
+		}
+	})
+}
+
 // TestShareOfMany holds that environments that share a limit do not starve each other,
 // and that what one does not use the others get.
 func TestShareOfMany(t *testing.T) {
