@@ -381,12 +381,15 @@ func (x *Index) Reset() {
 	*x = *y
 }
 
-// Rewind moves the window back to where it begins by a clock that was set back.
-// All that is known stays; the history has to be listed again, and what is found
-// in it that is older than the newest known token does not count as created.
+// Unload says that the history has to be listed again. All that is known stays, and
+// what is found that is older than the newest known token does not count as created.
+func (x *Index) Unload() { x.loaded, x.flowLine = false, max(x.flowLine, x.line) }
+
+// Rewind moves the window back to where it begins by a clock that was set back. The
+// history has to be listed again.
 func (x *Index) Rewind(now time.Time) {
-	x.cutoff, x.loaded = ceilMilli(now.Add(-x.opts.Period)), false
-	x.flowLine = max(x.flowLine, x.line)
+	x.cutoff = ceilMilli(now.Add(-x.opts.Period))
+	x.Unload()
 	x.waiting.Scan(func(_ string, h *held) bool {
 		if h.outside && h.token.created >= x.cutoff {
 			h.outside = false

@@ -95,6 +95,7 @@ type Environment struct {
 	// What is known of the two listings; nil where ids are in no order.
 	waiting, all *list
 	joins        int  // Boundaries that were forgotten in this round.
+	astray       int  // Rounds, one after the other, in which too many were.
 	loadedOnce   bool // The history has been loaded at least once.
 	flowing      bool
 	careful      bool // The last refresh failed, and few pages came since.
@@ -151,7 +152,10 @@ type high struct {
 	strikes int
 }
 
-var errContradiction = errors.New("pages contradict each other")
+var (
+	errContradiction = errors.New("pages contradict each other")
+	errElsewhere     = errors.New("pages do not go on where their cursors point")
+)
 
 // New returns an Environment that lists from api.
 func New(api Lister, opts Options) *Environment {
@@ -232,6 +236,9 @@ func (e *Environment) State() State {
 // begin starts a round.
 func (e *Environment) begin(start time.Time) {
 	e.round = round{start: start, open: true, number: e.round.number + 1}
+	if e.astray++; e.joins <= mostJoins {
+		e.astray = 0
+	}
 	e.careful, e.joins = e.failing, 0
 	if e.index.SetBack(start) {
 		level.Warn(e.log).Log("msg", "the clock has been set back, listing the history again")

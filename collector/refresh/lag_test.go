@@ -163,3 +163,20 @@ func TestLookUps(t *testing.T) {
 		})
 	}
 }
+
+// gauge returns the value of the gauge with this label.
+func (w *world) gauge(t *testing.T, name, label string) float64 {
+	t.Helper()
+	families, err := w.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == label {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	return -1
+}

@@ -157,6 +157,9 @@ func (s sight) inOrder() bool {
 	return true
 }
 
+// ordered is inOrder wherever the page lies in the list.
+func (s sight) ordered() bool { return sight{above: topID, page: s.page}.inOrder() }
+
 // cover takes in a page that is in order and whole, and returns the id down to which
 // it covers the list, empty for its end.
 func (l *list) cover(s sight) string {

@@ -149,3 +149,57 @@ func TestSteadyUse(t *testing.T) {
 		}
 	})
 }
+
+// TestGrown holds that what waits stays fresh enough to be shown when it has grown,
+// since the history was loaded, to take many intervals to list. 3,000 pages within
+// the staleness limit of ten minutes, and as many look-ups as tokens finish, take a
+// little more than the default share of the default limit.
+func TestGrown(t *testing.T) {
+	most, growth := short(300_000, 10_000), time.Duration(short(360, 20))*time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		limiter := ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: .5, Share: .35, Interval: time.Minute})
+		w := startWith(t, limiter, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
+			func(next http.RoundTripper) http.RoundTripper { return next },
+			func(e *simulator.Environment) { e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 1000}) })
+		defer w.stop()
+		w.service.Inject(simulator.Fault{Kind: simulator.FaultSlow, Delay: 80 * time.Millisecond})
+		time.Sleep(2 * time.Minute)
+		var (
+			rng        = rand.New(rand.NewPCG(1, 1))
+			begun      = time.Now()
+			waits      []string
+			finishedAt = map[string]time.Time{}
+			added      int
+			oldest     time.Duration
+			unresolved int
+		)
+		for time.Since(begun) < growth+40*time.Minute {
+			for ; added < min(most, int(float64(most)*time.Since(begun).Seconds()/growth.Seconds())); added++ {
+				waits = append(waits, w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"new"}})[0])
+			}
+			if len(waits) > 100 {
+				j := rng.IntN(len(waits))
+				w.truth.Finish(waits[j], "COMPLETED")
+				finishedAt[waits[j]] = time.Now()
+				waits[j] = waits[len(waits)-1]
+				waits = waits[:len(waits)-1]
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			s := w.subject.Snapshot()
+			oldest, unresolved = max(oldest, time.Since(s.At)), max(unresolved, s.Unresolved)
+			if time.Since(s.At) > w.opts.MaxStaleness {
+				t.Fatalf("%d WAITING, the oldest look is %s old", len(waits), time.Since(s.At))
+			}
+		}
+		t.Logf("%d WAITING, oldest look %s, at most %d unresolved, %d requests", len(waits), oldest, unresolved, w.truth.Count())
+		for _, token := range w.subject.Snapshot().Tokens {
+			if at, ok := finishedAt[token.ID]; ok && time.Since(at) > 2*oldest+time.Minute {
+				t.Errorf("%s finished %s ago, and is shown as WAITING", token.ID, time.Since(at))
+			}
+		}
+		if n := w.truth.Refused(); n > 0 || unresolved > 200 {
+			t.Errorf("%d requests were refused, %d tokens unresolved", n, unresolved)
+		}
+	})
+}

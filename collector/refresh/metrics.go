@@ -157,6 +157,14 @@ func (m *Metrics) broke(assumption string) bool {
 	return !was
 }
 
+// holds notes that an assumption holds again.
+func (m *Metrics) holds(assumption string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, assumption)
+	m.broken.WithLabelValues(assumption).Set(0)
+}
+
 // flowing makes the histograms of the usual statuses present.
 func (m *Metrics) flowing() {
 	m.waits.WithLabelValues(string(client.StatusCompleted))

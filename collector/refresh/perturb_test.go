@@ -1,6 +1,7 @@
 package refresh_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -396,4 +397,111 @@ func TestBacklog(t *testing.T) {
 			t.Errorf("%d requests, want at most %d", pages, most)
 		}
 	})
+}
+
+// TestOrderComesBack holds that pages which are out of order for a while make no
+// number wrong, and that lists are taken for ordered again later.
+func TestOrderComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var odd atomic.Bool
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 30 * time.Minute}, func(next http.RoundTripper) http.RoundTripper {
+			return between{next, reversing{next}, func(*http.Request) bool { return odd.Load() }}
+		}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 4000, Waiting: 125})
+		})
+		defer w.stop()
+		time.Sleep(90 * time.Second)
+		f := &flow{w: w}
+		live := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Second) {
+				f.quick("", time.Now(), 0)
+			}
+			time.Sleep(2 * time.Minute)
+			f.check(t, "in order, out of it, in it")
+		}
+		live(5 * time.Minute)
+		odd.Store(true)
+		live(10 * time.Minute)
+		if n := w.gauge(t, "triggerdev_waitpoint_assumption_broken", "id_order"); n != 1 {
+			t.Errorf("id_order is %v while pages are out of order", n)
+		}
+		odd.Store(false)
+		live(90 * time.Minute)
+		if n := w.gauge(t, "triggerdev_waitpoint_assumption_broken", "id_order"); n != 0 {
+			t.Errorf("id_order is %v long after", n)
+		}
+	})
+}
+
+// reversing has each page in ascending order of id.
+type reversing struct{ http.RoundTripper }
+
+func (v reversing) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := v.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	return rewrite(resp, func(body string) string {
+		var page struct {
+			Data       []json.RawMessage `json:"data"`
+			Pagination json.RawMessage   `json:"pagination"`
+		}
+		if json.Unmarshal([]byte(body), &page) != nil {
+			return body
+		}
+		slices.Reverse(page.Data)
+		out, err := json.Marshal(page)
+		if err != nil {
+			return body
+		}
+		return string(out)
+	})
+}
+
+// TestVoidCursors holds that cursors which lead elsewhere from one moment on make
+// no number wrong, and are replaced.
+func TestVoidCursors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var void atomic.Bool
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 30 * time.Minute}, func(next http.RoundTripper) http.RoundTripper {
+			return renaming{next, &void}
+		}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 4000, Waiting: 325})
+		})
+		defer w.stop()
+		time.Sleep(90 * time.Second)
+		f := &flow{w: w}
+		for i := range 60 {
+			f.quick("", time.Now(), 0)
+			void.Store(i >= 10)
+			time.Sleep(20 * time.Second)
+			if s := w.subject.Snapshot(); s.Created > f.created {
+				t.Fatalf("%d tokens counted as created, %d were", s.Created, f.created)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		f.check(t, "after the change")
+	})
+}
+
+// renaming has another form of cursors from one moment on: one of the old form
+// leads to the top.
+type renaming struct {
+	http.RoundTripper
+
+	renamed *atomic.Bool
+}
+
+func (n renaming) RoundTrip(r *http.Request) (*http.Response, error) {
+	q := r.URL.Query()
+	cursor, isNew := strings.CutPrefix(q.Get("page[after]"), "new-")
+	if q.Set("page[after]", cursor); cursor == "" || n.renamed.Load() != isNew {
+		q.Del("page[after]")
+	}
+	r.URL.RawQuery = q.Encode()
+	resp, err := n.RoundTripper.RoundTrip(r)
+	if err != nil || !n.renamed.Load() {
+		return resp, err
+	}
+	return rewrite(resp, func(body string) string { return strings.Replace(body, `"next":"`, `"next":"new-`, 1) })
 }

@@ -27,8 +27,9 @@ const (
 	probeShare = 0.005
 	// probePages is how many pages of its time a probe looks at.
 	probePages = 5
-	// mostJoins is how many cursors may lead elsewhere in one round.
-	mostJoins = 3
+	// mostJoins is how many cursors may lead elsewhere in one round, mostAstray in how
+	// many rounds one after the other more may.
+	mostJoins, mostAstray = 1, 2
 )
 
 // observe takes in the tokens of a page: each exists, with this status.
@@ -67,9 +68,11 @@ func (e *Environment) takeWaiting(s sight) error {
 	if _, err := e.observe(waiting, s.page, s.at); err != nil {
 		return err
 	}
-	if e.waiting == nil || !s.inOrder() {
-		e.disorder(e.waiting, s)
+	if e.waiting == nil {
 		return nil
+	}
+	if !s.inOrder() {
+		return e.disorder(waiting, s, e.takeWaiting)
 	}
 	if n := e.waiting.sure(s); n < len(s.page.Tokens) {
 		e.sched.queue(waiting, &request{
@@ -199,8 +202,9 @@ func (e *Environment) takeAll(t task, s sight, from time.Time) error {
 	}
 	e.place(t, s, &ch)
 	switch {
-	case e.all == nil || !s.inOrder():
-		e.disorder(e.all, s)
+	case e.all == nil:
+	case !s.inOrder():
+		return e.disorder(t, s, func(again sight) error { return e.takeAll(t, again, from) })
 	case e.doubtsEnd(t, s):
 		e.again(t, s, client.ListOptions{After: s.cursor, From: from, PageSize: 99}, ch, from)
 	default:
@@ -310,12 +314,12 @@ func (e *Environment) growth(s sight, ch index.Changes) {
 		if p, ok := e.all.pieces.Get(s.above); ok && i == 0 && s.above != topID {
 			if p.watched {
 				p.idle = 0
-			} else if e.apart(t.CreatedAt, p.at) && len(e.all.places) < mostPlaces {
+			} else if e.outOfTurn(p.at, t, s) && len(e.all.places) < mostPlaces {
 				e.all.watch(p)
 				e.found(t)
 			}
 		}
-		if i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.apart(t.CreatedAt, s.page.Tokens[i-1].CreatedAt) && !e.pinning && len(e.all.places) < mostPlaces {
+		if i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.outOfTurn(s.page.Tokens[i-1].CreatedAt, t, s) && !e.pinning && len(e.all.places) < mostPlaces {
 			e.pinBelow(s, i)
 			e.found(t)
 		}
@@ -332,7 +336,11 @@ func (e *Environment) found(t client.Token) {
 	e.warn("newest_on_top", "new tokens appear inside the list, watching the place", "created", t.CreatedAt)
 }
 
-func (e *Environment) apart(a, b time.Time) bool { return a.Sub(b).Abs() > 2*e.slack }
+// outOfTurn reports whether a new token is listed below one that was created long
+// before it, or that is dated ahead.
+func (e *Environment) outOfTurn(above time.Time, t client.Token, s sight) bool {
+	return t.CreatedAt.Sub(above) > 2*e.slack || above.Sub(s.served()) > 2*e.slack
+}
 
 // pinBelow gets the cursor right below the page's ith token.
 func (e *Environment) pinBelow(s sight, i int) {
@@ -410,19 +418,40 @@ func (e *Environment) late(id string, created, seen time.Time) {
 }
 
 // disorder takes in that a page is not where or what it should be. If its cursor
-// leads elsewhere the boundary is forgotten. If that does not help, or the page's
-// own tokens are out of order, nothing is taken from the order any more.
-func (e *Environment) disorder(l *list, s sight) {
-	if l == nil {
-		return
+// leads elsewhere the boundary is forgotten; if more do, in one round after the
+// other, all cursors are. If the page's own tokens are out of order, on a second
+// look too, nothing is taken from the order any more.
+func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
+	l, opts := e.all, client.ListOptions{After: s.cursor, PageSize: 99}
+	if t == waiting {
+		l, opts.Statuses = e.waiting, onlyWaiting
 	}
-	inside := sight{above: topID, page: s.page}
-	if inside.inOrder() && e.joins < mostJoins && l.join(s.above) {
-		e.joins++
-		return
+	if s.ordered() {
+		l.join(s.above)
+		if e.joins++; e.joins <= mostJoins {
+			return nil
+		}
+		if e.astray >= mostAstray {
+			e.astray = 0
+			e.waiting = newList(s.at)
+			e.index.Unload()
+			e.listAgain(s.at)
+		}
+		return invalid(errElsewhere)
 	}
-	e.warn("id_order", "tokens are not listed in order of id, listing them one page after another and looking outcomes up by createdAt")
-	e.loseOrder()
+	e.sched.queue(t, &request{
+		opts: opts,
+		take: func(page client.Page, at time.Time) error {
+			again := sight{above: s.above, cursor: s.cursor, page: page, at: at}
+			if e.all == nil || again.ordered() {
+				return take(again)
+			}
+			e.warn("id_order", "tokens are not listed in order of id, listing them one page after another and looking outcomes up by createdAt")
+			e.loseOrder()
+			return nil
+		},
+	})
+	return nil
 }
 
 // settleArrivals counts the tokens that no place has shown a lag after they were

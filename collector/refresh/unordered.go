@@ -4,11 +4,14 @@ import (
 	"time"
 
 	"waitpoint_exporter/client"
+
+	"github.com/go-kit/log/level"
 )
 
 // Without an order of ids a page proves nothing but its tokens, and only a walk
 // from the top to the end proves absence. Listings are then walked one page after
-// another, each by a Pager of its own, which goes on where it stopped.
+// another, each by a Pager of its own, which goes on where it stopped. A walk that
+// was in order to its end has made a list again: it was a fault that has passed.
 
 // A chain is one such walk.
 type chain struct {
@@ -16,30 +19,63 @@ type chain struct {
 	begun time.Time
 	busy  bool
 	pages int
+
+	list          *list // Of the pages so far; nil once they were out of order.
+	above, cursor string
+}
+
+func (e *Environment) newChain(opts client.ListOptions) *chain {
+	now := e.now()
+	return &chain{pager: e.api.Pager(opts), begun: now, list: newList(now), above: topID}
+}
+
+// cover takes in the walk's next page.
+func (c *chain) cover(page client.Page, at time.Time) {
+	s := sight{above: c.above, cursor: c.cursor, page: page, at: at, fresh: true}
+	if c.list == nil || !s.inOrder() {
+		c.list = nil
+		return
+	}
+	c.above, c.cursor = c.list.cover(s), page.Next
 }
 
 // loseOrder gives up all that was built on the order of ids.
 func (e *Environment) loseOrder() {
 	e.all, e.waiting = nil, nil
+	e.waitingChain, e.newestChain, e.allChain, e.walked = nil, nil, nil, false
 	e.forgetPlaces()
 	e.sched.queued[waiting], e.sched.queued[probe] = nil, nil
 	e.unplaced = map[string]arrival{}
 	e.index.Clear()
 }
 
-func (e *Environment) follow(c *chain, take func(client.Page, time.Time) error) *request {
+// follow asks for the next page of a walk. One that cannot go on from where it is
+// begins anew.
+func (e *Environment) follow(walk **chain, take func(client.Page, time.Time) error) *request {
+	c := *walk
 	if c.busy {
 		return nil
 	}
-	return &request{
-		pager: c.pager,
-		start: func() { c.busy = true },
-		drop:  func() { c.busy = false },
-		take: func(page client.Page, at time.Time) error {
-			c.pages++
-			return take(page, at)
-		},
+	r := &request{pager: c.pager, start: func() { c.busy = true }}
+	r.drop = func() {
+		c.busy = false
+		if r.err != nil && client.ReasonOf(r.err) == client.ReasonInvalidResponse {
+			*walk = nil
+		}
 	}
+	r.take = func(page client.Page, at time.Time) error {
+		c.pages++
+		c.cover(page, at)
+		return take(page, at)
+	}
+	return r
+}
+
+// regainOrder goes back to lists that walks in order have made.
+func (e *Environment) regainOrder(all *list) {
+	e.all = all
+	e.opts.Metrics.holds("id_order")
+	level.Info(e.log).Log("msg", "tokens are listed in order of id again")
 }
 
 func (e *Environment) nextWaitingInTurn() *request {
@@ -47,10 +83,10 @@ func (e *Environment) nextWaitingInTurn() *request {
 		if !e.listedAt.Before(e.round.start) {
 			return nil
 		}
-		e.waitingChain = &chain{pager: e.api.Pager(client.ListOptions{Statuses: onlyWaiting}), begun: e.now()}
+		e.waitingChain = e.newChain(client.ListOptions{Statuses: onlyWaiting})
 	}
 	c := e.waitingChain
-	return e.follow(c, func(page client.Page, at time.Time) error {
+	return e.follow(&e.waitingChain, func(page client.Page, at time.Time) error {
 		if _, err := e.observe(waiting, page, at); err != nil || c.pager.More() {
 			return err
 		}
@@ -62,6 +98,9 @@ func (e *Environment) nextWaitingInTurn() *request {
 		}
 		e.doubted, e.waitingChain, e.listedAt = false, nil, c.begun
 		e.index.Lack(missing, c.begun)
+		if e.all != nil {
+			e.waiting = c.list
+		}
 		return nil
 	})
 }
@@ -73,10 +112,10 @@ func (e *Environment) nextNewestInTurn(time.Time) *request {
 		if !e.newestAt.Before(e.round.start) {
 			return nil
 		}
-		e.newestChain = &chain{pager: e.api.Pager(client.ListOptions{}), begun: e.now()}
+		e.newestChain = e.newChain(client.ListOptions{})
 	}
 	c := e.newestChain
-	return e.follow(c, func(page client.Page, at time.Time) error {
+	return e.follow(&e.newestChain, func(page client.Page, at time.Time) error {
 		s := sight{above: topID, page: page, at: at}
 		if c.pages == 1 {
 			e.served = s.served()
@@ -111,7 +150,7 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 	loaded := e.index.IsLoaded()
 	if e.allChain == nil {
 		e.index.BeginTurn(now)
-		e.allChain = &chain{pager: e.api.Pager(client.ListOptions{From: e.windowStart(now)}), begun: now}
+		e.allChain = e.newChain(client.ListOptions{From: e.windowStart(now)})
 		e.turnBegun, e.turnLine = now, e.served.Add(-e.slack)
 	}
 	c := e.allChain
@@ -126,7 +165,7 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 	if loaded {
 		t = verify
 	}
-	return e.follow(c, func(page client.Page, at time.Time) error {
+	return e.follow(&e.allChain, func(page client.Page, at time.Time) error {
 		if _, err := e.observe(t, page, at); err != nil {
 			return err
 		}
@@ -137,6 +176,9 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 		e.allChain = nil
 		e.index.CloseTurn(e.turnLine, at)
 		e.walked = true
+		if c.list != nil {
+			e.regainOrder(c.list)
+		}
 		return nil
 	})
 }
