@@ -39,8 +39,9 @@ type endless struct {
 func (s *endless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
 	tokens := []map[string]any{}
+	var n int64
 	for range cmpOr(s.size, 100) {
-		n := s.serial.Add(1)
+		n = s.serial.Add(1)
 		t := map[string]any{
 			"id": fmt.Sprintf("waitpoint_%012d%s", 1<<30-n, s.long), "status": "WAITING",
 			"createdAt": time.Now().UTC().Add(-time.Duration(len(tokens)) * time.Second).Format("2006-01-02T15:04:05.000Z"),
@@ -53,7 +54,7 @@ func (s *endless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	page := map[string]any{"data": tokens, "pagination": map[string]any{}}
 	if len(tokens) > 0 {
-		page["pagination"] = map[string]any{"next": fmt.Sprint("c", s.serial.Load(), s.long)}
+		page["pagination"] = map[string]any{"next": fmt.Sprint("c", n, s.long)}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(page); err != nil {

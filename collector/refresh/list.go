@@ -24,8 +24,10 @@ type list struct {
 	pieces btree.Map[string, *piece] // By above.
 	gaps   btree.Map[string, *piece] // Those with a gap.
 	places map[string]*piece         // Those that are watched.
-	rests  []string                  // Pieces that pages have left over since they were last looked at.
-	size   int                       // Roughly the bytes that they take.
+	// Cursors are those of the pieces, with the ids above: one asks for one place.
+	cursors map[string]string
+	rests   []string // Pieces that pages have left over since they were last looked at.
+	size    int      // Roughly the bytes that they take.
 }
 
 // A piece is the part of a list below the id above, down to and with the id that
@@ -64,7 +66,7 @@ type piece struct {
 }
 
 func newList(now time.Time) *list {
-	l := &list{places: map[string]*piece{}}
+	l := &list{places: map[string]*piece{}, cursors: map[string]string{}}
 	l.set(&piece{above: topID, gap: true, history: true, watched: true, at: now})
 	return l
 }
@@ -72,6 +74,7 @@ func newList(now time.Time) *list {
 func (l *list) set(p *piece) {
 	l.remove(p.above)
 	l.pieces.Set(p.above, p)
+	l.cursors[p.cursor] = p.above
 	l.size += p.bytes()
 	l.sort(p)
 }
@@ -93,12 +96,15 @@ func (l *list) sort(p *piece) {
 func (l *list) remove(above string) {
 	if p, ok := l.pieces.Delete(above); ok {
 		l.size -= p.bytes()
+		if l.cursors[p.cursor] == above {
+			delete(l.cursors, p.cursor)
+		}
 		l.gaps.Delete(above)
 		delete(l.places, above)
 	}
 }
 
-func (p *piece) bytes() int { return 320 + 2*len(p.above) + len(p.cursor) }
+func (p *piece) bytes() int { return 400 + 2*len(p.above) + len(p.cursor) }
 
 // find returns the piece that has the id in it.
 func (l *list) find(id string) *piece {
@@ -272,8 +278,9 @@ func (l *list) sure(s sight) int {
 func (l *list) leave(s sight, lo string) {
 	if p, ok := l.pieces.Get(lo); ok {
 		if p.cursor != s.page.Next {
-			l.size += len(s.page.Next) - len(p.cursor)
+			l.remove(lo)
 			p.cursor = s.page.Next
+			l.set(p)
 		}
 		return
 	}
@@ -296,6 +303,14 @@ func (l *list) leave(s sight, lo string) {
 	if !rest.gap {
 		l.rests = append(l.rests, lo)
 	}
+}
+
+// taken reports whether the page names the cursor of another place as the one to go
+// on from.
+func (l *list) taken(page client.Page) bool {
+	above, ok := l.cursors[page.Next]
+	n := len(page.Tokens)
+	return ok && page.Next != "" && n > 0 && above != page.Tokens[n-1].ID
 }
 
 // split makes a boundary in a gap, below a token that a look by createdAt found.

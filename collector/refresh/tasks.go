@@ -32,7 +32,7 @@ func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.T
 		start: func() { p.busy = true },
 		drop:  func() { p.busy = false },
 		take: func(page client.Page, at time.Time) error {
-			if page.Next != "" && page.Next == opts.After {
+			if page.Next != "" && page.Next == opts.After || l.taken(page) {
 				return invalid(errors.New("the cursor does not move on"))
 			}
 			if n := len(page.Tokens); page.Next != "" && 0 < n && n < 80 {
