@@ -45,7 +45,7 @@ func list(x *index.Index, pages [][]client.Token) {
 }
 
 // BenchmarkListing applies a whole listing of 100,000 tokens, first to an empty
-// picture, then to one that has them all.
+// snapshot, then to one that has them all.
 func BenchmarkListing(b *testing.B) {
 	pages := history(100_000)
 	b.Run("first", func(b *testing.B) {

@@ -31,7 +31,7 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// Options are the rules of one environment's picture.
+// Options are the counting rules of one environment.
 type Options struct {
 	// Period is the window: finished tokens count only while createdAt is not
 	// before now - Period. Zero: all of them count.
@@ -330,10 +330,6 @@ func (x *Index) status(s client.Status, ch *Changes) uint8 {
 	return uint8(len(x.statuses) - 1)
 }
 
-func (x *Index) inWindow(created int64, now time.Time) bool {
-	return x.opts.Period == 0 || created >= max(x.cutoff, ceilMilli(now.Add(-x.opts.Period)))
-}
-
 // StartFlow says that the WAITING and the newest tokens are known, down to those
 // created at line. Tokens that are not known and were created after it count as
 // created from now on, and those that finish from now on are reported as
@@ -363,15 +359,6 @@ func (x *Index) Size() int {
 // WaitingLen returns the number of WAITING tokens.
 func (x *Index) WaitingLen() int { return x.waiting.Len() }
 
-// SetBack reports whether the window at the given time begins more than Lag before
-// where it has begun already, so that tokens that were let go of are in it again:
-// the clock has been set back. Short of that the window waits for the clock.
-func (x *Index) SetBack(now time.Time) bool { return x.opts.setBack(x.cutoff, now) }
-
-func (o Options) setBack(cutoff int64, now time.Time) bool {
-	return o.Period > 0 && cutoff != none && ceilMilli(now.Add(o.Lag-o.Period)) < cutoff
-}
-
 // Reset forgets all tokens. What counts events goes on where it stands.
 func (x *Index) Reset() {
 	y := New(x.opts)
@@ -384,18 +371,3 @@ func (x *Index) Reset() {
 // Unload says that the history has to be listed again. All that is known stays, and
 // what is found that is older than the newest known token does not count as created.
 func (x *Index) Unload() { x.loaded, x.flowLine = false, max(x.flowLine, x.line) }
-
-// Rewind moves the window back to where it begins by a clock that was set back. The
-// history has to be listed again.
-func (x *Index) Rewind(now time.Time) {
-	x.cutoff = ceilMilli(now.Add(-x.opts.Period))
-	x.Unload()
-	x.waiting.Scan(func(_ string, h *held) bool {
-		if h.outside && h.token.created >= x.cutoff {
-			h.outside = false
-			_, h.set = x.setOf(h.token.Tags)
-			x.sets.add(h.set, waitingStatus)
-		}
-		return true
-	})
-}

@@ -2,7 +2,6 @@ package index
 
 import (
 	"cmp"
-	"math"
 	"regexp"
 	"slices"
 	"time"
@@ -40,15 +39,6 @@ func (t *Token) deadline() int64 {
 	return t.created + t.ExpectedWait.Milliseconds()
 }
 
-// Milliseconds returns when the token was created and when it times out, in Unix
-// milliseconds; the latter is the greatest there is if it never does.
-func (t *Token) Milliseconds() (created, timeout int64) {
-	if t.timeout == none {
-		return t.created, math.MaxInt64
-	}
-	return t.created, t.timeout
-}
-
 // IsLate reports whether the token has waited for longer than is expected of it.
 func (t *Token) IsLate(now time.Time) bool {
 	return t.ExpectedWait != 0 && t.deadline() < ceilMilli(now)
@@ -61,7 +51,7 @@ func (s *Snapshot) Expects() bool { return len(s.opts.ExpectedWait) > 0 }
 // of them: createdAt + expected wait < now.
 func (g *Group) Late(now time.Time) int {
 	limit := ceilMilli(now)
-	n := below(g.late.sorted, limit)
+	n := countBelow(g.late.sorted, limit)
 	// The window can have let go only of tokens that it still held when the
 	// snapshot was cut: those few are walked.
 	for _, at := range g.late.of[:min(g.expired(now), len(g.late.of))] {

@@ -33,7 +33,7 @@ func (s *Snapshot) Select(sel Selection, now time.Time) iter.Seq[*Token] {
 		}
 		end := len(g.created)
 		if sel.Stuck != nil {
-			end = below(g.created, ceilMilli(now.Add(-*sel.Stuck)))
+			end = countBelow(g.created, ceilMilli(now.Add(-*sel.Stuck)))
 		}
 		timed := sel.timed(now)
 		for i := g.expired(now); i < end; i++ {

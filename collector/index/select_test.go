@@ -15,7 +15,7 @@ import (
 )
 
 // TestSelectAgrees holds that a selection has as many tokens as the group
-// counts, for each group of random pictures, after the cut too, when the window
+// counts, for each group of random snapshots, after the cut too, when the window
 // has let go of some.
 func TestSelectAgrees(t *testing.T) {
 	rules := index.TagRules{

@@ -59,7 +59,7 @@ func TestSizeFollowsTokens(t *testing.T) {
 }
 
 // TestSize holds that the rough count of bytes is not a fraction of what is taken
-// on the heap, with the picture that is shown and the next one.
+// on the heap, with the snapshot that is shown and the next one.
 func TestSize(t *testing.T) {
 	names := make([]string, 20_100)
 	for i := range names {

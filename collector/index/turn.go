@@ -2,17 +2,17 @@ package index
 
 import "time"
 
-// A turn is one walk of the verify walk through everything in the window. Each
+// Verification lists everything in the window again, one turn after another. Each
 // page of whatever listing marks the finished tokens that it shows with the
 // current turn.
 
-// BeginTurn begins a turn at the given time.
+// BeginTurn begins a turn of verification at the given time.
 func (x *Index) BeginTurn(at time.Time) {
 	x.turn++
 	x.turnBegun = at
 }
 
-// CloseTurn says that every token in the window that was created before line has
+// CloseTurn ends a turn of verification. It says that every token in the window that was created before line has
 // been listed since BeginTurn. Finished tokens that neither this turn nor the one
 // before has shown are gone. A turn during which a replica was found to be further
 // behind than Lag proves nothing, and does not count.

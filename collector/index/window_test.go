@@ -80,7 +80,7 @@ func TestSetBack(t *testing.T) {
 	x.Loaded()
 	token := client.Token{ID: "a", Status: client.StatusCompleted, CreatedAt: noon.Add(-30 * time.Minute)}
 	x.Observe([]client.Token{token}, noon)
-	if x.SetBack(noon) {
+	if x.ClockSetBack(noon) {
 		t.Error("set back before anything was let go of")
 	}
 	later := noon.Add(time.Hour)
@@ -88,7 +88,7 @@ func TestSetBack(t *testing.T) {
 		t.Errorf("an hour later: %v", got)
 	}
 	for _, back := range []time.Duration{0, lag, lag + time.Millisecond} {
-		if got, want := x.SetBack(later.Add(-back)), back > lag; got != want {
+		if got, want := x.ClockSetBack(later.Add(-back)), back > lag; got != want {
 			t.Errorf("set back by %s: %t, want %t", back, got, want)
 		}
 	}
@@ -97,7 +97,7 @@ func TestSetBack(t *testing.T) {
 		t.Errorf("the window has moved back: %d finished, %d created", s.Total.Count(1, noon), s.Created)
 	}
 	x.Rewind(noon)
-	if x.SetBack(noon) || x.IsLoaded() {
+	if x.ClockSetBack(noon) || x.IsLoaded() {
 		t.Error("the window has not moved back")
 	}
 	x.Observe([]client.Token{token}, noon)

@@ -19,7 +19,7 @@
 //     pieces in which a token may yet appear. N/100 requests for N new tokens.
 //   - waiting: every WAITING token, W/100 requests. Where that does not fit into an
 //     interval, the top and what has come to its timeout in each refresh, the rest
-//     in turn; Snapshot.At is when the oldest look was.
+//     in turn; Snapshot.At is when the least recently listed token was listed.
 //   - outcomes: the piece that holds a token which has left WAITING, a page each at
 //     the worst; a page settles every token it shows.
 //   - history: what was there before the first listing. It is split at places found

@@ -23,8 +23,8 @@ const lag = 30 * time.Second
 // How often a long first listing says how far it is.
 const progressEvery = 5 * time.Second
 
-// Bounds on the picture of an environment, which keep the process alive whatever
-// is listed. It takes about 3 GiB to come to either.
+// Bounds on what is held of an environment, so that the process survives any
+// listing. Reaching either takes about 3 GiB.
 const (
 	// MaxTokens is how many tokens are held.
 	MaxTokens = 20_000_000
@@ -45,7 +45,7 @@ type Lister interface {
 type Options struct {
 	// Interval is the time from the start of one refresh to the next.
 	Interval time.Duration
-	// MaxStaleness is the age past which a picture is no longer shown, and the
+	// MaxStaleness is the age past which a snapshot is no longer shown, and the
 	// longest that a refresh may take.
 	MaxStaleness time.Duration
 	// VerifyInterval is the time in which every token of the window is listed again.
@@ -203,9 +203,9 @@ func (e *Environment) forgetPlaces() {
 	e.sched.queued[newest] = nil
 }
 
-// checkCapacity returns an error once so many tenths of what may be held are. What
-// has filled the index may be gone from the service, and stays all the same as
-// long as nothing can be listed: after a verify interval the next round starts over.
+// checkCapacity returns an error once tenths/10 of MaxTokens or MaxBytes is in use.
+// What fills the index may be gone from the service, but nothing more is listed
+// then: so after a verify interval the next round starts over.
 func (e *Environment) checkCapacity(tenths int) error {
 	tokens, bytes := e.opts.MaxTokens/10*tenths, e.opts.MaxBytes/10*tenths
 	size := e.index.Size()
@@ -240,7 +240,7 @@ func (e *Environment) begin(start time.Time) {
 		e.astray = 0
 	}
 	e.careful, e.joins = e.failing, 0
-	if e.index.SetBack(start) {
+	if e.index.ClockSetBack(start) {
 		level.Warn(e.log).Log("msg", "the clock has been set back, listing the history again")
 		e.index.Rewind(start)
 		if e.all != nil {
@@ -437,9 +437,9 @@ func (e *Environment) show(s sight) {
 	level.Info(e.log).Log("msg", "loading the history", "tokens", state.Listed, "back_to", state.Oldest.Format(time.RFC3339))
 }
 
-// printable returns a text that does nothing in a terminal. The log's formats
+// textForLog returns the text that does nothing in a terminal. The log's formats
 // escape control characters, but only those of ASCII.
-func printable(text string) string {
+func textForLog(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return unicode.ReplacementChar

@@ -161,7 +161,7 @@ func populate(e *simulator.Environment) {
 	e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 250})
 }
 
-// TestFullSnapshotStartsOver holds that nothing is asked for while the picture is full, and
+// TestFullSnapshotStartsOver holds that nothing is asked for while the snapshot is full, and
 // that it starts over: what filled it does not stay until a restart.
 func TestFullSnapshotStartsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -119,8 +119,8 @@ func (l *list) find(id string) *piece {
 	return found
 }
 
-// below returns the piece below another; nil below the last.
-func (l *list) below(above string) *piece {
+// next returns the piece below another; nil below the last.
+func (l *list) next(above string) *piece {
 	var found *piece
 	l.pieces.Descend(above, func(id string, p *piece) bool {
 		if id == above {

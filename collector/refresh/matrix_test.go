@@ -101,14 +101,14 @@ func phases() []phase {
 const matrixInterval = time.Minute
 
 // How long a fault is there: for one request, for a few refreshes, and for
-// longer than a picture may be old.
+// longer than a snapshot may be old.
 var durations = []struct {
 	name string
 	time.Duration
 }{{"once", matrixInterval}, {"for a while", 3 * matrixInterval}, {"for long", 6 * matrixInterval}}
 
 // TestFaultMatrix puts every fault into every phase, once, for a while, and for
-// so long that the picture gets too old. All the while the numbers are those of
+// so long that the snapshot gets too old. All the while the numbers are those of
 // the service or absent; the reason is right; an outage does not multiply
 // requests; and two intervals after the end all is as if
 // nothing had been.
@@ -276,7 +276,7 @@ func truthful(t *testing.T, w *world, settled map[string]int) {
 	}
 	s := w.subject.Snapshot()
 	if old := s == nil || time.Since(s.At) > w.opts.MaxStaleness; old != (len(shown) == 0) {
-		t.Fatalf("a picture that is too old: %t, shows %v", old, shown)
+		t.Fatalf("a snapshot that is too old: %t, shows %v", old, shown)
 	}
 	now := expected(w.truth.Tokens(), w.opts, time.Now()).Total.Statuses
 	finished := func(c map[string]int) int { return c["COMPLETED"] + c["TIMED_OUT"] }

@@ -34,7 +34,7 @@ func under(t *testing.T, opts refresh.Options, check func(t *testing.T, w *world
 }
 
 // TestPartialListing holds that a listing that broke off behind its first page
-// has taken nothing away: no picture after it has fewer tokens.
+// has taken nothing away: no snapshot after it has fewer tokens.
 func TestPartialListing(t *testing.T) {
 	t.Parallel()
 	under(t, refresh.Options{Interval: 10 * time.Second}, func(t *testing.T, w *world) {

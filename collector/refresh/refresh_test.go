@@ -263,7 +263,7 @@ func TestConsiderate(t *testing.T) {
 	})
 }
 
-// TestFaults holds that each failure keeps the last picture, gives the right
+// TestFaults holds that each failure keeps the last snapshot, gives the right
 // reason, and is recovered from when it ends.
 func TestFaults(t *testing.T) {
 	t.Parallel()
@@ -314,7 +314,7 @@ func TestFaults(t *testing.T) {
 					t.Errorf("up %t, reason %q, want %q (%s), last refresh %s after it began to fail", s.Up, s.Reason, tc.want, s.Err, s.LastRefresh.Sub(failing))
 				}
 				if got := w.subject.Snapshot(); got != held && !cmp.Equal(shown(got, time.Now()), shown(held, time.Now())) {
-					t.Error("the picture changed")
+					t.Error("the snapshot changed")
 				}
 				remove()
 				time.Sleep(2*time.Minute + 30*time.Second)

@@ -37,7 +37,7 @@ func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Cha
 	ch := e.index.Observe(page.Tokens, at)
 	e.opts.Metrics.finished(ch.Finished)
 	for _, s := range ch.Statuses {
-		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished", "status", printable(string(s)))
+		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished", "status", textForLog(string(s)))
 	}
 	if t == newest {
 		e.appeared += len(ch.Created)
@@ -272,7 +272,7 @@ func (e *Environment) doubtsEnd(t task, s sight) bool {
 		return false
 	}
 	p, ok := e.all.pieces.Get(s.above)
-	below := e.all.below(s.above)
+	below := e.all.next(s.above)
 	return t == history && ok && p.gap || len(s.page.Tokens) == 0 && e.index.Len() > 0 ||
 		below != nil && !slices.ContainsFunc(s.page.Tokens, func(t client.Token) bool { return t.ID == below.above })
 }

@@ -183,7 +183,7 @@ func (e *Environment) askSplit(p *piece, from time.Time) *request {
 			}
 			if !e.all.split(page.Tokens[0], page.Next) {
 				p.unsplit = true
-				if rest := e.all.below(p.above); rest != nil {
+				if rest := e.all.next(p.above); rest != nil {
 					rest.unsplit = true // Of what was the same gap when the request was sent.
 				}
 			}
@@ -194,7 +194,7 @@ func (e *Environment) askSplit(p *piece, from time.Time) *request {
 
 // bound is the createdAt down to which a piece goes, as far as known.
 func (e *Environment) bound(p *piece, from time.Time) time.Time {
-	below := e.all.below(p.above)
+	below := e.all.next(p.above)
 	switch {
 	case p.known != "" && (below == nil || p.high.After(below.at)):
 		return p.high // The newest that was known before.
@@ -224,7 +224,7 @@ func (e *Environment) remaining(p *piece, from time.Time) time.Duration {
 // listed twice.
 func (e *Environment) worthSplitting(p *piece, from time.Time) bool {
 	if bound := e.bound(p, from); bound.IsZero() || !p.at.After(bound) {
-		return e.all.below(p.above) == nil
+		return e.all.next(p.above) == nil
 	}
 	return e.remaining(p, from)/16 > max(p.span, time.Millisecond)
 }
@@ -441,7 +441,7 @@ func (e *Environment) plan(now time.Time) {
 	each := total * float64(e.opts.Interval) / float64(turn)
 	// What an outage left undone is caught up with little by little.
 	e.due = min(stale-int(math.Ceil(max(left, 0))), 4*(int(each)+1))
-	if e.all.below(e.turnAt) == nil {
+	if e.all.next(e.turnAt) == nil {
 		e.turnAt = topID
 	}
 }
