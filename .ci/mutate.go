@@ -71,7 +71,7 @@ var mutations = []mutation{
 	{"one page that lacks everything is believed", "collector/refresh/take.go", "if len(missing) > 0 && shown == 0 || len(missing) > max(10, shown/2) {", "if false {", refreshTests},
 	{"a gap passes for known", "collector/refresh/list.go", "rest.gap = s.tail || rest.listed.IsZero() || lo > rest.known", "rest.gap = rest.listed.IsZero()", refreshTests},
 	{"the newest are looked for without regard to lag", "collector/refresh/environment.go", "e.slack, e.unplaced, e.missed = lag,", "e.slack, e.unplaced, e.missed = 0,", refreshTests},
-	{"a status is logged as it comes", "collector/refresh/take.go", "printable(string(s))", "string(s)", refreshTests},
+	{"a status is logged as it comes", "collector/refresh/take.go", "textForLog(string(s))", "string(s)", refreshTests},
 	{"a replica that lags brings finished tokens back", "collector/index/index.go", "if old, ok := x.finished.Get(key); ok {", "if old, ok := x.finished.Get(key); ok && false {", indexTests},
 	{"the window leaves out its first millisecond", "collector/index/index.go", "created >= max(x.cutoff, ceilMilli(now.Add(-x.opts.Period)))", "created > max(x.cutoff, ceilMilli(now.Add(-x.opts.Period)))", indexTests + " ./collector/refresh"},
 	{"the clock takes the window back", "collector/index/index.go", "created >= max(x.cutoff, ceilMilli(now.Add(-x.opts.Period)))", "created >= ceilMilli(now.Add(-x.opts.Period))", indexTests},
