@@ -84,13 +84,13 @@ func TestBadInput(t *testing.T) {
 		{"no file", "", []string{"--config.file=" + missing}, "--config.file: open " + missing +
 			": no such file or directory"},
 		{"endless file", "", []string{"--config.file=/dev/zero"},
-			"--config.file: read /dev/zero: there are more than 16777216 bytes in it"},
+			"--config.file: read /dev/zero: has more than 16777216 bytes"},
 		{"endless key file", "", []string{"--trigger.secret-key-file=/dev/zero"},
-			"--trigger.secret-key-file: read /dev/zero: there are more than 65536 bytes in it"},
+			"--trigger.secret-key-file: read /dev/zero: has more than 65536 bytes"},
 		{"no file to check", "", []string{"--config.check", "--config.file=" + missing}, "--config.file: open " +
 			missing + ": no such file or directory"},
 		{"within no period", goodKey, []string{"--tokens.waiting-within-period"},
-			"--tokens.waiting-within-period: has no meaning without a period"},
+			"--tokens.waiting-within-period: has no effect without a period"},
 		{"near timeout", goodKey, []string{"--tokens.near-timeout=-5m"},
 			`--tokens.near-timeout: "-5m" is not a duration such as 30s, 5m, 1h or 1d`},
 		{"stuck after", goodKey, []string{"--tokens.stuck-after=soon"},

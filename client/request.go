@@ -42,36 +42,34 @@ func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, c.options.Timeout, errRequestTimeout)
 	defer cancel()
 	start := time.Now()
-	page, attempt, err := c.exchange(bounded, r)
-	attempt.Duration = time.Since(start)
+	a, err := c.exchange(bounded, r)
+	a.attempt.Duration = time.Since(start)
 	if err == nil {
-		return answer{page: page, attempt: attempt}, nil
+		return a, nil
 	}
 	var failure *Error
 	if !errors.As(err, &failure) {
 		failure = c.interrupted(ctx, bounded, err, r)
 	}
-	failure.Status, failure.Path, failure.Attempts = attempt.Status, c.url.EscapedPath(), 1
-	attempt.Err = failure
-	return answer{attempt: attempt}, failure
+	failure.Status, failure.Path, failure.Attempts = a.attempt.Status, c.url.EscapedPath(), 1
+	a.attempt.Err = failure
+	return a, failure
 }
 
-// exchange returns the page and what the answer's header says. Its error is an
-// *Error unless the connection failed.
-func (c *Client) exchange(ctx context.Context, r request) (wirePage, Attempt, error) {
+// exchange returns the answer. Its error is an *Error unless the connection failed.
+func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	target := c.url
 	target.RawQuery = r.query
 	resp, err := c.follow(ctx, &target, r.key)
 	if resp == nil {
-		return wirePage{}, Attempt{}, err
+		return answer{}, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // Nothing more is read of it.
-	attempt := c.readHeader(resp)
-	if err != nil {
-		return wirePage{}, attempt, err
+	a := answer{attempt: c.readHeader(resp)}
+	if err == nil {
+		a.page, err = c.interpret(resp, r)
 	}
-	page, err := c.interpret(resp, r)
-	return page, attempt, err
+	return a, err
 }
 
 func (c *Client) readHeader(resp *http.Response) Attempt {

@@ -77,7 +77,7 @@ func (f file) read(root *yaml.Node) (environments []Environment, err error) {
 			return err
 		}
 		if first, ok := lines[d.Title()]; ok {
-			return yamlfile.At(line, "name", fmt.Errorf("%q stands already at line %d", d.Title(), first))
+			return yamlfile.At(line, "name", fmt.Errorf("%q is already used at line %d", d.Title(), first))
 		}
 		lines[d.Title()] = line
 		drafts = append(drafts, d)
@@ -155,7 +155,7 @@ func readBlock(d *draft, node *yaml.Node, prefix string, defaults bool) (map[str
 		for _, s := range d.settings {
 			switch {
 			case s.field == field && defaults && s.own:
-				return yamlfile.At(line, field, errors.New("is for a single environment: want it in environments"))
+				return yamlfile.At(line, field, errors.New("belongs to a single environment: set it in environments"))
 			case s.field == field && value == nil:
 				delete(lines, field)
 				return nil

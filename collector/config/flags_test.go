@@ -119,14 +119,14 @@ func TestVariables(t *testing.T) {
 func TestUnknownFlag(t *testing.T) {
 	for arg, want := range map[string]string{
 		"--nope":                   "--nope: unknown flag",
-		"--tokens.near_timeout=5m": "--tokens.near_timeout: unknown flag; is it --tokens.near-timeout that is meant?",
-		"--token.period=1d":        "--token.period: unknown flag; is it --tokens.period that is meant?",
-		"--period=1d":              "--period: unknown flag; is it --tokens.period that is meant?",
-		"--tokens.stuck=1d":        "--tokens.stuck: unknown flag; is it --tokens.stuck-after that is meant?",
+		"--tokens.near_timeout=5m": "--tokens.near_timeout: unknown flag; did you mean --tokens.near-timeout?",
+		"--token.period=1d":        "--token.period: unknown flag; did you mean --tokens.period?",
+		"--period=1d":              "--period: unknown flag; did you mean --tokens.period?",
+		"--tokens.stuck=1d":        "--tokens.stuck: unknown flag; did you mean --tokens.stuck-after?",
 		"--no-tokens.period":       "unknown long flag '--no-tokens.period'",
-		"--no-tokens.waiting-in-period": "--no-tokens.waiting-in-period: unknown flag; is it " +
-			"--tokens.waiting-within-period that is meant?",
-		"--config-file=x": "--config-file: unknown flag; is it --config.file that is meant?",
+		"--no-tokens.waiting-in-period": "--no-tokens.waiting-in-period: unknown flag; did you mean " +
+			"--tokens.waiting-within-period?",
+		"--config-file=x": "--config-file: unknown flag; did you mean --config.file?",
 		"-x":              "unknown short flag '-x'",
 	} {
 		if _, err := load([]string{arg}, nil); err == nil || err.Error() != want {

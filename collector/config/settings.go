@@ -157,7 +157,7 @@ func (d *draft) complete() (Environment, error) {
 	}
 	switch {
 	case d.Tokens.WaitingWithinPeriod && d.Tokens.Period == 0:
-		return fail("tokens.waiting_within_period", "has no meaning without a period")
+		return fail("tokens.waiting_within_period", "has no effect without a period")
 	case proxy.ProxyFromEnvironment && proxy.ProxyURL.URL != nil:
 		return fail("proxy_from_environment", "not together with proxy_url")
 	case proxy.NoProxy != "" && proxy.ProxyURL.URL == nil:

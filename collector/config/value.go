@@ -73,7 +73,7 @@ func addThreshold(list []Threshold, text string) ([]Threshold, error) {
 		return cmp.Compare(t.Duration, d)
 	})
 	if found {
-		return nil, fmt.Errorf("%q is the same time as %q: want one of them", text, list[i].Text)
+		return nil, fmt.Errorf("%q is the same duration as %q: want one of them", text, list[i].Text)
 	}
 	return slices.Insert(list, i, Threshold{text, d}), nil
 }

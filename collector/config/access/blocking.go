@@ -139,7 +139,7 @@ func (r *fileReads) key(path string) (content []byte, err error) {
 func all(f io.Reader, path string, most int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(content)) > most {
-		err = fmt.Errorf("read %s: there are more than %d bytes in it", path, most)
+		err = fmt.Errorf("read %s: has more than %d bytes", path, most)
 	}
 	return content, err
 }

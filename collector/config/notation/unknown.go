@@ -22,7 +22,7 @@ func Unknown(what, dashes, name string, known []string) error {
 	if best == "" {
 		return errors.New("unknown " + what)
 	}
-	return fmt.Errorf("unknown %s; is it %s%s that is meant?", what, dashes, best)
+	return fmt.Errorf("unknown %s; did you mean %s%s?", what, dashes, best)
 }
 
 // distance is how many bytes are to be put in, taken out or changed to make b of a.

@@ -159,7 +159,7 @@ func Fields(node *yaml.Node, visit func(name string, line int, value *yaml.Node)
 	for pair := range slices.Chunk(node.Content, 2) {
 		name, line, value := pair[0].Value, pair[0].Line, pair[1]
 		if first, ok := seen[name]; ok {
-			return At(line, name, fmt.Errorf("stands already at line %d", first))
+			return At(line, name, fmt.Errorf("is already set at line %d", first))
 		}
 		seen[name] = line
 		if value.ShortTag() == "!!null" {

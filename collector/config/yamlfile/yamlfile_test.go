@@ -47,7 +47,7 @@ func TestParse(t *testing.T) {
 		"a: {<<: [{x: 1}, {x: 2, y: 2}]}\n":                "{a@1={x@1=1 y@1=2}}",
 		"a: &a {<<: &b {x: 1}}\nc: {<<: *a, <<: {z: 1}}\n": "{a@1={x@1=1} c@2={x@1=1 z@2=1}}",
 		"\"<<\": 1\n":            "{<<@1=1}",
-		"a: 1\na: 2\n":           "2: a: stands already at line 1",
+		"a: 1\na: 2\n":           "2: a: is already set at line 1",
 		"a: [1\n":                "1: did not find expected ',' or ']'",
 		"a: &a [*a]\n":           "1: &a: contains itself",
 		"a: &a {<<: *a}\n":       "1: &a: contains itself",
