@@ -1,7 +1,7 @@
-// Package config reads what environments are set to, from flags or from a file,
-// and refuses what makes no sense. Each setting stands once, in the table in
-// settings.go. Every error names the flag or variable, or the file, line and field,
-// with the value and what would be right; none ever holds a key.
+// Package config reads the settings of environments from flags or from a file and
+// validates them. Each setting is defined once, in the table in settings.go. Every
+// error names the flag or variable, or the file, line and field, with the value and
+// what is expected; none contains a key.
 package config
 
 import (
@@ -33,7 +33,7 @@ type Environment struct {
 	HTTP config.HTTPClientConfig
 }
 
-// Title names an environment to people: project/name, or the name alone.
+// Title returns project/name, or the name alone.
 func (e Environment) Title() string {
 	if e.Project != "" {
 		return e.Project + "/" + e.Name
@@ -41,7 +41,7 @@ func (e Environment) Title() string {
 	return e.Name
 }
 
-// Summary says in a few words what is watched, and how.
+// Summary describes the environment in one line of the log.
 func (e Environment) Summary() string {
 	window := "all"
 	if e.Tokens.Period > 0 {
@@ -50,7 +50,7 @@ func (e Environment) Summary() string {
 	return fmt.Sprintf("%s: %s, window %s, interval %s", e.Title(), e.APIURL, window, model.Duration(e.Refresh.Interval))
 }
 
-// Equal reports whether the settings are identical, wherever they were read.
+// Equal reports whether the settings are identical, ignoring where they were read.
 func (e Environment) Equal(o Environment) bool {
 	e.Key.From, o.Key.From = "", ""
 	return reflect.DeepEqual(e, o)
@@ -61,20 +61,20 @@ type Tokens struct {
 	// Period is the window; zero for all.
 	Period              time.Duration
 	WaitingWithinPeriod bool
-	// NearTimeout and StuckAfter are in ascending order; no two are the same time.
+	// NearTimeout and StuckAfter are in ascending order, without duplicates.
 	NearTimeout, StuckAfter []Threshold
 	// ExpectedWait has the rules in their order.
 	ExpectedWait []index.ExpectedWait
 }
 
-// A Threshold is a duration that has series of its own, with the text that its
-// user gave it as the value of their label.
+// A Threshold is a duration with its own series. Text is the value of their label, as
+// the user wrote it.
 type Threshold struct {
 	Text     string
 	Duration time.Duration
 }
 
-// Refresh says how often the snapshot is brought up to date.
+// Refresh says how often the snapshot is refreshed.
 type Refresh struct {
 	Interval, Timeout, MaxStaleness, VerifyInterval time.Duration
 }

@@ -18,9 +18,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ReadFile returns the environments of a configuration file, each complete and
-// valid, or the first thing that is wrong, by file, line and field. Relative
-// paths in it are relative to its folder. Getenv gives secret_key_env its keys.
+// ReadFile returns the environments of a configuration file, complete and valid, or
+// the first error, with file, line and field. Relative paths are relative to the
+// file's folder. Getenv returns the keys for secret_key_env.
 func ReadFile(path string, getenv func(string) string) ([]Environment, error) {
 	content, err := access.ReadFile(path)
 	if err != nil {
@@ -39,10 +39,10 @@ func ReadFile(path string, getenv func(string) string) ([]Environment, error) {
 	return environments, err
 }
 
-// isExtension reports whether a field is its user's own, such as one for anchors.
+// isExtension reports whether a field is the user's own, for example for anchors.
 func isExtension(name string) bool { return strings.HasPrefix(name, "x-") }
 
-// file is one that is being read.
+// file is a configuration file that is being read.
 type file struct {
 	path   string
 	getenv func(string) string
@@ -96,7 +96,7 @@ func (f file) read(root *yaml.Node) (environments []Environment, err error) {
 	return environments, nil
 }
 
-// draft returns what a node and the defaults say, and the line of the name.
+// draft returns the environment of a node and the defaults, and the line of its name.
 func (f file) draft(defaults, node *yaml.Node) (*draft, int, error) {
 	d := newDraft(filepath.Dir(f.path))
 	lines, err := readBlock(d, defaults, "", true)
@@ -144,9 +144,9 @@ func (f file) draft(defaults, node *yaml.Node) (*draft, int, error) {
 	return d, lines["name"], nil
 }
 
-// readBlock reads the fields of a mapping, and of the sections in it, whose names
-// begin with the prefix. It returns the lines of those that it has set. Defaults
-// have no fields of an environment's own.
+// readBlock reads the fields of a mapping and its sections; prefix is the section's.
+// It returns the lines of the fields that were set. Defaults may not have fields that
+// belong to one environment.
 func readBlock(d *draft, node *yaml.Node, prefix string, defaults bool) (map[string]int, error) {
 	lines := map[string]int{}
 	err := yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
@@ -175,7 +175,7 @@ func readBlock(d *draft, node *yaml.Node, prefix string, defaults bool) (map[str
 		return yamlfile.At(line, field, notation.Unknown("field", "", field, d.fields(defaults)))
 	})
 	if prefix == "" {
-		// What is said of the one takes the place of what was said of the other.
+		// Each of the two settings replaces the other of the defaults.
 		proxy := &d.HTTP.ProxyConfig
 		url, environment := lines["proxy_url"] > 0, lines["proxy_from_environment"] > 0
 		switch {

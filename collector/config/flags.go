@@ -10,15 +10,14 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// demoInterval is shorter than the default, so that one sees the numbers move.
+// demoInterval is shorter than the default, to show the numbers changing.
 const demoInterval = "5s"
 
-// Flags say what is watched: the environments of a file, or the one that the flags
-// describe.
+// Flags select the environments: those of a file, or the one that the flags describe.
 type Flags struct {
-	// File is the configuration file, empty if there is none.
+	// File is the configuration file. May be empty.
 	File string
-	// Check is whether the configuration is only to be checked.
+	// Check is whether to check the configuration and exit.
 	Check bool
 
 	draft   *draft
@@ -68,14 +67,14 @@ func (f *flag) Set(text string) error {
 // String implements kingpin.Value.
 func (f *flag) String() string { return "" }
 
-// IsCumulative tells kingpin whether the flag may be repeated.
+// IsCumulative reports whether the flag may be repeated, for kingpin.
 func (f *flag) IsCumulative() bool { return f.clear != nil }
 
-// IsBoolFlag tells kingpin whether the flag is one without a value.
+// IsBoolFlag reports whether the flag has no value, for kingpin.
 func (f *flag) IsBoolFlag() bool { return f.toggle }
 
-// Demo makes the flags describe the environment of a simulated service, opened by
-// this key, as far as nothing else is said.
+// Demo makes the flags describe the environment of a simulated service with this key,
+// unless they are set otherwise.
 func (f *Flags) Demo(key string) error {
 	if f.File != "" {
 		return errors.New("--demo: not together with --config.file; the demo has an environment of its own")
@@ -96,8 +95,8 @@ func (f *Flags) Demo(key string) error {
 	return nil
 }
 
-// Load returns the environments that are watched, or the first thing that is wrong.
-// Getenv gives environment variables; white space at their ends does not count.
+// Load returns the selected environments, or the first error. Getenv returns
+// environment variables, which are trimmed.
 func (f *Flags) Load(getenv func(string) string) ([]Environment, error) {
 	for _, s := range f.flags {
 		if f.File != "" && s.given {
@@ -137,12 +136,12 @@ func (f *Flags) Load(getenv func(string) string) ([]Environment, error) {
 	name := d.Name
 	d.place = func(field string) string { return names[field] }
 	env, err := d.complete()
-	d.Name = name // It may follow from a key that is replaced.
+	d.Name = name // The next key may have another name.
 	return []Environment{env}, err
 }
 
-// Parse parses the arguments of an application. A flag that there is not is refused
-// with the one that may be meant.
+// Parse parses an application's arguments. The error for an unknown flag suggests the
+// most similar one.
 func Parse(app *kingpin.Application, args []string) error {
 	_, err := app.Parse(args)
 	if err == nil {

@@ -10,15 +10,15 @@ import (
 	"waitpoint_exporter/collector/config/notation"
 )
 
-// A setting is one thing that an environment may be set to.
+// A setting is one field of an environment's configuration.
 type setting struct {
-	// Field is its name in a file, flag that of the flag, empty if there is none,
-	// variable that of the environment variable in place of the flag.
+	// The names in a file, on the command line and as an environment variable. The last
+	// two may be empty.
 	field, flag, variable string
-	help                  string   // Of the flag, or why it is refused.
-	initial               []string // What it is if nothing is said of it.
-	shown                 string   // What stands for its value in help, unless that is initial.
-	own                   bool     // It differs by environment, so defaults cannot have it.
+	help                  string   // Of the flag, or why the field is refused.
+	initial               []string // The default.
+	shown                 string   // The placeholder in the flag's help; empty for the default.
+	own                   bool     // Whether it belongs to one environment and not to defaults.
 	value
 }
 
@@ -38,21 +38,21 @@ func (s *setting) as(shown string) *setting    { s.shown = shown; return s }
 func (s *setting) or(variable string) *setting { s.variable = variable; return s }
 func (s *setting) owned() *setting             { s.own = true; return s }
 
-// refused reports whether it cannot be set, for the reason in help.
+// refused reports whether the field is refused, for the reason in help.
 func (s *setting) refused() bool { return s.set == nil && s.decode == nil }
 
-// A draft is an environment whose settings are being read.
+// A draft is an environment while its settings are read.
 type draft struct {
 	Environment
 
-	keyVariable string // Of files: the variable that has the key.
+	keyVariable string // The variable that has the key, in files only.
 	settings    []*setting
-	// Place names a setting by its field, as its user knows it.
+	// Place returns how the user knows the setting of a field.
 	place func(field string) string
 }
 
-// newDraft returns a draft that has what each setting is if nothing is said of it.
-// The names of files are relative to the folder.
+// newDraft returns a draft with the default of each setting. Names of files are
+// relative to the folder.
 func newDraft(folder string) *draft {
 	const authorization = "the header Authorization holds the secret key and nothing else"
 	d := &draft{}
@@ -114,7 +114,7 @@ func newDraft(folder string) *draft {
 		both("api.share", "api.share", single(&d.API.Share, notation.Share),
 			"Share of what the rate limit refills that refreshes may use in the long run.", "0.25"),
 
-		// Those of Prometheus' HTTP client settings that make sense here.
+		// Prometheus' HTTP client settings, as far as they apply here.
 		inFile("proxy_url", single(&d.HTTP.ProxyURL, notation.ProxyURL)),
 		inFile("no_proxy", single(&d.HTTP.NoProxy, plain)),
 		inFile("proxy_from_environment", toggle(&d.HTTP.ProxyFromEnvironment), "true"),
@@ -148,8 +148,7 @@ func newDraft(folder string) *draft {
 	return d
 }
 
-// complete returns the environment, or what is wrong with settings that are good
-// one by one.
+// complete returns the environment, or an error if its settings contradict each other.
 func (d *draft) complete() (Environment, error) {
 	proxy := d.HTTP.ProxyConfig
 	fail := func(field, why string) (Environment, error) {
@@ -185,7 +184,7 @@ func (d *draft) complete() (Environment, error) {
 	return d.Environment, nil
 }
 
-// fields returns the names of the fields and sections that a block can have.
+// fields returns the names of the fields and sections that a block may have.
 func (d *draft) fields(defaults bool) []string {
 	var names []string
 	for _, s := range d.settings {

@@ -14,14 +14,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A value is where a setting goes, read from a flag's text and a file's node alike.
-// Its errors name neither.
+// A value reads a setting from a flag's text or a file's node and stores it. Its errors
+// do not name the flag or the field.
 type value struct {
 	set    func(text string) error
-	clear  func()                 // Empties a list; nil for what is a single value.
-	decode func(*yaml.Node) error // Reads what is neither a text nor a list of them.
+	clear  func()                 // Empties a list. Nil for a single value.
+	decode func(*yaml.Node) error // Reads other structures than a text or a list of texts.
 	toggle bool
-	groups bool // A ${name} in it, past the last =, stands for a group.
+	groups bool // Whether ${name} after the last = is a group of an expression.
 }
 
 func single[T any](target *T, parse func(string) (T, error)) value {
@@ -40,7 +40,7 @@ func toggle(target *bool) value {
 	return v
 }
 
-// list is a setting of any number of values; add adds one.
+// list is a setting with any number of values.
 func list[T any](target *[]T, add func(list []T, text string) ([]T, error)) value {
 	return value{clear: func() { *target = nil }, set: func(text string) error {
 		more, err := add(*target, text)
@@ -63,7 +63,7 @@ func plain(text string) (string, error) { return text, nil }
 
 func secret(text string) (config.Secret, error) { return config.Secret(text), nil }
 
-// addThreshold adds a duration to a list in ascending order that must not hold it.
+// addThreshold inserts a duration into a list in ascending order.
 func addThreshold(list []Threshold, text string) ([]Threshold, error) {
 	d, err := notation.Duration(text)
 	if err != nil {
@@ -84,7 +84,7 @@ func rewrites(target *[]index.Rewrite) value {
 	return v
 }
 
-// UnmarshalYAML implements yaml.Unmarshaler. What a list had is gone.
+// UnmarshalYAML implements yaml.Unmarshaler. It replaces the values of a list.
 func (v value) UnmarshalYAML(node *yaml.Node) error {
 	switch {
 	case v.decode != nil:

@@ -10,46 +10,43 @@ import (
 	"sync"
 )
 
-// Bounds on files, in bytes; far more than there is a use for. A wrong name, such
-// as that of a device, is not to take all memory.
+// Bounds on files, in bytes, so that a wrong name such as a device's does not take all
+// memory.
 const (
 	maxKeyFile    = 64 << 10
 	maxConfigFile = 16 << 20
 )
 
-// fileReads read files that may block for ever: pipes that nobody writes to, and
-// those of a mount that hangs. Such a read cannot be ended, so there is one at
-// most of each file; whoever wants the file meanwhile waits for that one. They
-// are safe for concurrent use.
+// fileReads reads files that may block for ever, such as pipes without a writer and
+// files of a mount that hangs. Such a read cannot be ended, so there is at most one of
+// each file, which callers share. It is safe for concurrent use.
 type fileReads struct {
 	mu    sync.Mutex
-	under map[string]*fileRead
-	// What pipes last delivered. They need not do so again.
-	kept map[string][]byte
+	under map[string]*fileRead // Reads under way.
+	kept  map[string][]byte    // What pipes last delivered, perhaps for the last time.
 }
 
-// fileRead is one that is under way, or has ended once done is closed.
+// fileRead is a read that has ended once done is closed.
 type fileRead struct {
 	done    chan struct{}
 	content []byte
 	err     error
 }
 
-// files is all of the process: reads that block are not to add up from one
+// files is shared by the process, so that reads that block do not add up from one
 // configuration to the next.
 //
 //nolint:gochecknoglobals // See above.
 var files = fileReads{under: map[string]*fileRead{}, kept: map[string][]byte{}}
 
-// ReadFile returns what is in a configuration file, and waits for it no longer than
-// for one with a key.
+// ReadFile returns the content of a configuration file, or an error after loadTimeout.
 func ReadFile(path string) ([]byte, error) {
 	ctx, cancel := withTimeout(context.Background(), loadTimeout)
 	defer cancel()
 	return files.whole(ctx, path)
 }
 
-// whole returns what is in a file, or ctx's cause if it ends before.
+// whole returns the content of a file, or ctx's cause if ctx ends first.
 func (r *fileReads) whole(ctx context.Context, path string) ([]byte, error) {
 	r.mu.Lock()
 	read := r.begin(path, func() ([]byte, error) {
@@ -64,9 +61,8 @@ func (r *fileReads) whole(ctx context.Context, path string) ([]byte, error) {
 	return read.wait(ctx, path)
 }
 
-// line is like whole for a file with a key. Of a pipe it returns the first line,
-// which a writer that starts over may write again at once, and it returns the one
-// before as long as no other comes.
+// line is like whole for a file with a key. Of a pipe it returns the first line only,
+// since a writer may repeat it, and the last one again until there is another.
 func (r *fileReads) line(ctx context.Context, path string) ([]byte, error) {
 	r.mu.Lock()
 	read := r.begin(path, func() ([]byte, error) { return r.key(path) })
@@ -78,7 +74,7 @@ func (r *fileReads) line(ctx context.Context, path string) ([]byte, error) {
 	return read.wait(ctx, path)
 }
 
-// begin returns the read of the file that is under way; r.mu is held.
+// begin returns the file's read, a new one if none is under way; r.mu is held.
 func (r *fileReads) begin(path string, do func() ([]byte, error)) *fileRead {
 	if begun := r.under[path]; begun != nil {
 		return begun
@@ -135,7 +131,7 @@ func (r *fileReads) key(path string) (content []byte, err error) {
 	return content, err
 }
 
-// all reads so many bytes at most.
+// all returns the content, of at most so many bytes.
 func all(f io.Reader, path string, most int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(content)) > most {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// ProxyHeader returns what reads the headers of requests to a proxy: a list of values
-// for each.
+// ProxyHeader returns a function that reads the headers of requests to a proxy: a list
+// of values for each.
 func ProxyHeader(target *config.ProxyHeader) func(*yaml.Node) error {
 	return func(node *yaml.Node) error {
 		*target = config.ProxyHeader{}
@@ -23,8 +23,8 @@ func ProxyHeader(target *config.ProxyHeader) func(*yaml.Node) error {
 	}
 }
 
-// HTTPHeaders returns what reads the headers of requests to the API: for each, lists of
-// values, of secrets, and of files with a value.
+// HTTPHeaders returns a function that reads the headers of requests to the API: lists of
+// values, of secrets, and of files with a value for each.
 func HTTPHeaders(target **config.Headers, file func(string) (string, error)) func(*yaml.Node) error {
 	return func(node *yaml.Node) error {
 		*target = &config.Headers{Headers: map[string]config.Header{}}
@@ -51,8 +51,8 @@ func HTTPHeaders(target **config.Headers, file func(string) (string, error)) fun
 	}
 }
 
-// eachHeader calls visit for each field of a mapping, all of which are names of
-// headers: none is left out for beginning with x-.
+// eachHeader calls visit for each field of a mapping. All are names of headers, also
+// those that begin with x-.
 func eachHeader(node *yaml.Node, visit func(name string, value *yaml.Node) error) error {
 	return yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
 		if !httpguts.ValidHeaderFieldName(name) {
@@ -62,8 +62,8 @@ func eachHeader(node *yaml.Node, visit func(name string, value *yaml.Node) error
 	})
 }
 
-// eachValue calls visit for each item of a list of headers' values. It says nothing of
-// them, which may be secrets.
+// eachValue calls visit for each value in a list. Its errors do not quote values, which
+// may be secrets.
 func eachValue(node *yaml.Node, visit func(text string)) error {
 	return yamlfile.Items(node, func(item *yaml.Node) error {
 		text, err := yamlfile.Text(item, false)

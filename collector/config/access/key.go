@@ -1,5 +1,5 @@
-// Package access has what it takes to reach the API: the key and the transport, whose
-// files may be replaced at any time, and may block.
+// Package access provides the key and the transport for the API. Their files may be
+// replaced at any time, and may block.
 package access
 
 import (
@@ -12,16 +12,16 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// loadTimeout bounds how long the loading of a configuration waits for a file.
+// loadTimeout bounds how long loading a configuration waits for a file.
 const loadTimeout = 30 * time.Second
 
-// A Key gives the secret key when a request needs it, so that one that is
-// replaced in its file is used from then on.
+// A Key provides the secret key for each request, so that a key that is replaced in its
+// file takes effect at once.
 type Key struct {
-	// Value is the key itself, From the name of where it came from. White space at
-	// its ends does not count: a Kubernetes secret often ends in a newline.
+	// Value is the key, From the name of its source. Value is trimmed: a Kubernetes
+	// secret often ends in a newline.
 	Value, From string
-	// File, if set, is read each time instead.
+	// File, if set, is read for each request instead.
 	File string
 }
 
@@ -31,16 +31,15 @@ func (Key) String() string { return "<secret>" }
 // GoString never shows the key.
 func (Key) GoString() string { return "<secret>" }
 
-// Get returns the key, and waits for its file no longer than loadTimeout.
+// Get returns the key, or an error if its file is not read within loadTimeout.
 func (k Key) Get() (string, error) {
 	ctx, cancel := withTimeout(context.Background(), loadTimeout)
 	defer cancel()
 	return k.read(ctx)
 }
 
-// Source returns a function that returns the key, for as long as ctx lives, and
-// waits for its file no longer than timeout. Its errors name where the key should
-// come from.
+// Source returns a function that returns the key until ctx ends, or an error if its
+// file is not read within timeout. Errors name the key's source.
 func (k Key) Source(ctx context.Context, timeout time.Duration) func() (string, error) {
 	return func() (string, error) {
 		ctx, cancel := withTimeout(ctx, timeout)

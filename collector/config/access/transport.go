@@ -13,17 +13,16 @@ import (
 	"github.com/prometheus/common/config"
 )
 
-// Transport returns a new transport by an environment's HTTP settings: the
-// client's own, but for what is set. Certificates and headers are read again when
-// their files change; a request waits for files that block as long as its context
-// lives.
+// Transport returns a new transport: the client's own, changed by the environment's
+// HTTP settings. Certificates and headers are read again when their files change. A
+// request waits for a file that blocks until its context ends.
 func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTripper, error) {
 	ctx, cancel := withTimeout(ctx, loadTimeout)
 	defer cancel()
 	if err := cfg.TLSConfig.Validate(); err != nil {
 		return nil, err
 	}
-	// Files are given as secrets of a manager: their reading ends with the context.
+	// Files are passed as secrets of a manager, so that reading them ends with ctx.
 	tlsConfig := cfg.TLSConfig
 	tlsConfig.CARef, tlsConfig.CAFile = tlsConfig.CAFile, ""
 	tlsConfig.CertRef, tlsConfig.CertFile = tlsConfig.CertFile, ""
@@ -56,7 +55,7 @@ func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTrip
 	}, build)
 }
 
-// source is where a certificate or a key comes from, nil if there is none.
+// source returns where a certificate or a key is read from, nil if there is none.
 func source(text, file string) config.SecretReader {
 	switch {
 	case file != "":
@@ -67,7 +66,7 @@ func source(text, file string) config.SecretReader {
 	return nil
 }
 
-// fileSecrets gives the content of files by their names.
+// fileSecrets returns the content of files by name.
 type fileSecrets struct{}
 
 func (fileSecrets) Fetch(ctx context.Context, path string) (string, error) {
@@ -88,8 +87,8 @@ func (s fileSecret) Description() string { return "file " + string(s) }
 
 func (fileSecret) Immutable() bool { return false }
 
-// ready sends requests once each of the files can be read, which next then does
-// without regard to the request's context.
+// ready is a transport that waits until each file can be read, since next reads them
+// without the request's context.
 type ready struct {
 	files []string
 	next  http.RoundTripper
@@ -112,7 +111,7 @@ func (r ready) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.next.RoundTrip(req)
 }
 
-// CloseIdleConnections closes those of next.
+// CloseIdleConnections closes the idle connections of next.
 func (r ready) CloseIdleConnections() {
 	if next, ok := r.next.(interface{ CloseIdleConnections() }); ok {
 		next.CloseIdleConnections()

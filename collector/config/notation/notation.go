@@ -1,6 +1,5 @@
-// Package notation reads the texts that settings are written in. Its errors quote
-// what is wrong and say what would be right, but for what may have a password in it;
-// they do not say where the text is from.
+// Package notation parses the texts of settings. Its errors quote the text, unless it
+// may contain a password, and say what is expected. They do not say where it is from.
 package notation
 
 import (
@@ -35,7 +34,8 @@ func Duration(text string) (time.Duration, error) {
 	return time.Duration(d), nil
 }
 
-// Interval is a duration that no slip of the finger makes use up the rate limit.
+// Interval reads a duration of at least a second: a typing error must not use up the
+// rate limit.
 func Interval(text string) (time.Duration, error) {
 	d, err := Duration(text)
 	if err == nil && d < time.Second {
@@ -44,7 +44,7 @@ func Interval(text string) (time.Duration, error) {
 	return d, err
 }
 
-// Label reads what becomes the value of a label, which can only be UTF-8.
+// Label reads the value of a label, which must be UTF-8.
 func Label(text string) (string, error) {
 	if !utf8.ValidString(text) {
 		return "", fmt.Errorf("%q is not valid UTF-8", text)
@@ -71,7 +71,7 @@ func Integer(least, most int) func(string) (int, error) {
 	}
 }
 
-// Reserve reads a share of what may not be used: less than all of it.
+// Reserve reads the share that is left to others, less than 1.
 func Reserve(text string) (float64, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(f) || f < 0 || f >= 1 {
@@ -80,7 +80,7 @@ func Reserve(text string) (float64, error) {
 	return f, nil
 }
 
-// Share reads a share of what may be used: more than nothing.
+// Share reads the share that may be used, more than 0.
 func Share(text string) (float64, error) {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(f) || f <= 0 || f > 1 {
@@ -89,7 +89,7 @@ func Share(text string) (float64, error) {
 	return f, nil
 }
 
-// Regexp reads an expression that has to match whole tags; empty is none.
+// Regexp reads an expression that matches whole tags. It is nil for an empty text.
 func Regexp(text string) (*regexp.Regexp, error) {
 	if text == "" {
 		return nil, nil
@@ -98,7 +98,7 @@ func Regexp(text string) (*regexp.Regexp, error) {
 }
 
 func anchored(expr string) (*regexp.Regexp, error) {
-	// Compiled by itself first, so that an error speaks of what the user wrote.
+	// Compiled unanchored first, so that the error quotes what the user wrote.
 	_, err := regexp.Compile(expr)
 	if err == nil {
 		var re *regexp.Regexp
@@ -142,13 +142,13 @@ func ExpectedWait(text string) (rule index.ExpectedWait, err error) {
 
 func noKey() (string, error) { return "", errors.New("no key") }
 
-// APIURL reads the URL of the API. No error quotes one that may have a password in it.
+// APIURL reads the URL of the API. No error quotes a URL that may contain a password.
 func APIURL(text string) (string, error) {
 	_, err := client.New(client.Options{APIURL: text, Key: noKey})
 	return text, err
 }
 
-// PreviewBranch reads the name of a branch as a header can have it.
+// PreviewBranch reads the name of a branch, which must be valid in a header.
 func PreviewBranch(text string) (string, error) {
 	_, err := client.New(client.Options{APIURL: "http://localhost", Key: noKey, PreviewBranch: text})
 	return text, err
@@ -169,8 +169,8 @@ var (
 	belowIt         = regexp.MustCompile(`/env/[^/]+/.`)
 )
 
-// DashboardURL reads the URL of an environment's page. No error quotes a URL that
-// may have a password in it.
+// DashboardURL reads the URL of an environment's page. No error quotes a URL that may
+// contain a password.
 func DashboardURL(text string) (string, error) {
 	if text == "" {
 		return "", nil
@@ -193,8 +193,8 @@ func DashboardURL(text string) (string, error) {
 		"https://cloud.trigger.dev/orgs/ORG/projects/PROJECT/env/ENV")
 }
 
-// ProxyURL says no more than this of what is wrong, since there may be a password
-// in it.
+// ProxyURL reads the URL of a proxy. Its error does not quote it: it may contain a
+// password.
 func ProxyURL(text string) (config.URL, error) {
 	if text == "" {
 		return config.URL{}, nil
@@ -207,7 +207,7 @@ func ProxyURL(text string) (config.URL, error) {
 	return config.URL{URL: u}, nil
 }
 
-// TLSVersion reads a version of TLS as Prometheus names it.
+// TLSVersion reads a TLS version in Prometheus notation.
 func TLSVersion(text string) (config.TLSVersion, error) {
 	v, ok := config.TLSVersions[text]
 	if !ok {

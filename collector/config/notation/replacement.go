@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// What stands in a replacement for a group, as regexp.Expand reads it: ${name} or
-// $name, whose name is as long as can be; a brace that is not closed; \1, which
-// other tools take for a group. $$ stands for a dollar sign.
+// reference matches groups in a replacement as regexp.Expand reads them: ${name} or
+// $name, with the longest possible name; also an open brace, and \1, the notation of
+// other tools. $$ is a dollar sign.
 var reference = regexp.MustCompile(`\$\$|\$\{([\pL\p{Nd}_]+)\}|\$([\pL\p{Nd}_]+)|\$\{|\\(\d)`)
 
-// checkReplacement refuses a replacement that names a group which the expression
-// does not have: Expand puts nothing in its place.
+// checkReplacement returns an error if the expression does not have a group that the
+// replacement names: Expand would replace it by nothing.
 func checkReplacement(replacement string, expr *regexp.Regexp) error {
 	for _, m := range reference.FindAllStringSubmatch(replacement, -1) {
 		found, name, digit := m[0], m[1]+m[2], m[3]
@@ -44,7 +44,7 @@ func hasGroup(expr *regexp.Regexp, name string) bool {
 	return name != "" && slices.Contains(expr.SubexpNames(), name)
 }
 
-// groups names those of an expression.
+// groups lists the groups of an expression.
 func groups(expr *regexp.Regexp) string {
 	names := []string{"$0, the whole tag"}
 	for i, name := range expr.SubexpNames()[1:] {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Unknown says that there is no such name, and which of those there are is near: one
-// that differs in few letters, goes on, or is the same in another section. Names stand behind the dashes.
+// Unknown returns the error for an unknown name. It suggests a known one that differs in
+// few letters, begins with it, or is the same in another section. Dashes precede it.
 func Unknown(what, dashes, name string, known []string) error {
 	best, least := "", len(name)/4+2
 	for _, k := range known {
@@ -25,7 +25,7 @@ func Unknown(what, dashes, name string, known []string) error {
 	return fmt.Errorf("unknown %s; did you mean %s%s?", what, dashes, best)
 }
 
-// distance is how many bytes are to be put in, taken out or changed to make b of a.
+// distance returns the Levenshtein distance of two names, in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -1,5 +1,5 @@
-// Package yamlfile reads YAML as people write it by hand: with aliases, merge keys
-// and anchors put in their place, no field twice, and the line of whatever is wrong.
+// Package yamlfile reads YAML strictly: it resolves aliases and merge keys, refuses
+// duplicate fields, and reports the line of each error.
 package yamlfile
 
 import (
@@ -16,10 +16,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxNodes is far more than a file of any use has, and little to read.
+// maxNodes bounds what aliases may expand to.
 const maxNodes = 1_000_000
 
-// An Error is what is wrong at a line and in a field; zero and empty if it has none.
+// An Error is an error at a line and in a field. Either may be unset.
 type Error struct {
 	Line  int
 	Field string
@@ -41,7 +41,7 @@ func (e *Error) Error() string {
 // Unwrap returns the reason alone.
 func (e *Error) Unwrap() error { return e.Err }
 
-// At gives an error a place, as far as it has none. It is nil if err is.
+// At sets the line and the field of an error unless they are set. It is nil if err is.
 func At(line int, field string, err error) error {
 	if err == nil {
 		return nil
@@ -56,8 +56,8 @@ func At(line int, field string, err error) error {
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
-// Parse returns the only document that there is, without aliases and merge keys; nil
-// if it is empty.
+// Parse returns the content of the only document, with aliases and merge keys resolved.
+// It is nil for an empty file.
 func Parse(content []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document, next yaml.Node
@@ -82,9 +82,9 @@ func Parse(content []byte) (*yaml.Node, error) {
 	return document.Content[0], err
 }
 
-// resolve puts what aliases and merge keys stand for in their place. It returns how
-// many nodes there are then, and refuses those without end. Sizes are of the nodes
-// that it has been at, 0 while it is.
+// resolve resolves aliases and merge keys and returns the number of nodes after that.
+// It refuses cycles and too many nodes. Sizes has the number for each node that was
+// visited, 0 while it is.
 func resolve(node *yaml.Node, sizes map[*yaml.Node]int) (int, error) {
 	size, ok := sizes[node]
 	if ok && size == 0 {
@@ -112,8 +112,8 @@ func resolve(node *yaml.Node, sizes map[*yaml.Node]int) (int, error) {
 	return size, merge(node)
 }
 
-// merge gives a mapping the fields of those that its merge keys name, but for
-// fields that it has itself; of two mappings that have a field the first counts.
+// merge adds the fields of the mappings that merge keys name. The mapping's own fields
+// take precedence, then those of the first mapping.
 func merge(node *yaml.Node) error {
 	if node.Kind != yaml.MappingNode {
 		return nil
@@ -147,8 +147,8 @@ func merge(node *yaml.Node) error {
 	return nil
 }
 
-// Fields calls visit for each field of a mapping, of which none may stand twice.
-// Where a value is empty, which is as good as none, it is nil.
+// Fields calls visit for each field of a mapping and refuses duplicates. An empty value
+// is nil.
 func Fields(node *yaml.Node, visit func(name string, line int, value *yaml.Node) error) error {
 	if node == nil {
 		return nil
@@ -187,9 +187,8 @@ func Items(node *yaml.Node, visit func(*yaml.Node) error) error {
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_]\w*)(?:[:?+=-][^}]*)?\}`)
 
-// Text returns the text of a single value, in which no variable may be named: none is
-// replaced. With groups, what follows the last = may have a ${name} that stands for a
-// group.
+// Text returns the text of a single value. It refuses ${name}, since variables are not
+// expanded, except after the last = if groups is set: there it is a group.
 func Text(node *yaml.Node, groups bool) (string, error) {
 	if node.Kind != yaml.ScalarNode {
 		return "", errors.New("must be a single value")
