@@ -7,78 +7,73 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
-	// How many answers are made at once. More would compete for the same processors and
-	// hold memory meanwhile.
-	makers = 2
+	// How many answers are made at once. More would compete for the same processors.
+	maxMakers = 2
 	// How many requests may be pending: waiting for their turn, or sending to a slow
 	// client. Further ones get 503.
 	maxHeld = 500
-	// The memory for answers that are being sent. A single larger answer takes all of
+	// The memory for answers of pending requests. A single larger answer takes all of
 	// it.
 	maxHeldBytes = 64 << 20
-	// How long a request waits for its turn and for memory: half of the server's time for
-	// an answer, so that the other half is left to send it.
+	// How long a request waits for memory and for its turn: half of the server's time
+	// for an answer, so that the other half is left to send it.
 	maxWait = 30 * time.Second
-	// The largest buffer that is kept for the next answer.
-	maxScratch = 4 << 20
 )
 
-// Buffer returns a handler that lets next write each answer to memory, a few at a
-// time, and then sends it. So a slow client holds the bytes of its answer, but no turn
-// and no lock of next. Equal requests that wait for their turn share one answer, which
-// never began before they arrived; next's answer may depend on method, query, Accept
-// and Accept-Encoding only. The number of pending requests and the memory of answers
-// are bounded: with too many requests, or after waiting too long, the answer is 503.
+// Buffer returns a handler that lets next write each answer to memory, two at a time,
+// and then sends it. So a slow client holds the bytes of its answer, but no turn and no
+// lock of next. Equal requests that wait for their turn share one answer, which never
+// began before they arrived; next's answer may depend on method, query, Accept and
+// Accept-Encoding only.
+//
+// A request reserves memory for the largest answer so far. With too many requests, or
+// after waiting too long, the answer is 503.
 func Buffer(next http.Handler) http.Handler {
-	b := &buffer{
-		next: next, turns: make(chan *bytes.Buffer, makers), memory: semaphore.NewWeighted(maxHeldBytes),
-		waiting: map[requestKey]*answer{},
+	return &buffer{
+		next: next, held: semaphore.NewWeighted(maxHeld), memory: semaphore.NewWeighted(maxHeldBytes),
+		makers: semaphore.NewWeighted(maxMakers),
 	}
-	for range makers {
-		b.turns <- new(bytes.Buffer)
-	}
-	return b
 }
 
 type buffer struct {
-	next http.Handler
-	// A turn is the right to make an answer, and the buffer for it.
-	turns  chan *bytes.Buffer
-	memory *semaphore.Weighted // Bytes of answers being sent.
-	held   atomic.Int64        // Pending requests.
-
-	mu      sync.Mutex
-	waiting map[requestKey]*answer // Answers that wait for their turn.
+	next                 http.Handler
+	held, memory, makers *semaphore.Weighted
+	waiting              singleflight.Group // Answers that wait for their turn.
+	largest              atomic.Int64       // Bytes of the largest answer so far.
 }
-
-// requestKey is everything that an answer depends on.
-type requestKey struct{ method, query, accept, encoding string }
 
 // ServeHTTP implements http.Handler.
 func (b *buffer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer b.held.Add(-1)
-	if b.held.Add(1) > maxHeld {
+	if !b.held.TryAcquire(1) {
 		tooMany(w)
 		return
 	}
-	a, err := b.answer(r)
-	if err != nil {
+	defer b.held.Release(1)
+	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
+	defer cancel()
+	size := min(b.largest.Load(), maxHeldBytes)
+	if b.memory.Acquire(ctx, size) != nil {
+		tooMany(w)
+		return
+	}
+	defer b.memory.Release(size)
+	a := b.answer(ctx, r)
+	if a == nil {
 		tooMany(w) // If the client has gone, nobody reads this.
 		return
 	}
-	defer b.leave(a)
 	maps.Copy(w.Header(), a.header)
-	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.Header().Set("Content-Length", strconv.Itoa(a.body.Len()))
 	w.WriteHeader(a.code)
-	_, _ = w.Write(a.body) // The client has gone.
+	_, _ = w.Write(a.body.Bytes()) // The client has gone.
 }
 
 func tooMany(w http.ResponseWriter) {
@@ -87,111 +82,40 @@ func tooMany(w http.ResponseWriter) {
 	http.Error(w, "Too many requests; try again.", http.StatusServiceUnavailable)
 }
 
-// answer waits for an answer; the caller must leave it. It returns an error if the
-// request ends first or the wait is too long.
-func (b *buffer) answer(r *http.Request) (*answer, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
-	defer cancel()
-	what := requestKey{r.Method, r.URL.RawQuery, strings.Join(r.Header["Accept"], ","),
-		strings.Join(r.Header["Accept-Encoding"], ",")}
+// answer returns the answer that equal requests share, or nil if ctx ends first.
+func (b *buffer) answer(ctx context.Context, r *http.Request) *answer {
+	key := strings.Join([]string{
+		r.Method, r.URL.RawQuery, strings.Join(r.Header["Accept"], ","), strings.Join(r.Header["Accept-Encoding"], ","),
+	}, "\n")
 	for ctx.Err() == nil {
-		a, first := b.join(what)
-		if first {
-			b.make(ctx, what, a, r)
-		}
-		select {
-		case <-ctx.Done():
-		case <-a.ended:
-			if a.made {
-				return a, nil
+		made, err, _ := b.waiting.Do(key, func() (any, error) {
+			if err := b.makers.Acquire(ctx, 1); err != nil {
+				return nil, err
 			}
-			// The client whose request made the answer has gone: join again.
+			defer b.makers.Release(1)
+			b.waiting.Forget(key) // Requests from now on get the next answer.
+			a := &answer{header: http.Header{}, code: http.StatusOK}
+			// Others may wait for the answer when this client has gone.
+			b.next.ServeHTTP(a, r.WithContext(context.WithoutCancel(ctx)))
+			// Of two stores at once one may be lost; the next answer repeats it.
+			b.largest.Store(max(b.largest.Load(), int64(a.body.Len())))
+			return a, nil
+		})
+		if err == nil {
+			return made.(*answer) //nolint:forcetypeassert // It is what the function returns.
 		}
-		b.leave(a)
+		// The client whose request made the answer has gone: try again.
 	}
-	return nil, ctx.Err()
+	return nil
 }
 
-// join returns the answer to wait for, and whether the caller has to make it.
-func (b *buffer) join(what requestKey) (a *answer, first bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	a = b.waiting[what]
-	if first = a == nil; first {
-		a = &answer{header: http.Header{}, code: http.StatusOK, ended: make(chan struct{})}
-		b.waiting[what] = a
-	}
-	a.users++
-	return a, first
-}
-
-// leave ends the use of an answer; the last one frees its memory.
-func (b *buffer) leave(a *answer) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if a.users--; a.users == 0 && a.made {
-		b.memory.Release(a.weight())
-	}
-}
-
-// begin closes the answer to further requests.
-func (b *buffer) begin(what requestKey) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.waiting, what)
-}
-
-// make waits for its turn, makes the answer, and waits for the memory to keep it. If
-// ctx ends first, the answer ends without being made.
-func (b *buffer) make(ctx context.Context, what requestKey, a *answer, r *http.Request) {
-	defer close(a.ended)
-	var scratch *bytes.Buffer
-	select {
-	case <-ctx.Done():
-		b.begin(what)
-		return
-	case scratch = <-b.turns:
-		b.begin(what)
-	}
-	// Deferred because next may panic.
-	defer func() {
-		scratch.Reset()
-		b.turns <- scratch
-	}()
-	a.scratch = scratch
-	// Other requests may wait for the answer even if this client has gone.
-	b.next.ServeHTTP(a, r.WithContext(context.WithoutCancel(ctx)))
-	a.body, a.scratch = scratch.Bytes(), nil
-	// Keep the turn while waiting, so that waiting answers need no memory beyond the
-	// turns' buffers.
-	if b.memory.Acquire(ctx, a.weight()) != nil {
-		return
-	}
-	// Never reuse memory that was given to a client: HTTP/2 may still read it after a
-	// Write that returned an error.
-	if scratch.Cap() > maxScratch {
-		scratch = new(bytes.Buffer)
-	} else {
-		a.body = bytes.Clone(a.body)
-	}
-	a.made = true
-}
-
-// An answer is an http.ResponseWriter that records.
+// answer is an http.ResponseWriter that writes to memory.
 type answer struct {
-	header  http.Header
-	scratch *bytes.Buffer
-	begun   bool
-	code    int
-	body    []byte
-
-	ended chan struct{} // Closed when it is made, or given up.
-	made  bool
-	users int
+	header http.Header
+	begun  bool
+	code   int
+	body   bytes.Buffer
 }
-
-// weight is the memory that the answer takes.
-func (a *answer) weight() int64 { return min(int64(len(a.body)), maxHeldBytes) }
 
 func (a *answer) Header() http.Header { return a.header }
 
@@ -203,5 +127,5 @@ func (a *answer) WriteHeader(code int) {
 
 func (a *answer) Write(p []byte) (int, error) {
 	a.begun = true
-	return a.scratch.Write(p)
+	return a.body.Write(p)
 }

@@ -262,6 +262,7 @@ func TestBufferMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 8 << 20
 		h := server.Buffer(&maker{size: size})
+		h.ServeHTTP(httptest.NewRecorder(), request(t.Context())) // The size of answers is known from now on.
 		read := make(chan struct{})
 		var stuck sync.WaitGroup
 		for i := range 8 {
