@@ -192,7 +192,7 @@ func TestEverySample(t *testing.T) {
 	}
 }
 
-// TestAbsence holds that what is not known is absent.
+// TestAbsence checks that what is not known is absent.
 func TestAbsence(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -247,7 +247,7 @@ func TestAbsence(t *testing.T) {
 	}
 }
 
-// TestNewestSnapshot holds that a Collector shows the newest snapshot at each scrape,
+// TestNewestSnapshot checks that a Collector shows the newest snapshot at each scrape,
 // with the tags that it has.
 func TestNewestSnapshot(t *testing.T) {
 	t.Parallel()

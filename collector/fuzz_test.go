@@ -27,7 +27,7 @@ func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(a))}, nil
 }
 
-// FuzzTag holds that a tag, whatever it is, comes through from the service's
+// FuzzTag checks that a tag, whatever it is, comes through from the service's
 // answer to what Prometheus reads, in each format and as it was; what is not
 // UTF-8 comes as encoding/json reads it, with U+FFFD.
 func FuzzTag(f *testing.F) {

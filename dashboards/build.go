@@ -6,11 +6,11 @@ import (
 )
 
 const (
-	// Of each exporter's own series; All stands for the jobs and instances that
-	// have some, and for any project and environment, none too.
+	// Matchers of all queries. "All" means the exporters' jobs and instances, and any
+	// project and environment, even none.
 	target = `job=~"$job", instance=~"$instance"`
 	scope  = target + `, project=~"$project", environment=~"$environment"`
-	// An alert may be about an exporter that is not there.
+	// An alert may be about an exporter that is down, without instance.
 	alerting = `alertname=~"Waitpoint.+", job=~"$job", instance=~"$instance|"` +
 		`, project=~"$project", environment=~"$environment"`
 
@@ -18,25 +18,25 @@ const (
 	neutral = "#808080"
 )
 
-// sel is a selector within the scope; more are further matchers.
+// sel returns a selector within the scope; more are further matchers.
 func sel(metric string, more ...string) string {
 	return metric + "{" + strings.Join(append([]string{scope}, more...), ", ") + "}"
 }
 
-// each returns one series for each environment, however many exporters have it.
+// each returns one series for each environment, even if several exporters have it.
 func each(expr string, labels ...string) string {
 	return "max by (" + strings.Join(append([]string{"project", "environment"}, labels...), ", ") + ") (" + expr + ")"
 }
 
-// finished returns increase or rate of the tokens that finished, of whichever kind of
-// histogram there is.
+// finished returns the increase or rate of finished tokens, from native or classic
+// histograms.
 func finished(function, window string, more ...string) string {
 	return fmt.Sprintf("(%s or %s)",
 		each(function+"("+sel(waits+"_count", more...)+"["+window+"])", "status"),
 		each("histogram_count("+function+"("+sel(waits, more...)+"["+window+"]))", "status"))
 }
 
-// quantile returns one of a histogram, of whichever kind there is.
+// quantile returns a quantile of a native or classic histogram.
 func quantile(q, metric, window string, more ...string) string {
 	return fmt.Sprintf(
 		"histogram_quantile(%s, sum by (le) (rate(%s[%s]))) or histogram_quantile(%[1]s, sum(rate(%[4]s[%[3]s])))",
@@ -47,13 +47,13 @@ func quantile(q, metric, window string, more ...string) string {
 	)
 }
 
-// buckets returns what a heatmap draws, of whichever kind there is.
+// buckets returns the query of a heatmap, for a native or classic histogram.
 func buckets(metric, window string, more ...string) string {
 	classic := "sum by (le) (increase(" + sel(metric+"_bucket", more...) + "[" + window + "]))"
 	return classic + " or (sum(increase(" + sel(metric, more...) + "[" + window + "])) unless on () " + classic + ")"
 }
 
-// mean returns the mean of a histogram, of whichever kind there is.
+// mean returns the mean of a native or classic histogram.
 func mean(metric, window string) string {
 	return fmt.Sprintf(
 		"sum(rate(%s[%s])) / sum(rate(%s[%[2]s])) or histogram_sum(sum(rate(%[4]s[%[2]s]))) / "+
@@ -65,7 +65,7 @@ func mean(metric, window string) string {
 	)
 }
 
-// steps are colours from values on; the first is for what has no value.
+// steps are colours from values on; the first colour is for no value.
 func steps(none string, pairs ...any) Thresholds {
 	t := Thresholds{Mode: "absolute", Steps: []Step{{Color: none}}}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -83,11 +83,11 @@ func steps(none string, pairs ...any) Thresholds {
 // plain is one colour.
 func plain() Thresholds { return steps("blue") }
 
-// oneIsBad is for what is worth a look.
+// oneIsBad is green for zero and orange from one on.
 func oneIsBad() Thresholds { return steps(neutral, 0, "green", 1, "orange") }
 
-// A board places panels from the top left to the bottom right, which is the order
-// in which a narrow screen shows them.
+// A board places panels from top left to bottom right, the order in which a narrow
+// screen shows them.
 type board struct {
 	panels     []*Panel
 	row        *Panel
@@ -104,7 +104,8 @@ func (b *board) place(w, h int) GridPos {
 	return at
 }
 
-// begin starts a row. A collapsed one holds its panels, and is asked when opened.
+// begin starts a row. A collapsed row contains its panels, which Grafana queries when
+// the row is opened.
 func (b *board) begin(title string, collapsed bool, repeat string) {
 	b.x, b.y, b.lineHeight = 0, b.y+b.lineHeight, 0
 	b.id++
@@ -164,7 +165,7 @@ func field(unit, none string, t Thresholds, links ...Link) *FieldConfig {
 	return &FieldConfig{Defaults: f, Overrides: []Override{}}
 }
 
-// stat shows numbers of now.
+// stat shows current numbers.
 func stat(title, description, unit, none string, t Thresholds, links []Link, queries ...query) *Panel {
 	return &Panel{
 		Type: "stat", Title: title, Description: description, Targets: targets("time_series", true, queries),
@@ -178,8 +179,8 @@ func stat(title, description, unit, none string, t Thresholds, links []Link, que
 	}
 }
 
-// curves shows values over time. Legends are sorted by the last value, which is
-// none where the series has ended.
+// curves shows values over time. Legends are sorted by the last value; a series that
+// has ended has none.
 func curves(title, description, unit string, t Thresholds, links []Link, queries ...query) *Panel {
 	f := field(unit, "no data", t, links...)
 	f.Defaults.Color = map[string]any{"mode": "palette-classic"}
@@ -351,8 +352,8 @@ func table(title, description, none, sortBy string, columns ...column) *Panel {
 	return p
 }
 
-// all is a link from a number that is a sum: to the environment, if one is chosen.
-// With form, a filter that is empty is none.
+// all returns a link from a sum to the tokens of all environments, or of the selected
+// one. With form= the page ignores empty filters.
 func all(title, filter string) []Link {
 	return []Link{
 		{
@@ -364,7 +365,7 @@ func all(title, filter string) []Link {
 	}
 }
 
-// series is a link from a curve of one environment.
+// series returns a link from one environment's curve to its tokens.
 func series(title, filter string) []Link {
 	return []Link{
 		{
@@ -376,7 +377,7 @@ func series(title, filter string) []Link {
 	}
 }
 
-// cell is a link from a table's row, which knows its exporter.
+// cell returns a link from a table's row to its tokens, at the row's own exporter.
 func cell(title, filter string) []Link {
 	return []Link{
 		{
@@ -388,7 +389,7 @@ func cell(title, filter string) []Link {
 	}
 }
 
-// at adds to a series where its exporter is.
+// at adds the exporter's external URL to a series, as a label.
 func at(expr string) string {
 	return "(" + expr + ") * on (job, instance) group_left (external_url) waitpoint_exporter_web_info{" + target + "}"
 }
@@ -415,7 +416,7 @@ func chosen(name, label, description, selector, of, allValue string) *Variable {
 	}
 }
 
-// one is the only value of a label within the choice, or nothing.
+// one returns a hidden variable: the label's value if only one is selected, or nothing.
 func one(label string) *Variable {
 	have := "group by (" + label + ") (" + sel("triggerdev_waitpoint_up", label+`!=""`) + ")"
 	text := "query_result(" + have + " and on () (count(" + have + ") == 1))"
@@ -431,7 +432,7 @@ func one(label string) *Variable {
 	}
 }
 
-// dashboard puts around panels what both dashboards have.
+// dashboard adds to the panels what both dashboards have.
 func dashboard(b *board, uid, title, description string, links []BoardLink, tags bool) *Dashboard {
 	variables := []any{
 		&Variable{

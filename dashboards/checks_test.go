@@ -40,7 +40,7 @@ func each(t *testing.T, visit func(where string, b *dashboards.Dashboard, p *das
 	}
 }
 
-// TestQueries holds that each selector is bound to the exporter's job and instance,
+// TestQueries checks that each selector is bound to the exporter's job and instance,
 // and what is of an environment to that, and that each query for a histogram asks
 // for both kinds.
 func TestQueries(t *testing.T) {
@@ -97,7 +97,7 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-// TestLinks holds that each link begins at an exporter and carries the filters by
+// TestLinks checks that each link begins at an exporter and carries the filters by
 // their raw values: a column that shows something else than it has is not sent.
 func TestLinks(t *testing.T) {
 	each(t, func(where string, _ *dashboards.Dashboard, p *dashboards.Panel) {
@@ -170,7 +170,7 @@ func TestShown(t *testing.T) {
 	})
 }
 
-// TestFirstScreen holds that what is wrong, whose it is and which token stand in
+// TestFirstScreen checks that what is wrong, whose it is and which token stand in
 // the first 23 rows of the grid, and first on a narrow screen.
 func TestFirstScreen(t *testing.T) {
 	var got []string
@@ -195,7 +195,7 @@ func TestFirstScreen(t *testing.T) {
 	}
 }
 
-// TestPlaces holds that panels neither overlap nor stick out.
+// TestPlaces checks that panels neither overlap nor stick out.
 func TestPlaces(t *testing.T) {
 	for name, b := range boards() {
 		taken := map[[2]int]string{}
@@ -216,7 +216,7 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// TestThresholds holds that a number turns colour where its alert fires.
+// TestThresholds checks that a number turns colour where its alert fires.
 func TestThresholds(t *testing.T) {
 	var file struct {
 		Groups []struct {

@@ -19,7 +19,7 @@ func boards() map[string]*dashboards.Dashboard {
 	}
 }
 
-// TestGenerated holds that the JSON is what is made here.
+// TestGenerated checks that the JSON is what is made here.
 func TestGenerated(t *testing.T) {
 	hold := func(name string, want []byte) {
 		if *update {

@@ -1,7 +1,7 @@
 package dashboards
 
-// Exporter is the dashboard on the exporter: does it see everything, how old is
-// it, what does it cost.
+// Exporter returns the dashboard on the exporter: does it see everything, how old is its
+// snapshot, what does it cost.
 func Exporter() *Dashboard {
 	b := &board{}
 	gauge := func(name string, more ...string) string { return sel("triggerdev_waitpoint_"+name, more...) }

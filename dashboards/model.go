@@ -1,14 +1,14 @@
-// Package dashboards makes the dashboards for Grafana that stand beside it as JSON.
-// After a change run `go generate ./dashboards` and `make rules`; a test holds the
-// JSON to what is made here.
+// Package dashboards generates the Grafana dashboards, which are in this folder as JSON.
+// After a change run `go generate ./dashboards` and `make rules`; a test compares the
+// JSON with the code.
 package dashboards
 
 //go:generate go test . -run TestGenerated -update
 
-// The types are those fields of Grafana's dashboard schema, version 42, that the
+// The types have the fields of Grafana's dashboard schema, version 42, that these
 // dashboards use.
 
-// A Dashboard is what Grafana imports.
+// A Dashboard marshals to the JSON that Grafana imports.
 type Dashboard struct {
 	UID           string      `json:"uid"`
 	Title         string      `json:"title"`
@@ -26,18 +26,18 @@ type Dashboard struct {
 	Panels        []*Panel    `json:"panels"`
 }
 
-// A TimeRange is what is shown at first.
+// A TimeRange is the range shown at first.
 type TimeRange struct {
 	From string `json:"from"`
 	To   string `json:"to"`
 }
 
-// A List is of variables or annotations.
+// A List has variables or annotations.
 type List struct {
 	List []any `json:"list"`
 }
 
-// A BoardLink stands at the top.
+// A BoardLink is a link at the top of the dashboard.
 type BoardLink struct {
 	Title       string   `json:"title"`
 	Type        string   `json:"type"`
@@ -57,7 +57,7 @@ type Source struct {
 	UID  string `json:"uid"`
 }
 
-// prometheus is the one that is chosen.
+// prometheus is the selected Prometheus.
 func prometheus() *Source { return &Source{"prometheus", "${datasource}"} }
 
 // An Annotation draws at most one region, since its query returns one series.
@@ -72,7 +72,7 @@ type Annotation struct {
 	Target     any    `json:"target,omitempty"`
 }
 
-// A Variable is chosen at the top, or hidden.
+// A Variable is selected at the top, or hidden.
 type Variable struct {
 	Name        string         `json:"name"`
 	Label       string         `json:"label,omitempty"`
@@ -93,7 +93,7 @@ type Variable struct {
 	SkipURLSync bool           `json:"skipUrlSync"`
 }
 
-// A Panel is one, or a row of them.
+// A Panel is a panel, or the head of a row of panels.
 type Panel struct {
 	ID              int            `json:"id"`
 	Type            string         `json:"type"`
@@ -139,7 +139,7 @@ type FieldConfig struct {
 	Overrides []Override `json:"overrides"`
 }
 
-// A Field is what holds for all values.
+// A Field has the settings for all values.
 type Field struct {
 	Color      map[string]any `json:"color"`
 	Unit       string         `json:"unit"`
@@ -153,32 +153,32 @@ type Field struct {
 	Custom     map[string]any `json:"custom,omitempty"`
 }
 
-// Thresholds give colours to values.
+// Thresholds colour values.
 type Thresholds struct {
 	Mode  string `json:"mode"`
 	Steps []Step `json:"steps"`
 }
 
-// A Step holds from its value on; the first, without one, is for no data too.
+// A Step applies from its value on; the first has none and is also for no data.
 type Step struct {
 	Color string   `json:"color"`
 	Value *float64 `json:"value"`
 }
 
-// A Link leads from a value to what is behind it.
+// A Link links a value to the tokens behind it.
 type Link struct {
 	Title       string `json:"title"`
 	URL         string `json:"url"`
 	TargetBlank bool   `json:"targetBlank"`
 }
 
-// An Override holds for the column of one name.
+// An Override has the settings of the column with one name.
 type Override struct {
 	Matcher    Property   `json:"matcher"`
 	Properties []Property `json:"properties"`
 }
 
-// A Property has an id and a value; a matcher has options in its place.
+// A Property has an id and a value. A matcher has options instead of a value.
 type Property struct {
 	ID      string `json:"id"`
 	Value   any    `json:"value,omitempty"`

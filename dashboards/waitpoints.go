@@ -8,7 +8,7 @@ const (
 	windowRate  = "$__rate_interval"
 )
 
-// Where the rules begin to fire.
+// The thresholds of the alerts.
 const (
 	lateFrom  = 10
 	nearFrom  = 20
@@ -26,10 +26,10 @@ func mapped(values map[string][2]string) []any {
 
 func byTag(expr string) string { return each(expr, "tag") }
 
-// top returns the ten tags with the most, over all environments.
+// top returns the ten tags with the largest sums over all environments.
 func top(expr string) string { return "topk(10, sum by (tag) (" + byTag(expr) + "))" }
 
-// created returns what was created, a second.
+// created returns the tokens created a second.
 func created(metric, window string, more ...string) string {
 	return each("rate(" + sel(metric, more...) + "[" + window + "])")
 }
@@ -201,8 +201,8 @@ func tags() *Panel {
 	)
 }
 
-// Waitpoints is the dashboard on tokens. Its first screen says whether something is
-// wrong, whose it is, and which token.
+// Waitpoints returns the dashboard on tokens. Its first screen shows whether something is
+// wrong, whose it is, and which tokens.
 func Waitpoints() *Dashboard {
 	b := &board{}
 	up, tokens := "triggerdev_waitpoint_up", sel("triggerdev_waitpoint_tokens", waiting)

@@ -23,7 +23,7 @@ func parse(t *testing.T, args ...string) *logging.Flags {
 	return flags
 }
 
-// TestShape holds that lines of both loggers have the same fields in the same order,
+// TestShape checks that lines of both loggers have the same fields in the same order,
 // and that neither writes what is under the level.
 func TestShape(t *testing.T) {
 	for format, shape := range map[string]string{
@@ -54,7 +54,7 @@ func TestShape(t *testing.T) {
 	}
 }
 
-// TestFatal holds that the last word is in the log's format, on one line, also where
+// TestFatal checks that the last word is in the log's format, on one line, also where
 // the flag that asks for it follows the one that is wrong.
 func TestFatal(t *testing.T) {
 	var out bytes.Buffer

@@ -20,7 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TestKeyFileBlocks holds that a key file that blocks ends a refresh in up 0 with
+// TestKeyFileBlocks checks that a key file that blocks ends a refresh in up 0 with
 // a reason, and holds up neither a reload nor the end.
 func TestKeyFileBlocks(t *testing.T) {
 	service := simulator.New(simulator.Options{})
@@ -87,7 +87,7 @@ func TestKeyFileBlocks(t *testing.T) {
 	}
 }
 
-// TestReloadBlocks holds that a configuration that blocks does not hold up the end.
+// TestReloadBlocks checks that a configuration that blocks does not hold up the end.
 func TestReloadBlocks(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m := manager.New(ctx, manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger()})

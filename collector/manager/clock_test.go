@@ -51,7 +51,7 @@ func apart(monotonic, wall time.Time) time.Time {
 	return monotonic
 }
 
-// TestClockReadingsDiffer holds that the tests' clock is one whose two readings go apart.
+// TestClockReadingsDiffer checks that the tests' clock is one whose two readings go apart.
 func TestClockReadingsDiffer(t *testing.T) {
 	t.Parallel()
 	a := time.Now()
@@ -124,7 +124,7 @@ type move struct {
 	then           time.Duration // Until the next move; two intervals if zero.
 }
 
-// TestClock holds that whatever becomes of the clock, numbers are absent or right,
+// TestClock checks that whatever becomes of the clock, numbers are absent or right,
 // by the clock as it is then; that all are there and right two intervals later;
 // and that no request is made but to list a history that was let go of again.
 func TestClock(t *testing.T) {
@@ -152,7 +152,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestClockInOutage holds that a snapshot grows too old to be shown although the
+// TestClockInOutage checks that a snapshot grows too old to be shown although the
 // clock is set back while the service does not answer.
 func TestClockInOutage(t *testing.T) {
 	t.Parallel()

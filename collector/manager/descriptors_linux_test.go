@@ -18,7 +18,7 @@ import (
 	"waitpoint_exporter/collector/manager"
 )
 
-// TestDescriptors holds that no socket or file stays open, whatever becomes of
+// TestDescriptors checks that no socket or file stays open, whatever becomes of
 // the answers, when an environment is set anew in the middle of them.
 func TestDescriptors(t *testing.T) {
 	open := func() int {

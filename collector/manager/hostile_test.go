@@ -240,7 +240,7 @@ func elements(t *testing.T, page string) []string {
 	return out
 }
 
-// TestHostileTags holds that tags, ids and statuses come through from the
+// TestHostileTags checks that tags, ids and statuses come through from the
 // service's answer to metrics in each format, exemplars, pages and JSON as they
 // were, do nothing on the way, and that nothing of them that a terminal would
 // act on is in the log.

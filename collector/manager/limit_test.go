@@ -49,7 +49,7 @@ func (l *lowest) sofar() (requests, remains int) {
 	return l.requests, l.remains
 }
 
-// TestOneKey holds that the branches of a preview environment, which have one key,
+// TestOneKey checks that the branches of a preview environment, which have one key,
 // together leave the reserve of the limit that they share, and together use one
 // share of it. A reload in between forgets none of it.
 func TestOneKey(t *testing.T) {

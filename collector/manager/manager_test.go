@@ -141,7 +141,7 @@ func sampleName(f *dto.MetricFamily, m *dto.Metric, environment string) (string,
 	return strings.TrimPrefix(strings.Join(name, " "), "triggerdev_"), mine
 }
 
-// TestIndependence holds that an environment whose key was revoked takes
+// TestIndependence checks that an environment whose key was revoked takes
 // nothing from the others.
 func TestIndependence(t *testing.T) {
 	t.Parallel()
@@ -247,7 +247,7 @@ func TestApply(t *testing.T) {
 	})
 }
 
-// TestSpread holds that environments do not all call at once.
+// TestSpread checks that environments do not all call at once.
 func TestSpread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -273,7 +273,7 @@ func TestSpread(t *testing.T) {
 	})
 }
 
-// TestManyReloads holds that many reloads leave nothing behind: the check
+// TestManyReloads checks that many reloads leave nothing behind: the check
 // for goroutines is TestMain's, and synctest's own.
 func TestManyReloads(t *testing.T) {
 	t.Parallel()
@@ -292,7 +292,7 @@ func TestManyReloads(t *testing.T) {
 	})
 }
 
-// TestRotatedKey holds that a key file that is replaced is used at the next
+// TestRotatedKey checks that a key file that is replaced is used at the next
 // refresh, with no reload.
 func TestRotatedKey(t *testing.T) {
 	t.Parallel()

@@ -18,7 +18,7 @@ func newTaggedWaits(reg prometheus.Registerer, labels prometheus.Labels) *promet
 	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		ConstLabels: labels,
 		Name:        "triggerdev_waitpoint_tagged_wait_duration_seconds",
-		Help: "How long the tokens waited (completedAt - createdAt) that background refreshes saw finish since the history was loaded," +
+		Help: "How long tokens waited (completedAt - createdAt) that background refreshes saw finish," +
 			" by tag; only the native histogram has buckets.",
 		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
 	}, []string{"tag", "status"})

@@ -80,7 +80,7 @@ func begin(t *testing.T, address, query string) *bufio.Reader {
 	return r
 }
 
-// TestBufferUnderLoad holds that two hundred scrapes at once beside fifty clients
+// TestBufferUnderLoad checks that two hundred scrapes at once beside fifty clients
 // that read a byte at a time all get their own answer whole, that no more answers
 // are made at once than there are turns, and that goroutines and memory come back.
 func TestBufferUnderLoad(t *testing.T) {
@@ -302,7 +302,7 @@ func TestBufferMemory(t *testing.T) {
 	}
 }
 
-// TestBufferShares holds that requests that wait and ask for the same are answered
+// TestBufferShares checks that requests that wait and ask for the same are answered
 // by one answer, though the first of them goes and some read slowly; that those
 // which ask for something else, or came when it was begun, are not; and that its
 // memory is free again in the end.
@@ -384,7 +384,7 @@ func TestBufferShares(t *testing.T) {
 	})
 }
 
-// TestBufferIsUnseen holds that an answer is the same with and without, but for
+// TestBufferIsUnseen checks that an answer is the same with and without, but for
 // its length, which is told beforehand.
 func TestBufferIsUnseen(t *testing.T) {
 	inner := http.NewServeMux()
@@ -448,7 +448,7 @@ func TestBufferIsUnseen(t *testing.T) {
 	}
 }
 
-// TestBufferPanic holds that a panic takes nobody's turn and leaves nothing of its
+// TestBufferPanic checks that a panic takes nobody's turn and leaves nothing of its
 // answer to the next.
 func TestBufferPanic(t *testing.T) {
 	h := server.Buffer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

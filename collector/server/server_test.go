@@ -136,7 +136,7 @@ func TestSlowClients(t *testing.T) {
 	})
 }
 
-// TestDrain holds that a request that is under way, one of which half was sent and
+// TestDrain checks that a request that is under way, one of which half was sent and
 // one on a connection that was only opened are answered whole after the server was
 // told to end, and that idle connections do not hold it up.
 func TestDrain(t *testing.T) {
@@ -188,7 +188,7 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// TestDrainIsBounded holds that a client that does not read its answer is cut off
+// TestDrainIsBounded checks that a client that does not read its answer is cut off
 // when the time is over, and that a server that was told to end before it began
 // does not begin.
 func TestDrainIsBounded(t *testing.T) {
@@ -226,7 +226,7 @@ func TestDrainIsBounded(t *testing.T) {
 	})
 }
 
-// TestDrainHTTP2 holds that an idle connection of HTTP/2 does not hold up the end,
+// TestDrainHTTP2 checks that an idle connection of HTTP/2 does not hold up the end,
 // and that a request on another one is answered.
 func TestDrainHTTP2(t *testing.T) {
 	begun, answer := make(chan struct{}), make(chan struct{})
@@ -269,7 +269,7 @@ func TestDrainHTTP2(t *testing.T) {
 	}
 }
 
-// TestServerLog holds that a panic is logged as an error, and what clients do wrong
+// TestServerLog checks that a panic is logged as an error, and what clients do wrong
 // is not.
 func TestServerLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

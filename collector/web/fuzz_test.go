@@ -15,7 +15,7 @@ import (
 	"waitpoint_exporter/collector/web"
 )
 
-// FuzzTokens holds that whatever is asked of /tokens is answered or refused by
+// FuzzTokens checks that whatever is asked of /tokens is answered or refused by
 // the name of a parameter, the same as page and as JSON, and that the page is
 // made of the same elements whatever stands in them.
 func FuzzTokens(f *testing.F) {

@@ -286,7 +286,7 @@ func createdAt(truth map[string][]client.Token, id string, at time.Time) bool {
 	return false
 }
 
-// TestTokensAgree holds that behind each sample of the metrics there are as many
+// TestTokensAgree checks that behind each sample of the metrics there are as many
 // tokens as it says, found by its labels, at a moment when the window has let go
 // of some since the cut.
 func TestTokensAgree(t *testing.T) {
@@ -359,7 +359,7 @@ func TestTokensAgree(t *testing.T) {
 
 func value(m *dto.Metric) float64 { return m.GetGauge().GetValue() }
 
-// TestTokensPaging holds that the pages show each token once, forth and back,
+// TestTokensPaging checks that the pages show each token once, forth and back,
 // and that tokens which come and go meanwhile neither repeat nor hide others.
 func TestTokensPaging(t *testing.T) {
 	tokens := population(1, 730)
@@ -495,7 +495,7 @@ func TestTokensBadQuery(t *testing.T) {
 	}
 }
 
-// TestTokensForm holds that what the form sends, empty fields and all, leads to
+// TestTokensForm checks that what the form sends, empty fields and all, leads to
 // the plain link.
 func TestTokensForm(t *testing.T) {
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{}})
@@ -666,7 +666,7 @@ func TestTokensEscaping(t *testing.T) {
 	}
 }
 
-// TestTokensTerminal holds that JSON does nothing in a terminal, and says the
+// TestTokensTerminal checks that JSON does nothing in a terminal, and says the
 // same all the same.
 func TestTokensTerminal(t *testing.T) {
 	const nasty = "\x1b[31m\x7f\u0080\u009b31m\u00ad\u200e\u202egnp\u2028\u2066\ufeff\ue000\U000e0041é👩‍🚀\U0010ffff"
@@ -784,7 +784,7 @@ func TestTokensExtremeTimes(t *testing.T) {
 	}
 }
 
-// TestTokensInUTC holds that the pages say the same in every zone.
+// TestTokensInUTC checks that the pages say the same in every zone.
 func TestTokensInUTC(t *testing.T) {
 	east := time.FixedZone("east", 14*3600)
 	tokens := []client.Token{
@@ -807,7 +807,7 @@ func TestTokensInUTC(t *testing.T) {
 	}
 }
 
-// TestTokensSetBack holds that a snapshot is not passed off as recent when the
+// TestTokensSetBack checks that a snapshot is not passed off as recent when the
 // clock was set back past what its window had let go of.
 func TestTokensSetBack(t *testing.T) {
 	for period, stale := range map[time.Duration]bool{0: false, 24 * time.Hour: true} {
@@ -826,7 +826,7 @@ func TestTokensSetBack(t *testing.T) {
 	}
 }
 
-// TestPagesStyle holds that the policy of the landing page lets its style in.
+// TestPagesStyle checks that the policy of the landing page lets its style in.
 func TestPagesStyle(t *testing.T) {
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{}})
 	if links := check(t, get(t, h, "/")).find("a", "href", "tokens"); len(links) != 1 {
@@ -925,7 +925,7 @@ func TestTokensPage(t *testing.T) {
 	}
 }
 
-// TestTokensLinks holds that the page's links keep its filters.
+// TestTokensLinks checks that the page's links keep its filters.
 func TestTokensLinks(t *testing.T) {
 	h := handler(
 		time.Time{},
@@ -992,7 +992,7 @@ func (s slowSource) Snapshot() *index.Snapshot {
 	return s.source.Snapshot()
 }
 
-// TestTokensBusy holds that only so many lists are made at once.
+// TestTokensBusy checks that only so many lists are made at once.
 func TestTokensBusy(t *testing.T) {
 	const atOnce = 8
 	slow := slowSource{source{snapshot: list(index.Options{})}, make(chan struct{}), make(chan struct{})}

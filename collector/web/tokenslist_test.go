@@ -97,7 +97,7 @@ func TestTokensByID(t *testing.T) {
 	}
 }
 
-// TestTokensReload holds that the page asks for itself again when it is to, and
+// TestTokensReload checks that the page asks for itself again when it is to, and
 // that its links go on doing so.
 func TestTokensReload(t *testing.T) {
 	h := handler(
@@ -127,7 +127,7 @@ func TestTokensReload(t *testing.T) {
 	}
 }
 
-// TestTokensDashboard holds that each token's link leads to its own page in the
+// TestTokensDashboard checks that each token's link leads to its own page in the
 // dashboard, whatever its id, and that none is guessed.
 func TestTokensDashboard(t *testing.T) {
 	const base = "https://cloud.trigger.dev/orgs/acme/projects/shop/env/prod"
@@ -243,7 +243,7 @@ func TestTokensColumns(t *testing.T) {
 	}
 }
 
-// TestTokensCSV holds that a CSV has all tokens, as RFC 4180 has it, and no cell
+// TestTokensCSV checks that a CSV has all tokens, as RFC 4180 has it, and no cell
 // that a spreadsheet would run.
 func TestTokensCSV(t *testing.T) {
 	nasty := []string{

@@ -196,7 +196,7 @@ func TestLanding(t *testing.T) {
 	}
 }
 
-// TestNotFound holds that each link of a page that there is not leads back.
+// TestNotFound checks that each link of a page that there is not leads back.
 func TestNotFound(t *testing.T) {
 	for _, path := range []string{"/nope", "/tokens/", "/runbook/", "/runbook/a/b", "/tokens%2Fx/"} {
 		w := serve(t, http.MethodGet, path)
@@ -261,7 +261,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestRunbook holds that an alert's link leads to its section.
+// TestRunbook checks that an alert's link leads to its section.
 func TestRunbook(t *testing.T) {
 	h := web.New(
 		web.Options{

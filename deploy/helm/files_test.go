@@ -27,7 +27,7 @@ var sources = map[string]string{
 	"waitpoint-exporter.json": "dashboards/waitpoint-exporter.json",
 }
 
-// TestFiles holds that each file of the chart is its source, byte by byte, and
+// TestFiles checks that each file of the chart is its source, byte by byte, and
 // a file of its own: a link is lost where the chart is packed by other tools.
 func TestFiles(t *testing.T) {
 	entries, err := os.ReadDir(files)
@@ -57,7 +57,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestDashboards holds that no dashboard is forgotten.
+// TestDashboards checks that no dashboard is forgotten.
 func TestDashboards(t *testing.T) {
 	boards, err := filepath.Glob(filepath.Join(root, "dashboards", "*.json"))
 	if err != nil || len(boards) == 0 {
@@ -70,7 +70,7 @@ func TestDashboards(t *testing.T) {
 	}
 }
 
-// TestBaseRules holds that the PrometheusRule of the kustomize base has the
+// TestBaseRules checks that the PrometheusRule of the kustomize base has the
 // groups of the rule files.
 func TestBaseRules(t *testing.T) {
 	var want []any

@@ -284,7 +284,7 @@ func exampleAlertmanager(ctx context.Context, t *testing.T, dir string) (told *m
 	return told, address
 }
 
-// TestLiveGrouping holds that one cause is one message to each who can act: an
+// TestLiveGrouping checks that one cause is one message to each who can act: an
 // approver of twenty-one teams is broken, of which one has a receiver of its own.
 func TestLiveGrouping(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)

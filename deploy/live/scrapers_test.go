@@ -66,7 +66,7 @@ var scrapers = []scraper{
 	{"COLLECTOR", scrapeCollector},
 }
 
-// TestScrapers holds that whoever scrapes the exporter gets each tag as the service
+// TestScrapers checks that whoever scrapes the exporter gets each tag as the service
 // has it. The variables of the programs are PROMETHEUS, PROMETHEUS_OLD,
 // VICTORIAMETRICS and COLLECTOR, which is .ci/collector.go.
 func TestScrapers(t *testing.T) {

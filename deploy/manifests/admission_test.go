@@ -16,7 +16,7 @@ func TestAdmission(t *testing.T) {
 	t.Run("worse", func(t *testing.T) { testWorse(t, c) })
 }
 
-// testWorse holds that the server would have refused what the other tests are
+// testWorse checks that the server would have refused what the other tests are
 // about: manifests that are wrong, and pods that are less restricted.
 func testWorse(t *testing.T, c *cluster) {
 	objects := render(t.Context(), t, "{serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}}")

@@ -493,7 +493,7 @@ extraManifests:
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-// testChart holds that each value comes out where it should, and that all is
+// testChart checks that each value comes out where it should, and that all is
 // admitted.
 func testChart(t *testing.T, c *cluster) {
 	for _, test := range values {
@@ -517,7 +517,7 @@ func testChart(t *testing.T, c *cluster) {
 	}
 }
 
-// TestRefused holds that what cannot work is refused before it is applied, with
+// TestRefused checks that what cannot work is refused before it is applied, with
 // the name of the value to change.
 func TestRefused(t *testing.T) {
 	for _, test := range []struct{ name, values, want string }{
@@ -594,7 +594,7 @@ serviceMonitor: {enabled: true}`, "set serviceMonitor.tlsConfig"},
 	}
 }
 
-// TestRules holds that rules come out of the chart as they are in their files.
+// TestRules checks that rules come out of the chart as they are in their files.
 func TestRules(t *testing.T) {
 	var want []any
 	for _, name := range []string{"recording.yml", "alerts.yml"} {
@@ -612,7 +612,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestThresholds holds that the threshold of an alert can be set where its
+// TestThresholds checks that the threshold of an alert can be set where its
 // expression has one, that the chart says so where not, and that each alert can be
 // left out. Alerts that are named as examples exist.
 func TestThresholds(t *testing.T) {
@@ -689,7 +689,7 @@ func only(t *testing.T, objects []object, kind string) object {
 	return objects[i]
 }
 
-// TestValues holds that each value has a case and a comment.
+// TestValues checks that each value has a case and a comment.
 func TestValues(t *testing.T) {
 	text, err := os.ReadFile(chart + "/values.yaml")
 	if err != nil {

@@ -68,7 +68,7 @@ var folders = []struct {
 	}},
 }
 
-// testKustomize holds that each folder and each component is built and admitted.
+// testKustomize checks that each folder and each component is built and admitted.
 func testKustomize(t *testing.T, c *cluster) {
 	covered := map[string]bool{}
 	for _, test := range folders {

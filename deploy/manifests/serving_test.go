@@ -147,7 +147,7 @@ func (s *server) helmTest(t *testing.T, objects []object, address string) error 
 	return nil
 }
 
-// TestServing holds that what the chart renders works: the program starts, the
+// TestServing checks that what the chart renders works: the program starts, the
 // probes of the kubelet are good, and Prometheus and helm test get its metrics.
 func TestServing(t *testing.T) {
 	s := newServing(t)

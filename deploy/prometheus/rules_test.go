@@ -46,7 +46,7 @@ func read(t *testing.T, name string, into any) {
 	}
 }
 
-// TestAlertFields holds that who is woken finds out what is wrong, how bad it
+// TestAlertFields checks that who is woken finds out what is wrong, how bad it
 // is, and where to look: each address is an annotation of its own, of which
 // receivers make buttons, and begins where users reach the exporter or Grafana.
 func TestAlertFields(t *testing.T) {
@@ -106,7 +106,7 @@ func TestAlertFields(t *testing.T) {
 	}
 }
 
-// TestMatching holds that rules match alike with and without honor_labels: by
+// TestMatching checks that rules match alike with and without honor_labels: by
 // the labels that the exporter's have then, or by all but those that differ.
 func TestMatching(t *testing.T) {
 	var file struct {
@@ -136,7 +136,7 @@ func TestMatching(t *testing.T) {
 	}
 }
 
-// TestAlertRunbook holds that each link leads to a section that speaks of the
+// TestAlertRunbook checks that each link leads to a section that speaks of the
 // rule as it is, that what to do stands first and in full, and that no section
 // is left of an alert that is gone.
 func TestAlertRunbook(t *testing.T) {
@@ -200,7 +200,7 @@ func TestAlertRunbook(t *testing.T) {
 	}
 }
 
-// TestAlertCases holds that promtool sees each alert fire, silent right before,
+// TestAlertCases checks that promtool sees each alert fire, silent right before,
 // and silent in a test in which it never fires.
 func TestAlertCases(t *testing.T) {
 	type tests struct {

@@ -1,10 +1,10 @@
-// Package runbook holds what to do about an alert, so that the exporter serves
-// it where the alert's link leads.
+// Package runbook embeds the runbook, so that the exporter can serve it where the links
+// of alerts point.
 package runbook
 
 import _ "embed" // For the runbook.
 
-// Markdown is the runbook; each alert has a section of its name.
+// Markdown is the runbook. Each alert has a section with its name.
 //
 //go:embed RUNBOOK.md
 var Markdown []byte
