@@ -322,7 +322,7 @@ func TestSecrets(t *testing.T) {
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
 	var pages strings.Builder
-	// The faults strike one request each; when all have, the picture gets whole.
+	// The faults strike one request each; when all have, the snapshot becomes whole.
 	for !strings.Contains(pages.String(), `triggerdev_waitpoint_history_loaded{environment="prod"} 1`) ||
 		len(service.Requests()) < len(kinds)+20 {
 		for _, path := range []string{"/metrics", "/", "/tokens", "/tokens?format=json", "/-/ready"} {
