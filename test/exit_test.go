@@ -19,17 +19,21 @@ func TestExit(t *testing.T) {
 		code int
 		want string
 	}{
-		"unknown flag":              {[]string{"--nope"}, 2, "--nope: unknown flag"},
-		"unknown flag, in JSON":     {[]string{"--nope", inJSON}, 2, "--nope: unknown flag"},
-		"no key":                    {[]string{inJSON}, 2, "no secret key: "},
-		"log":                       {[]string{"--log.level=loud"}, 2, "--log.level: "},
-		"address":                   {[]string{"--demo", "--web.listen-address="}, 2, `--web.listen-address: "" is not HOST:PORT`},
-		"file":                      {[]string{"--config.file=nope.yml"}, 2, "--config.file: open nope.yml: "},
-		"file that is only checked": {[]string{"--config.check", "--config.file=nope.yml", inJSON}, 2, "--config.file: open nope.yml: "},
-		"address taken":             {[]string{"--demo", "--web.listen-address=" + taken, "--log.level=error"}, 1, "--web.listen-address: listen tcp "},
-		"healthy":                   {[]string{"--web.health-check", "--web.listen-address=" + running.address}, 0, ""},
-		"not healthy":               {[]string{"--web.health-check", "--web.listen-address=127.0.0.1:1", inJSON}, 1, "get http://127.0.0.1:1/-/healthy: "},
-		"version":                   {[]string{"--version"}, 0, ""},
+		"unknown flag":          {[]string{"--nope"}, 2, "--nope: unknown flag"},
+		"unknown flag, in JSON": {[]string{"--nope", inJSON}, 2, "--nope: unknown flag"},
+		"no key":                {[]string{inJSON}, 2, "no secret key: "},
+		"log":                   {[]string{"--log.level=loud"}, 2, "--log.level: "},
+		"address": {[]string{"--demo", "--web.listen-address="}, 2,
+			`--web.listen-address: "" is not HOST:PORT`},
+		"file": {[]string{"--config.file=nope.yml"}, 2, "--config.file: open nope.yml: "},
+		"file that is only checked": {[]string{"--config.check", "--config.file=nope.yml", inJSON}, 2,
+			"--config.file: open nope.yml: "},
+		"address taken": {[]string{"--demo", "--web.listen-address=" + taken, "--log.level=error"}, 1,
+			"--web.listen-address: listen tcp "},
+		"healthy": {[]string{"--web.health-check", "--web.listen-address=" + running.address}, 0, ""},
+		"not healthy": {[]string{"--web.health-check", "--web.listen-address=127.0.0.1:1", inJSON}, 1,
+			"get http://127.0.0.1:1/-/healthy: "},
+		"version": {[]string{"--version"}, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := launch(t, nil, tc.args...)
@@ -83,7 +87,8 @@ func TestDemoSaysSo(t *testing.T) {
 		t.Errorf("the log does not: %s", p.logs)
 	}
 	for _, path := range []string{"/", "/tokens", "/runbook"} {
-		if _, page, err := p.get(t.Context(), newClient(t), path); err != nil || !strings.Contains(page, "This is a demo.") {
+		if _, page, err := p.get(t.Context(), newClient(t), path); err != nil || !strings.Contains(page,
+			"This is a demo.") {
 			t.Errorf("%s does not: %v", path, err)
 		}
 	}

@@ -65,7 +65,8 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 		f := simulator.Fault{Kind: kind, Times: 1}
 		switch kind { //nolint:exhaustive // The others take no more.
 		case simulator.FaultStatus:
-			f.Status, f.Body = http.StatusInternalServerError, `{"error":"no access for `+key+` to http://x/callback/abc"}`
+			f.Status, f.Body = http.StatusInternalServerError,
+				`{"error":"no access for `+key+` to http://x/callback/abc"}`
 		case simulator.FaultBody:
 			f.Body = `{"data":[{"id":"a","url":"http://x/callback/abc","idempotencyKey":"idem-1234567"`
 		case simulator.FaultRedirect:
@@ -98,11 +99,13 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 	if err := os.WriteFile(trusted, certificate, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	child := exec.CommandContext(t.Context(), dumping, "--log.level=debug", "--refresh.interval=1s", "--refresh.timeout=1s",
+	child := exec.CommandContext(t.Context(), dumping, "--log.level=debug", "--refresh.interval=1s",
+		"--refresh.timeout=1s",
 		"--web.listen-address=127.0.0.1:0", "--trigger.api-url="+api.URL)
 	// A goroutine that is interrupted leaves its registers lying, and with them what
 	// it was copying.
-	child.Env = append(os.Environ(), "HEAP_DUMP="+dump, "SSL_CERT_FILE="+trusted, "GODEBUG=asyncpreemptoff=1", "TRIGGER_SECRET_KEY="+key)
+	child.Env = append(os.Environ(), "HEAP_DUMP="+dump, "SSL_CERT_FILE="+trusted, "GODEBUG=asyncpreemptoff=1",
+		"TRIGGER_SECRET_KEY="+key)
 	logs := new(logBuffer)
 	child.Stdout, child.Stderr = logs, logs
 	if err := child.Start(); err != nil {
@@ -112,7 +115,8 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 		_ = child.Process.Kill()
 		_ = child.Wait()
 	}()
-	for !strings.Contains(logs.String(), "refresh succeeded again") || !strings.Contains(logs.String(), "history is loaded") {
+	for !strings.Contains(logs.String(), "refresh succeeded again") || !strings.Contains(logs.String(),
+		"history is loaded") {
 		time.Sleep(50 * time.Millisecond)
 		if t.Context().Err() != nil || strings.Contains(logs.String(), program+": error") {
 			t.Fatal(logs.String())
@@ -168,7 +172,8 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 // puts together what it sends, behind the beginning of a request.
 func inSendBuffer(before []byte) bool {
 	buffer := before[max(0, len(before)-4096):]
-	return bytes.Contains(buffer, []byte("GET /api/v1/waitpoints/tokens?")) && bytes.Contains(buffer, []byte(" HTTP/1.1\r\nHost: "))
+	return bytes.Contains(buffer, []byte("GET /api/v1/waitpoints/tokens?")) && bytes.Contains(buffer,
+		[]byte(" HTTP/1.1\r\nHost: "))
 }
 
 // zippingWriter compresses what a handler writes.

@@ -71,7 +71,8 @@ func (e endless) Read(p []byte) (int, error) {
 
 // plain is a request that asks for the connection to end.
 func plain(method, target string, header ...string) string {
-	return method + " " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + strings.Join(append(header, "\r\n"), "\r\n")
+	return method + " " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + strings.Join(append(header,
+		"\r\n"), "\r\n")
 }
 
 type hostileRequest struct {
@@ -95,18 +96,22 @@ func hostileRequests() []hostileRequest {
 	add("NUL in a header", plain("GET", "/", "X: a\x00b"), 400)
 	add("folded header", plain("GET", "/", "X: a", " b"), 200, 400)
 	add("two lengths", plain("POST", "/-/reload", "Content-Length: 1", "Content-Length: 2")+"ab", 400)
-	add("length and chunks", plain("POST", "/-/reload", "Content-Length: 4", "Transfer-Encoding: chunked")+"0\r\n\r\n", 400, 403)
+	add("length and chunks", plain("POST", "/-/reload", "Content-Length: 4",
+		"Transfer-Encoding: chunked")+"0\r\n\r\n", 400, 403)
 	add("a negative length", plain("POST", "/-/reload", "Content-Length: -1"), 400)
 	add("chunks that are none", plain("POST", "/-/reload", "Transfer-Encoding: chunked")+"zz\r\n", 400, 403)
 	add("an unknown coding", plain("GET", "/metrics", "Transfer-Encoding: gzip, x"), 400, 501)
 	add("an expectation", plain("POST", "/-/reload", "Expect: 100-continue", "Content-Length: 1000000"), 403)
 	add("Accept of 60 KB", plain("GET", "/metrics", "Accept: "+strings.Repeat("text/plain;q=0.1,", 60<<10/17)), 200)
-	add("Accept-Encoding of 60 KB", plain("GET", "/metrics", "Accept-Encoding: "+strings.Repeat("gzip;q=0.1,", 60<<10/11)), 200)
+	add("Accept-Encoding of 60 KB", plain("GET", "/metrics", "Accept-Encoding: "+strings.Repeat("gzip;q=0.1,",
+		60<<10/11)), 200)
 	add("Accept that is nonsense", plain("GET", "/tokens", "Accept: ;;;,,,/;q=NaN,\xff"), 200)
 	// Paths.
 	for _, target := range []string{
-		"//metrics", "/../etc/passwd", "/metrics/%2e%2e", "/metrics/..%2f..%2fetc/passwd", "/-/../", "/-/../metrics", "/./tokens", "/%00",
-		"/metrics%00", "/metrics/", "/tokens/x", `/..\..\x`, "/" + strings.Repeat("x", 60<<10), strings.Repeat("/..", 20<<10),
+		"//metrics", "/../etc/passwd", "/metrics/%2e%2e", "/metrics/..%2f..%2fetc/passwd", "/-/../",
+		"/-/../metrics", "/./tokens", "/%00",
+		"/metrics%00", "/metrics/", "/tokens/x", `/..\..\x`, "/" + strings.Repeat("x", 60<<10),
+		strings.Repeat("/..", 20<<10),
 		"http://elsewhere/metrics", "/metrics#x", "/%6detrics", "/metrics;x=y",
 	} {
 		add("path "+target[:min(len(target), 30)], plain("GET", target), 200, 301, 307, 404)
@@ -116,8 +121,10 @@ func hostileRequests() []hostileRequest {
 	}
 	add("a path of 1 MB", plain("GET", "/"+strings.Repeat("x", 1<<20)), 431)
 	// Methods.
-	for _, target := range []string{"/metrics", "/", "/tokens", "/runbook", "/-/healthy", "/-/ready", "/-/reload", "/nope"} {
-		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS", "PROPFIND", "get", "M-SEARCH"} {
+	for _, target := range []string{"/metrics", "/", "/tokens", "/runbook", "/-/healthy", "/-/ready", "/-/reload",
+		"/nope"} {
+		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS", "PROPFIND",
+			"get", "M-SEARCH"} {
 			want := 405
 			switch {
 			case target == "/nope":
@@ -134,15 +141,19 @@ func hostileRequests() []hostileRequest {
 	// Parameters.
 	flood := strings.Repeat("&x=1", 100_000)
 	for _, query := range []string{
-		strings.Repeat("stuck=1h&", 1500), "stuck=1h&stuck=1h", "stuck=-1h", "stuck=99999999999999999999h", "stuck=1e9h", "near_timeout=-5m",
-		"near_timeout=NaN", "overdue=2", "overdue=-1", "after=99999999999999999999,a,b,c", "after=1,2", "before=,,,", "after=1,%zz,b,c", "tag=%zz",
+		strings.Repeat("stuck=1h&", 1500), "stuck=1h&stuck=1h", "stuck=-1h", "stuck=99999999999999999999h",
+		"stuck=1e9h", "near_timeout=-5m",
+		"near_timeout=NaN", "overdue=2", "overdue=-1", "after=99999999999999999999,a,b,c", "after=1,2",
+		"before=,,,", "after=1,%zz,b,c", "tag=%zz",
 		"tag=%", "%zz=1", "format=xml", "format=json&stuck=%00", "x;y=1", "environment=%00", "nope=1",
 	} {
 		add("query "+query[:min(len(query), 30)], plain("GET", "/tokens?"+query), 400)
-		add("query as JSON "+query[:min(len(query), 30)], plain("GET", "/tokens?"+query, "Accept: application/json"), 400)
+		add("query as JSON "+query[:min(len(query), 30)], plain("GET", "/tokens?"+query,
+			"Accept: application/json"), 400)
 	}
 	for _, query := range []string{
-		"after=-9223372036854775808,a,b,c", "before=9223372036854775807,a,b,c", "stuck=0s", "stuck=290y", "near_timeout=290y", "tag=%00%ff",
+		"after=-9223372036854775808,a,b,c", "before=9223372036854775807,a,b,c", "stuck=0s", "stuck=290y",
+		"near_timeout=290y", "tag=%00%ff",
 		"tag=" + strings.Repeat("x", 15<<10), "",
 	} {
 		add("query "+query[:min(len(query), 30)], plain("GET", "/tokens?"+query), 200)
@@ -154,14 +165,16 @@ func hostileRequests() []hostileRequest {
 	// Bodies.
 	for _, target := range []string{"/metrics", "/-/reload"} {
 		for method, want := range map[string][]int{"GET": {200, 405}, "POST": {403, 405}} {
-			out = append(out, hostileRequest{name: method + " " + target + " with a body that never ends", want: want, text: io.MultiReader(
-				strings.NewReader(plain(method, target, "Transfer-Encoding: chunked")), endless("5\r\nhello\r\n"))})
+			out = append(out, hostileRequest{name: method + " " + target + " with a body that never ends",
+				want: want, text: io.MultiReader(
+					strings.NewReader(plain(method, target, "Transfer-Encoding: chunked")), endless("5\r\nhello\r\n"))})
 		}
 	}
 	add("a body that is shorter", plain("POST", "/-/reload", "Content-Length: 5")+"a", 403)
 	// Protocols.
 	const pair = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /tokens?nope HTTP/1.1\r\nHost: x\r\n\r\n"
-	out = append(out, hostileRequest{name: "pipelined", text: strings.NewReader(strings.Repeat(pair, 50) + plain("GET", "/")), want: []int{200, 400}, answers: 101})
+	out = append(out, hostileRequest{name: "pipelined", text: strings.NewReader(strings.Repeat(pair, 50) +
+		plain("GET", "/")), want: []int{200, 400}, answers: 101})
 	add("HTTP/1.0", "GET /metrics HTTP/1.0\r\n\r\n", 200)
 	add("HTTP/1.1 without Host", "GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n", 400)
 	add("two Hosts", plain("GET", "/", "Host: y"), 400)
@@ -182,7 +195,8 @@ func hostileRequests() []hostileRequest {
 func TestHostileClient(t *testing.T) {
 	const key = "tr_prod_0123456789"
 	service := simulator.New(simulator.Options{Seed: 1})
-	service.Environment(simulator.EnvironmentOptions{Key: key}).Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 500, Odd: true})
+	service.Environment(simulator.EnvironmentOptions{Key: key}).Populate(simulator.Population{Seed: 1, Tokens: 2000,
+		Waiting: 500, Odd: true})
 	api := httptest.NewServer(service)
 	defer api.Close()
 	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + key}, "--trigger.api-url="+api.URL, "--log.level=debug")

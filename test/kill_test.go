@@ -33,9 +33,11 @@ var teams = []string{"team:growth", "team:legal", "team:payments"}
 func newEnvironment(t *testing.T) (*simulator.Environment, *httptest.Server) {
 	t.Helper()
 	service := simulator.New(simulator.Options{Seed: 1})
-	environment := service.Environment(simulator.EnvironmentOptions{Key: killKey, Limit: simulator.Limit{Size: 1 << 20, Refill: 1 << 20}})
+	environment := service.Environment(simulator.EnvironmentOptions{Key: killKey,
+		Limit: simulator.Limit{Size: 1 << 20, Refill: 1 << 20}})
 	environment.Populate(simulator.Population{
-		Seed: 1, Tokens: 1500, Waiting: 300, Tags: func(rng *rand.Rand) []string { return []string{teams[rng.IntN(len(teams))]} },
+		Seed: 1, Tokens: 1500, Waiting: 300,
+		Tags: func(rng *rand.Rand) []string { return []string{teams[rng.IntN(len(teams))]} },
 	})
 	server := httptest.NewServer(service)
 	t.Cleanup(server.Close)
@@ -112,7 +114,8 @@ func TestKill(t *testing.T) {
 		p.await(t, client, truth(environment)...)
 		kill(p)
 	}
-	t.Logf("%d restarts after %d kills, %s each", *kills, 2**kills, (time.Since(begun) / time.Duration(*kills)).Round(time.Millisecond))
+	t.Logf("%d restarts after %d kills, %s each", *kills, 2**kills,
+		(time.Since(begun) / time.Duration(*kills)).Round(time.Millisecond))
 }
 
 // refused tells the end of a connection that the program had not taken up from
@@ -177,12 +180,14 @@ func TestTerminate(t *testing.T) {
 		if _, err := io.WriteString(conn, "st: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		if body, err := read(bufio.NewReader(conn)); err != nil || !strings.Contains(body, "\nwaitpoint_exporter_build_info{") {
+		if body, err := read(bufio.NewReader(conn)); err != nil || !strings.Contains(body,
+			"\nwaitpoint_exporter_build_info{") {
 			t.Errorf("request %d, begun before the signal: %d bytes, %v", i, len(body), err)
 		}
 	}
 	<-p.ended
-	if p.err != nil || !strings.Contains(p.logs.String(), "msg=stopped") || strings.Contains(p.logs.String(), "cut off") {
+	if p.err != nil || !strings.Contains(p.logs.String(), "msg=stopped") || strings.Contains(p.logs.String(),
+		"cut off") {
 		t.Errorf("%v: %s", p.err, p.logs)
 	}
 	t.Logf("%d scrapes, none cut off", answers.Load())

@@ -73,7 +73,8 @@ func TestNotify(t *testing.T) {
 func TestNotReady(t *testing.T) {
 	env, next := notifications(t)
 	taken := listen(t)
-	p := launch(t, []string{env}, "--demo", "--web.listen-address=127.0.0.1:0", "--web.listen-address="+taken.Addr().String())
+	p := launch(t, []string{env}, "--demo", "--web.listen-address=127.0.0.1:0",
+		"--web.listen-address="+taken.Addr().String())
 	if <-p.ended; p.err == nil {
 		t.Error("the program ends without an error")
 	}

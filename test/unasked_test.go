@@ -36,7 +36,8 @@ func TestUnaskedAnswer(t *testing.T) {
 		asked <- struct{}{}
 	}))
 	defer api.Close()
-	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + goodKey}, "--refresh.interval=1s", "--log.level=debug", "--trigger.api-url="+api.URL)
+	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + goodKey}, "--refresh.interval=1s", "--log.level=debug",
+		"--trigger.api-url="+api.URL)
 	for range 2 {
 		<-asked
 	}

@@ -49,7 +49,8 @@ func newAuthority(t *testing.T) *authority {
 func (a *authority) issue(t *testing.T, serial int64) (certificate, key []byte) {
 	t.Helper()
 	certificate, private := sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(serial), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(serial), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotAfter:    time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a.certificate, a.key)
 	der, err := x509.MarshalPKCS8PrivateKey(private)
@@ -163,13 +164,16 @@ func TestWebConfig(t *testing.T) {
 	url := "https://" + p.address
 	client := secureClient(t, a)
 
-	for _, path := range []string{"/metrics", "/tokens", "/", "/runbook", "/-/healthy", "/-/ready", "/-/reload", "/nope"} {
-		for _, who := range [][2]string{{"", ""}, {"prometheus", "wrong"}, {"prometheus", ""}, {"other", "right"}, {"", "right"}} {
+	for _, path := range []string{"/metrics", "/tokens", "/", "/runbook", "/-/healthy", "/-/ready", "/-/reload",
+		"/nope"} {
+		for _, who := range [][2]string{{"", ""}, {"prometheus", "wrong"}, {"prometheus", ""}, {"other", "right"},
+			{"", "right"}} {
 			answer, err := login(t, client, url+path, who[0], who[1])
 			if err != nil {
 				t.Fatal(err)
 			}
-			if answer.code != http.StatusUnauthorized || answer.challenge != "Basic" || answer.body != "Unauthorized\n" {
+			if answer.code != http.StatusUnauthorized || answer.challenge != "Basic" ||
+				answer.body != "Unauthorized\n" {
 				t.Errorf("%s as %q: %d %q", path, who, answer.code, answer.body)
 			}
 		}
@@ -180,16 +184,19 @@ func TestWebConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 		if answer.code != http.StatusOK || len(answer.body) < 500 || answer.proto != 2 {
-			t.Errorf("%s with the right password: %d, %d bytes, HTTP/%d", path, answer.code, len(answer.body), answer.proto)
+			t.Errorf("%s with the right password: %d, %d bytes, HTTP/%d", path, answer.code, len(answer.body),
+				answer.proto)
 		}
 	}
-	if code, body, err := p.get(t.Context(), newClient(t), "/metrics"); err != nil || code != http.StatusBadRequest || strings.Contains(body, "triggerdev") {
+	if code, body, err := p.get(t.Context(), newClient(t), "/metrics"); err != nil ||
+		code != http.StatusBadRequest || strings.Contains(body, "triggerdev") {
 		t.Errorf("without TLS: %d %q, %v", code, body, err)
 	}
 	old := secureClient(t, a)
 	old.Transport.(*http.Transport).TLSClientConfig.MinVersion = tls.VersionTLS10
 	old.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS11
-	if _, err := login(t, old, url, "prometheus", "right"); err == nil || !strings.Contains(err.Error(), "protocol version") {
+	if _, err := login(t, old, url, "prometheus", "right"); err == nil || !strings.Contains(err.Error(),
+		"protocol version") {
 		t.Errorf("TLS 1.1: %v", err)
 	}
 	if _, err := login(t, secureClient(t, newAuthority(t)), url, "prometheus", "right"); err == nil {
@@ -220,7 +227,8 @@ func TestWebConfig(t *testing.T) {
 	for _, broken := range []string{"basic_auth_users: [", section + "nope: 1\n"} {
 		write("web.yml", broken)
 		for _, c := range []*http.Client{client, secureClient(t, a)} {
-			if answer, err := login(t, c, url+"/metrics", "", ""); err == nil && (answer.code != http.StatusInternalServerError || strings.Contains(answer.body, "triggerdev")) {
+			if answer, err := login(t, c, url+"/metrics", "", ""); err == nil &&
+				(answer.code != http.StatusInternalServerError || strings.Contains(answer.body, "triggerdev")) {
 				t.Errorf("with a broken file: %d %q", answer.code, answer.body)
 			}
 		}
@@ -252,7 +260,8 @@ func TestClientCertificates(t *testing.T) {
 	write("server.pem", string(certificate))
 	write("server.key", string(key))
 	write("clients.pem", string(clients.pem))
-	write("web.yml", "tls_server_config: {cert_file: server.pem, key_file: server.key, client_auth_type: RequireAndVerifyClientCert, client_ca_file: clients.pem}\n")
+	write("web.yml", "tls_server_config: {cert_file: server.pem, key_file: server.key, client_auth_type: "+
+		"RequireAndVerifyClientCert, client_ca_file: clients.pem}\n")
 	p := startProcess(t, nil, "--demo", "--web.config.file="+filepath.Join(dir, "web.yml"))
 	pair := func(a *authority) tls.Certificate {
 		certificate, err := tls.X509KeyPair(a.issue(t, 200))
@@ -293,22 +302,31 @@ func TestBadWebConfig(t *testing.T) {
 	write("another.key", string(another))
 	const pair = "cert_file: server.pem, key_file: server.key"
 	for name, tc := range map[string]struct{ text, want string }{
-		"not YAML":              {"tls_server_config: [", "yaml: line 1: did not find expected node content"},
-		"unknown field":         {"basic_auth_user: {a: b}", "yaml: unmarshal errors:   line 1: field basic_auth_user not found in type web.Config"},
-		"no certificate":        {"tls_server_config: {cert_file: nope.pem, key_file: server.key}", "failed to read cert_file (" + dir + "/nope.pem): open " + dir + "/nope.pem: no such file or directory"},
-		"no key":                {"tls_server_config: {cert_file: server.pem}", "missing one of key or key_file"},
-		"another's key":         {"tls_server_config: {cert_file: server.pem, key_file: another.key}", "failed to load X509KeyPair: tls: private key does not match public key"},
-		"certificate for a key": {"tls_server_config: {cert_file: server.pem, key_file: server.pem}", "failed to load X509KeyPair: tls: found a certificate rather than a key in the PEM for the private key"},
-		"unknown version":       {"tls_server_config: {" + pair + ", min_version: TLS14}", "unknown TLS version: TLS14"},
-		"unknown cipher":        {"tls_server_config: {" + pair + ", cipher_suites: [ROT13]}", "unknown cipher: ROT13"},
-		"unknown policy":        {"tls_server_config: {" + pair + ", client_auth_type: Perhaps}", "invalid ClientAuth: Perhaps"},
-		"clients, no policy":    {"tls_server_config: {" + pair + ", client_ca_file: server.pem}", "client CA's have been configured without a Client Auth Policy"},
-		"password not hashed":   {"basic_auth_users: {a: sEcReT-sEcReT}", "crypto/bcrypt: hashedSecret too short to be a bcrypted password"},
-		"unknown header":        {"http_server_config: {headers: {X: y}}", `HTTP header "X" can not be configured`},
+		"not YAML": {"tls_server_config: [", "yaml: line 1: did not find expected node content"},
+		"unknown field": {"basic_auth_user: {a: b}",
+			"yaml: unmarshal errors:   line 1: field basic_auth_user not found in type web.Config"},
+		"no certificate": {"tls_server_config: {cert_file: nope.pem, key_file: server.key}",
+			"failed to read cert_file (" + dir + "/nope.pem): open " + dir + "/nope.pem: no such file or directory"},
+		"no key": {"tls_server_config: {cert_file: server.pem}", "missing one of key or key_file"},
+		"another's key": {"tls_server_config: {cert_file: server.pem, key_file: another.key}",
+			"failed to load X509KeyPair: tls: private key does not match public key"},
+		"certificate for a key": {"tls_server_config: {cert_file: server.pem, key_file: server.pem}",
+			"failed to load X509KeyPair: tls: found a certificate rather than a key in the PEM for the private key"},
+		"unknown version": {"tls_server_config: {" + pair + ", min_version: TLS14}",
+			"unknown TLS version: TLS14"},
+		"unknown cipher": {"tls_server_config: {" + pair + ", cipher_suites: [ROT13]}", "unknown cipher: ROT13"},
+		"unknown policy": {"tls_server_config: {" + pair + ", client_auth_type: Perhaps}",
+			"invalid ClientAuth: Perhaps"},
+		"clients, no policy": {"tls_server_config: {" + pair + ", client_ca_file: server.pem}",
+			"client CA's have been configured without a Client Auth Policy"},
+		"password not hashed": {"basic_auth_users: {a: sEcReT-sEcReT}",
+			"crypto/bcrypt: hashedSecret too short to be a bcrypted password"},
+		"unknown header": {"http_server_config: {headers: {X: y}}", `HTTP header "X" can not be configured`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			write("web.yml", tc.text+"\n")
-			p := launch(t, nil, "--demo", "--web.listen-address=127.0.0.1:0", "--web.config.file="+filepath.Join(dir, "web.yml"))
+			p := launch(t, nil, "--demo", "--web.listen-address=127.0.0.1:0",
+				"--web.config.file="+filepath.Join(dir, "web.yml"))
 			<-p.ended
 			want := program + ": error: --web.config.file: " + tc.want + "\n"
 			if got := p.logs.String(); got != want || p.cmd.ProcessState.ExitCode() != 2 {

@@ -65,10 +65,13 @@ func load(ctx context.Context, b *bench) ([]row, error) {
 	n := len(times)
 	slices.Sort(times)
 	return []row{
-		{fmt.Sprintf("1,000,000 tokens, %d scrapes at once each second beside %d slow clients for %s: failed", scrapers, slowClients, loadTime), fmt.Sprintf("0 of %d", n), "", ""},
+		{fmt.Sprintf("1,000,000 tokens, %d scrapes at once each second beside %d slow clients for %s: failed",
+			scrapers, slowClients, loadTime), fmt.Sprintf("0 of %d", n), "", ""},
 		{"the same: scrape, p50 and p99", fmt.Sprintf("%.0f ms, %.0f ms", times[n/2], times[n*99/100]), "", ""},
-		{"the same: refreshes, and how long one takes", loaded.String(), "without load: " + alone.String(), fmt.Sprintf("%.1f", loaded.mean()/alone.mean())},
-		{"the same: peak memory", fmt.Sprintf("%d MiB", after.peak>>20), fmt.Sprintf("without load: %d MiB", before.peak>>20), ""},
+		{"the same: refreshes, and how long one takes", loaded.String(), "without load: " + alone.String(),
+			fmt.Sprintf("%.1f", loaded.mean()/alone.mean())},
+		{"the same: peak memory", fmt.Sprintf("%d MiB", after.peak>>20), fmt.Sprintf("without load: %d MiB",
+			before.peak>>20), ""},
 	}, nil
 }
 
@@ -137,7 +140,8 @@ func (p *process) scrapedByMany(ctx context.Context) ([]float64, error) {
 				}
 				begun := time.Now()
 				// The last scrapes end behind the time.
-				code, _, err := many.get(context.WithoutCancel(ctx), "/metrics", http.Header{"Accept-Encoding": {"gzip"}})
+				code, _, err := many.get(context.WithoutCancel(ctx), "/metrics",
+					http.Header{"Accept-Encoding": {"gzip"}})
 				took := float64(time.Since(begun).Microseconds()) / 1000
 				mu.Lock()
 				times = append(times, took)
@@ -153,7 +157,8 @@ func (p *process) scrapedByMany(ctx context.Context) ([]float64, error) {
 	}
 	running.Wait()
 	if len(errs) > 0 {
-		return nil, fmt.Errorf("%d of %d failed, such as: %w", len(errs), len(times)+slowClients, errors.Join(errs[:min(len(errs), 3)]...))
+		return nil, fmt.Errorf("%d of %d failed, such as: %w", len(errs), len(times)+slowClients,
+			errors.Join(errs[:min(len(errs), 3)]...))
 	}
 	return times, nil
 }

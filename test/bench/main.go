@@ -91,7 +91,10 @@ func prepare(ctx context.Context, stderr io.Writer) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{dir: dir, exporter: filepath.Join(dir, "waitpoint_exporter"), peer: filepath.Join(root, "test", "bench", "peer"), stderr: stderr}
+	b := &bench{
+		dir: dir, exporter: filepath.Join(dir, "waitpoint_exporter"),
+		peer: filepath.Join(root, "test", "bench", "peer"), stderr: stderr,
+	}
 	if b.self, err = os.Executable(); err != nil {
 		return nil, err
 	}

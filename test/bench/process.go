@@ -147,7 +147,9 @@ func (p *process) stats(ctx context.Context) (stats, error) {
 
 // until asks for a path every pause until ok likes the answer, and returns how
 // long that was after the start of the process.
-func (p *process) until(ctx context.Context, path string, pause time.Duration, ok func(code int, body string) bool) (time.Duration, error) {
+func (p *process) until(
+	ctx context.Context, path string, pause time.Duration, ok func(code int, body string) bool,
+) (time.Duration, error) {
 	for time.Since(p.started) < 10*time.Minute {
 		if code, body, err := p.get(ctx, path, http.Header{}); err == nil && ok(code, body) {
 			return time.Since(p.started), nil

@@ -35,7 +35,8 @@ type service struct {
 
 func (s service) args() []string {
 	return []string{
-		simulateCommand, "-environments", strconv.Itoa(max(1, s.environments)), "-tokens", strconv.Itoa(s.tokens), "-waiting", strconv.Itoa(s.waiting), "-latency", s.latency.String(),
+		simulateCommand, "-environments", strconv.Itoa(max(1, s.environments)), "-tokens", strconv.Itoa(s.tokens),
+		"-waiting", strconv.Itoa(s.waiting), "-latency", s.latency.String(),
 		"-unlimited=" + strconv.FormatBool(s.unlimited), "-per-second", fmt.Sprint(s.perSecond),
 	}
 }

@@ -106,9 +106,11 @@ func syncAgainstPeer(ctx context.Context, b *bench) ([]row, error) {
 	}
 	compare := func(what, format string, v [2][]float64) row {
 		own, peer := median(v[0]), median(v[1])
-		return row{"first sync of 100,000 tokens: " + what, fmt.Sprintf(format, own), "SDK peer: " + fmt.Sprintf(format, peer), fmt.Sprintf("1/%.1f", peer/own)}
+		return row{"first sync of 100,000 tokens: " + what, fmt.Sprintf(format, own), "SDK peer: " +
+			fmt.Sprintf(format, peer), fmt.Sprintf("1/%.1f", peer/own)}
 	}
-	return []row{compare("CPU", "%.2f s", cpu), compare("peak memory", "%.0f MiB", peak), compare("time", "%.2f s", wall)}, nil
+	return []row{compare("CPU", "%.2f s", cpu), compare("peak memory", "%.0f MiB", peak), compare("time", "%.2f s",
+		wall)}, nil
 }
 
 func median(v []float64) float64 {
@@ -118,7 +120,8 @@ func median(v []float64) float64 {
 
 // syncInParts lists 100,000 tokens at 50 ms an answer.
 func syncInParts(ctx context.Context, b *bench) ([]row, error) {
-	api, err := b.simulator(ctx, service{tokens: 100_000, waiting: 1000, unlimited: true, latency: 50 * time.Millisecond})
+	api, err := b.simulator(ctx, service{tokens: 100_000, waiting: 1000, unlimited: true,
+		latency: 50 * time.Millisecond})
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +146,8 @@ func syncInParts(ctx context.Context, b *bench) ([]row, error) {
 		}
 	}
 	return []row{
-		{"first sync of 100,000 tokens, 50 ms an answer, no limit", seconds(took[0]), "one walk: " + seconds(took[1]), fmt.Sprintf("%.1f times faster", took[1].Seconds()/took[0].Seconds())},
+		{"first sync of 100,000 tokens, 50 ms an answer, no limit", seconds(took[0]), "one walk: " +
+			seconds(took[1]), fmt.Sprintf("%.1f times faster", took[1].Seconds()/took[0].Seconds())},
 		{"the same: WAITING known, 1,000 tokens", seconds(known), "", ""},
 	}, nil
 }
@@ -181,8 +185,10 @@ func syncUnderLimit(ctx context.Context, b *bench) ([]row, error) {
 	refills := (after.Requests - size/2 + refill - 1) / refill
 	allowed := time.Duration(refills)*every - 100*time.Millisecond
 	return []row{{
-		"first sync of 100,000 under the default limit, half of it reserved", seconds(took) + fmt.Sprintf(", %d refused", after.Refused),
-		fmt.Sprintf("allowed: %d requests in %s", after.Requests, seconds(allowed)), fmt.Sprintf("%.2f", took.Seconds()/allowed.Seconds()),
+		"first sync of 100,000 under the default limit, half of it reserved", seconds(took) +
+			fmt.Sprintf(", %d refused", after.Refused),
+		fmt.Sprintf("allowed: %d requests in %s", after.Requests, seconds(allowed)), fmt.Sprintf("%.2f",
+			took.Seconds()/allowed.Seconds()),
 	}}, nil
 }
 
@@ -211,7 +217,8 @@ func besideProduction(ctx context.Context, b *bench) ([]row, error) {
 		}
 		refused := 0
 		for range calls {
-			code, _, err := api.get(ctx, "/api/v1/waitpoints/tokens?page%5Bsize%5D=1", http.Header{"Authorization": {"Bearer " + key}})
+			code, _, err := api.get(ctx, "/api/v1/waitpoints/tokens?page%5Bsize%5D=1",
+				http.Header{"Authorization": {"Bearer " + key}})
 			if err != nil {
 				return nil, errors.Join(err, ctx.Err())
 			}
@@ -226,9 +233,11 @@ func besideProduction(ctx context.Context, b *bench) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		texts[side] = fmt.Sprintf("%d of %d refused; own: %d of %d", refused, calls, s.Refused-refused, s.Requests-calls)
+		texts[side] = fmt.Sprintf("%d of %d refused; own: %d of %d", refused, calls, s.Refused-refused,
+			s.Requests-calls)
 	}
-	return []row{{"production at 10 calls a second beside a first sync of 120,000, default limit", texts[0], "SDK peer: " + texts[1], ""}}, nil
+	return []row{{"production at 10 calls a second beside a first sync of 120,000, default limit", texts[0],
+		"SDK peer: " + texts[1], ""}}, nil
 }
 
 // million keeps 1,000,000 tokens, with ten new ones a second, and scrapes them
@@ -340,14 +349,16 @@ func fifty(ctx context.Context, b *bench) ([]row, error) {
 	}
 	return []row{
 		{"50 environments of 2,000 tokens, default limit: all loaded", seconds(took), "", ""},
-		{"the same: peak memory; CPU in a minute", fmt.Sprintf("%d MiB; %s", u.peak>>20, seconds(steady.cpu-before.cpu)), "", ""},
+		{"the same: peak memory; CPU in a minute", fmt.Sprintf("%d MiB; %s", u.peak>>20,
+			seconds(steady.cpu-before.cpu)), "", ""},
 		{"the same: scrape of all with 10 tags each, p50 and p99", p50 + ", " + p99, "", ""},
 	}, nil
 }
 
 // requests runs the test that counts requests, on a clock of its own.
 func requests(ctx context.Context, _ *bench) ([]row, error) {
-	out, err := output(ctx, "", "go", "test", "-count=1", "-v", "-run", "^TestRequests$", "waitpoint_exporter/collector/refresh")
+	out, err := output(ctx, "", "go", "test", "-count=1", "-v", "-run", "^TestRequests$",
+		"waitpoint_exporter/collector/refresh")
 	if err != nil {
 		return nil, err
 	}
@@ -361,7 +372,8 @@ func requests(ctx context.Context, _ *bench) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, row{m[1], m[3] + " requests a refresh", fmt.Sprintf("listing all: %d", all/100), fmt.Sprintf("1/%.0f", float64(all)/100/figure)})
+		rows = append(rows, row{m[1], m[3] + " requests a refresh", fmt.Sprintf("listing all: %d", all/100),
+			fmt.Sprintf("1/%.0f", float64(all)/100/figure)})
 	}
 	if len(rows) == 0 {
 		return nil, errors.New("the test reports no requests")

@@ -48,10 +48,12 @@ func NewGroup() *Group {
 func Of(tokens []simulator.Token, rules Rules, now time.Time) Count {
 	out := Count{NewGroup(), map[string]*Group{}, statuses()}
 	for _, t := range tokens {
-		if rules.Period > 0 && (t.Status != "WAITING" || rules.WaitingWithinPeriod) && t.CreatedAt.Before(now.Add(-rules.Period)) {
+		if rules.Period > 0 && (t.Status != "WAITING" || rules.WaitingWithinPeriod) &&
+			t.CreatedAt.Before(now.Add(-rules.Period)) {
 			continue
 		}
-		if rules.Tags.Require != nil && !carries(t, rules.Tags.Require) || rules.Tags.Ignore != nil && carries(t, rules.Tags.Ignore) {
+		if rules.Tags.Require != nil && !carries(t, rules.Tags.Require) || rules.Tags.Ignore != nil && carries(t,
+			rules.Tags.Ignore) {
 			out.Ignored[t.Status]++
 			continue
 		}
