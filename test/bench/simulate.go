@@ -66,7 +66,8 @@ func simulate(ctx context.Context, args []string, stdin io.Reader, stdout io.Wri
 	api := simulator.New(simulator.Options{Seed: 1, Latency: s.latency})
 	var limit simulator.Limit
 	if s.unlimited {
-		limit = simulator.Limit{Size: 1 << 30, Refill: 1 << 30}
+		// No more than the exporter takes for a limit: a larger one counts as garbled.
+		limit = simulator.Limit{Size: 100_000_000, Refill: 100_000_000}
 	}
 	started := time.Now()
 	all := make([]*simulator.Environment, s.environments)
