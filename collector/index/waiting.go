@@ -54,15 +54,15 @@ func (x *Index) Complete() { x.complete = true }
 
 // Missing returns the WAITING tokens with from <= id < to that no look has shown
 // since the given time, when a page was asked for that covers these ids. An empty
-// from is the end of the list. Tokens that became known less than Lag before are
-// not among them: a replica may not have them yet.
+// from is the end of the list. Tokens that were created and became known less than
+// Lag before are not among them: a replica may not have them yet.
 func (x *Index) Missing(from, to string, at time.Time) []*Token {
 	var out []*Token
 	x.waiting.Ascend(from, func(id string, h *held) bool {
 		if id >= to {
 			return false
 		}
-		if h.shown.Before(at) && at.Sub(h.firstSeen) > x.opts.Lag {
+		if h.shown.Before(at) && (x.everywhere(h, at) || at.Sub(h.token.CreatedAt) >= x.opts.Lag) {
 			out = append(out, h.token)
 		}
 		return true
@@ -70,15 +70,24 @@ func (x *Index) Missing(from, to string, at time.Time) []*Token {
 	return out
 }
 
+// everywhere reports whether every replica had the token at the given time: it was
+// known for long enough.
+func (x *Index) everywhere(h *held, at time.Time) bool { return at.Sub(h.firstSeen) >= x.opts.Lag }
+
 // Lack says that a look which was asked for at the given time and should have
 // shown these WAITING tokens did not. They become suspects, whose outcome is to be
 // looked up.
 func (x *Index) Lack(tokens []*Token, at time.Time) {
 	for _, t := range tokens {
-		if h, ok := x.waiting.Get(t.ID); ok && h.lacked.IsZero() && h.shown.Before(at) {
-			h.lacked = at
+		h, ok := x.waiting.Get(t.ID)
+		if !ok || !h.shown.Before(at) {
+			continue
+		}
+		if h.lacked.IsZero() {
+			h.lacked, h.sure = at, false
 			x.missing.Set(t.ID, h)
 		}
+		h.sure = h.sure || x.everywhere(h, at)
 	}
 }
 
@@ -94,13 +103,14 @@ func (x *Index) Clear() {
 
 // Settle takes the suspects out of WAITING that no look has shown since one lacked
 // them: they have left, with an outcome that is still unknown. While a replica is
-// further behind than Lag they stay.
+// further behind than Lag they stay, as do those that it may not have had yet,
+// whatever their createdAt says.
 func (x *Index) Settle(now time.Time) {
 	if !x.Trusted(now) {
 		return
 	}
 	x.missing.Scan(func(id string, h *held) bool {
-		if !h.left {
+		if !h.left && h.sure {
 			h.left = true
 			x.left++
 			x.waiting.Delete(id)
@@ -118,12 +128,14 @@ type Lookup struct {
 	// Since is when a look first lacked it; Looked is when its outcome was last
 	// looked up, zero if never.
 	Since, Looked time.Time
+	// Sure is whether every replica had the token when a look lacked it: it has left.
+	Sure bool
 }
 
 // Unresolved calls yield for each token whose outcome is to be looked up, newest
 // id first, until it returns false.
 func (x *Index) Unresolved(yield func(Lookup) bool) {
-	x.missing.Reverse(func(_ string, h *held) bool { return yield(Lookup{h.token, h.lacked, h.looked}) })
+	x.missing.Reverse(func(_ string, h *held) bool { return yield(Lookup{h.token, h.lacked, h.looked, h.sure}) })
 }
 
 // Look says that the outcome of the token is being looked up.
@@ -157,7 +169,7 @@ func (x *Index) Covered(from, to string, line, at time.Time) {
 // deleted it: it has no outcome.
 func (x *Index) Gone(id string, at time.Time) {
 	h, ok := x.missing.Get(id)
-	if ok && at.Sub(h.firstSeen) > x.opts.Lag && x.Trusted(at) {
+	if ok && x.everywhere(h, at) && x.Trusted(at) {
 		x.takeOut(id)
 		x.past[x.identify(h.token)] = past{status: waitingStatus, until: at.Add(tombstone)}
 	}

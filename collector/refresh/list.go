@@ -297,6 +297,9 @@ func (l *list) leave(s sight, lo string) {
 	if rest.high.After(last.CreatedAt) {
 		rest.high = last.CreatedAt // In order of id is in order of its host's clock.
 	}
+	if s.fresh {
+		rest.changed = s.at // A replica may not have what is just below, either.
+	}
 	rest.pages++
 	rest.splitting, rest.unsplit, rest.doubts = false, false, 0
 	l.set(&rest)
@@ -367,5 +370,9 @@ func (l *list) oldest() (time.Time, bool) {
 // settled reports whether no token can be in the piece that its last page did not
 // show: as many seconds have passed as a new one may take to be seen.
 func (p *piece) settled(slack time.Duration) bool {
-	return p.served.Sub(p.high) >= slack || p.listed.Sub(p.changed) >= slack
+	high := p.high
+	if p.at.After(high) {
+		high = p.at // A replica may not have had what is just below the token above.
+	}
+	return p.served.Sub(high) >= slack || p.listed.Sub(p.changed) >= slack
 }

@@ -316,6 +316,12 @@ func (e *Environment) progressed() bool {
 		return e.sched.busy == 0
 	}
 	now := e.now()
+	if e.all != nil {
+		// Another task may have asked for it.
+		if top, _ := e.all.pieces.Get(topID); top.listed.Before(e.round.start) {
+			return false
+		}
+	}
 	for _, t := range []task{newest, waiting} {
 		if e.round.pages[t] == 0 && (e.sched.active[t] > 0 || e.wants(t, now)) {
 			return false

@@ -174,7 +174,7 @@ func (e *Environment) takeTop(s sight) {
 	switch {
 	case first.ID >= e.highest.id:
 		if first.ID != e.highest.id {
-			e.highest = high{id: first.ID, at: s.at}
+			e.highest = high{id: first.ID, at: e.now()} // The answer may have taken long.
 		}
 		e.highest.strikes = 0
 	case s.at.Sub(e.highest.at) > lag:
@@ -457,8 +457,9 @@ func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
 // settleArrivals counts the tokens that no place has shown a lag after they were
 // first seen.
 func (e *Environment) settleArrivals() {
+	whole := !e.newGaps() && !e.wants(newest, e.now()) // The newest has listed all that it wants.
 	for id, a := range e.unplaced {
-		if e.round.start.Sub(a.seen) > lag {
+		if whole && e.round.start.Sub(a.seen) > lag {
 			delete(e.unplaced, id)
 			if a.created.Before(e.served.Add(-e.slack)) {
 				e.late(id, a.created, a.seen)

@@ -312,12 +312,13 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 }
 
 // lookUpIn returns how long a look-up has to wait. Where replicas were seen to be
-// behind it waits until none is, so that it is made once.
+// behind it waits until none is, so that it is made once; what counts as WAITING as
+// long as it is not made cannot wait.
 func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
 	if !t.Looked.IsZero() {
 		return t.Looked.Add(lag).Sub(now)
 	}
-	if !e.echo.IsZero() && now.Sub(e.echo) < echoes {
+	if t.Sure && !e.echo.IsZero() && now.Sub(e.echo) < echoes {
 		return t.Since.Add(lag).Sub(now)
 	}
 	return 0
