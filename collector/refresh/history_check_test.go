@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"waitpoint_exporter/client/simulator"
@@ -115,16 +116,43 @@ func (h *history) check(format string, args ...any) {
 		sums.all.least -= unresolved
 		hold("the number of all tokens", all, sums.all)
 	}
+	if h.problem != "" {
+		h.problem += h.odd(s, now, left)
+	}
 	h.checkFlow(when, s, sums)
 	if n := s.Corrections; n > 0 && !h.allowed.corrections {
 		h.fail("%s: %d corrections", when(), n)
 	}
 }
 
+// odd names tokens that are shown as WAITING and finished long ago, or the reverse.
+func (h *history) odd(s *index.Snapshot, now, left time.Time) string {
+	shown := map[string]bool{}
+	for _, t := range s.Tokens {
+		shown[strings.TrimPrefix(t.ID, "waitpoint_")] = true
+	}
+	var b strings.Builder
+	for _, t := range h.db.rows {
+		switch waits := t.statusAt(now) == "WAITING"; {
+		case b.Len() > 600:
+		case shown[t.id] && !waits && !t.finished.After(left):
+			fmt.Fprintf(&b, "\n%s is shown as WAITING, finished %s, deleted %s", t.id, t.finished.Format(clockLayout), t.deleted.Format(clockLayout))
+		case !shown[t.id] && waits && !t.visible.After(left):
+			fmt.Fprintf(&b, "\n%s is not shown as WAITING, written %s, createdAt %s", t.id, t.visible.Format(clockLayout), t.created.Format(clockLayout))
+		}
+	}
+	return b.String()
+}
+
+const clockLayout = "2006-01-02 15:04:05.000"
+
 // checkFlow holds counters against what has happened.
 func (h *history) checkFlow(when func() string, s *index.Snapshot, sums expectation) {
 	if !s.Flowing {
 		return
+	}
+	if !s.Loaded {
+		sums.created.least, sums.waits.least = 0, 0 // New tokens are still being listed.
 	}
 	if !sums.created.hold(int(s.Created)) {
 		h.fail("%s: %d tokens counted as created, want %d to %d", when(), s.Created, sums.created.least, sums.created.most)

@@ -2,7 +2,10 @@ package refresh_test
 
 import (
 	"math/rand/v2"
+	"regexp"
 	"time"
+
+	"waitpoint_exporter/collector/index"
 )
 
 // What goes wrong in random histories, each by its name.
@@ -39,6 +42,299 @@ func (a allowance) settle(s *scenario) time.Duration { return a.turns*s.verify +
 
 // notHeld are the perturbations that numbers do not stand yet, and why. They are
 // left out of histories that are drawn.
-var notHeld = map[string]string{} //nolint:gochecknoglobals // A table.
+var notHeld = map[string]string{ //nolint:gochecknoglobals // A table.
+	"deletions":      "not tried on many histories",
+	"disorder":       "a token is in no number once the order of ids was lost: seed 23",
+	"imports":        "the verify walk leaves a piece for up to two of its turns: seed 24",
+	"replica behind": "not tried on many histories",
+	"store behind":   "a finished token is in no number: seed 1",
+	"stuck replica":  "not tried on many histories",
+}
 
-var perturbationsByName = map[string]perturbation{} //nolint:gochecknoglobals // A table.
+// trust is for how long no absence counts once a replica was found to be further
+// behind than documented.
+const trust = 10 * time.Minute
+
+var perturbationsByName = map[string]perturbation{ //nolint:gochecknoglobals // A table.
+	// Within what is documented: everything holds.
+	"lag":  {plan: func(_ *rand.Rand, s *scenario) { s.lag, s.skew = 28*time.Second, 0 }},
+	"skew": {plan: func(_ *rand.Rand, s *scenario) { s.lag, s.skew = 14*time.Second, 14*time.Second }},
+	"long": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.interval, s.verify = pickOf(rng, 10*time.Minute, 20*time.Minute), 24*time.Hour
+			for range 10 {
+				s.churn(rng)
+				s.then(step{kind: "sleep", d: time.Duration(1+rng.IntN(5)) * time.Hour})
+			}
+		},
+	},
+	"window": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.period = time.Duration(2+rng.IntN(10)) * s.interval
+			s.waitingWithin = rng.IntN(3) == 0
+			s.insert(rng, step{kind: "sleep", d: s.period}, step{kind: "finish", d: time.Minute, share: .5, seed: rng.Uint64()})
+		},
+	},
+	"bulk": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			for range 1 + rng.IntN(3) {
+				s.insert(rng, step{kind: pickOf(rng, "create", "quick"), n: 150 + rng.IntN(600), seed: rng.Uint64()})
+			}
+		},
+	},
+	"tags": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.tags.Limit = rng.IntN(9)
+			if rng.IntN(2) == 0 {
+				s.tags.Rewrite = []index.Rewrite{{Match: regexp.MustCompile("^(?:(team|user):.*)$"), Replacement: "$1"}}
+			}
+			if rng.IntN(3) == 0 {
+				s.tags.Exclude = regexp.MustCompile("^(?:a|b|user:1.*)$")
+			}
+		},
+	},
+	"restarts": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			for range 1 + rng.IntN(3) {
+				s.insert(rng, step{kind: "restart"})
+			}
+		},
+	},
+	"reloads": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			for range 1 + rng.IntN(3) {
+				s.insert(rng, step{kind: "reload", seed: rng.Uint64()})
+			}
+		},
+	},
+	"latency": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.latency, s.jitter = time.Duration(rng.IntN(300))*time.Millisecond, time.Duration(rng.IntN(200))*time.Millisecond
+		},
+		allowed: allowance{turnwise: true},
+	},
+	"low limit": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.size, s.refill, s.share = 60, 20, .25
+			s.interval = max(s.interval, time.Minute)
+			s.allowed.wait += 10 * s.interval
+		},
+		allowed: allowance{turnwise: true},
+	},
+	"production": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.size, s.refill, s.share, s.production = 750, 250, .25, float64(rng.IntN(18))
+		},
+		allowed: allowance{turnwise: true},
+	},
+	// The service fails for a time.
+	"outages": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			for range 1 + rng.IntN(3) {
+				s.insert(rng, step{
+					kind: "mishap", what: pickOf(rng, "drop", "500", "401", "503", "html", "cut", "hang", "slow"), share: 1, seed: rng.Uint64(),
+					d: time.Duration(rng.Int64N(int64(pickOf(rng, time.Minute, 10*time.Minute, 3*time.Hour)))), amount: time.Duration(rng.IntN(60)) * time.Second,
+				}, step{kind: "sleep", d: pickOf(rng, 0, time.Hour)})
+			}
+		},
+		allowed: allowance{turnwise: true, wait: 2 * time.Minute},
+	},
+	"flaky": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.insert(rng, step{
+				kind: "mishap", what: pickOf(rng, "drop", "500", "503", "html", "cut", "slow"), share: pickOf(rng, .02, .1, .4),
+				d: 24 * time.Hour, amount: 2 * time.Second,
+			})
+		},
+		allowed: allowance{turnwise: true, wait: 2 * time.Minute},
+	},
+	// Replicas are further behind than documented.
+	"stuck replica": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			d := time.Duration(5+rng.IntN(60)) * time.Minute
+			s.insert(rng, step{kind: "mishap", what: "stuck", share: pickOf(rng, .1, .33, .6), d: d})
+			s.allowed.leave = max(s.allowed.leave, d+trust+2*s.interval)
+		},
+		allowed: allowance{arriveTurns: 1, turns: 3, wait: 2 * trust, corrections: true, late: true, turnwise: true, broken: true},
+	},
+	"replica behind": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			behind := time.Duration(1+rng.IntN(10)) * time.Minute
+			s.insert(rng, step{kind: "mishap", what: "behind", share: pickOf(rng, .05, .2, .5), d: pickOf(rng, time.Minute, 2*time.Hour), amount: behind})
+			s.allowed.leave = max(s.allowed.leave, behind+trust+2*s.interval)
+		},
+		allowed: allowance{arriveTurns: 1, turns: 3, wait: 2 * trust, corrections: true, late: true, turnwise: true, broken: true},
+	},
+	"store behind": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			behind := time.Duration(1+rng.IntN(10)) * time.Minute
+			s.insert(rng, step{kind: "mishap", what: "store behind", share: 1, d: pickOf(rng, time.Minute, 2*time.Hour), amount: behind})
+			s.allowed.leave = max(s.allowed.leave, behind+trust+2*s.interval)
+		},
+		allowed: allowance{arriveTurns: 1, turns: 3, wait: 2 * trust, corrections: true, late: true, turnwise: true, broken: true},
+	},
+	// Order is not what it was.
+	"host ahead": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.insert(rng, step{kind: "skew", amount: pickOf(rng, 35*time.Second, time.Minute, 2*time.Minute)})
+		},
+		allowed: allowance{late: true, broken: true},
+	},
+	"host behind": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.insert(rng, step{kind: "skew", amount: -pickOf(rng, 35*time.Second, time.Minute, 2*time.Minute)})
+		},
+		allowed: allowance{arriveTurns: 1, turns: 1, late: true, corrections: true, broken: true},
+	},
+	"new ids": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.insert(rng, step{kind: "new ids"})
+		},
+		allowed: allowance{arriveTurns: 1, turns: 1, late: true, corrections: true, broken: true},
+	},
+	"mixed ids": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.insert(rng, step{kind: "new ids", share: .5})
+		},
+		allowed: allowance{arriveTurns: 1, turns: 1, late: true, corrections: true, broken: true},
+	},
+	"by creation": {
+		plan:    func(rng *rand.Rand, s *scenario) { s.insert(rng, step{kind: "by creation"}) },
+		allowed: allowance{late: true, broken: true, turnwise: true},
+	},
+	"imports": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			for range 1 + rng.IntN(3) {
+				s.insert(rng, step{
+					kind: "import", n: 1 + rng.IntN(150), share: pickOf(rng, 0., 1), amount: -time.Duration(rng.IntN(72)) * time.Hour, seed: rng.Uint64(),
+				})
+			}
+		},
+		allowed: allowance{arriveTurns: 1, turns: 1, late: true, corrections: true, broken: true},
+	},
+	"dated ahead": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			for range 1 + rng.IntN(3) {
+				s.insert(rng, step{
+					kind: "import", n: 1 + rng.IntN(150), share: pickOf(rng, 0., 1), amount: time.Duration(1+rng.IntN(48)) * time.Hour, seed: rng.Uint64(),
+				})
+			}
+		},
+		allowed: allowance{late: true, broken: true},
+	},
+	"deletions": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			for range 1 + rng.IntN(2) {
+				s.insert(rng, step{kind: "delete", what: pickOf(rng, "finished", "old", "waiting"), share: pickOf(rng, .05, .5, 1), seed: rng.Uint64()})
+			}
+		},
+		// A top that was deleted looks like a replica behind: for a while no absence
+		// counts, and a turn of the verify walk in that time does not, either.
+		allowed: allowance{leave: 2 * trust, turns: 4, wait: 2 * trust, corrections: true, broken: true, turnwise: true, late: true},
+	},
+	// Pages are not what they were.
+	"short pages": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			if rng.IntN(2) == 0 {
+				s.pageSize = 10 + rng.IntN(40)
+			} else {
+				s.insert(rng, step{kind: "mishap", what: "short", share: .3, d: 1000 * time.Hour})
+			}
+		},
+		allowed: allowance{broken: true},
+	},
+	"empty pages": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.insert(rng, step{kind: "mishap", what: "empty", share: .02, d: 1000 * time.Hour})
+		},
+		allowed: allowance{turnwise: true, broken: true, late: true},
+	},
+	"disorder": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.insert(rng, step{kind: "mishap", what: "disorder", share: pickOf(rng, .02, .5), d: time.Duration(1+rng.IntN(120)) * time.Minute})
+		},
+		allowed: allowance{broken: true, late: true, turnwise: true},
+	},
+	// Our own clock.
+	"clock ahead":  {plan: func(rng *rand.Rand, s *scenario) { s.ahead = time.Duration(rng.IntN(7200)) * time.Second }},
+	"clock behind": {plan: func(rng *rand.Rand, s *scenario) { s.ahead = -time.Duration(rng.IntN(7200)) * time.Second }},
+}
+
+//nolint:gochecknoinits // The table of acts would refer to itself.
+func init() {
+	acts["restart"] = func(h *history, _ step) { h.stop(); h.start() }
+	acts["reload"] = (*history).reload
+	acts["mishap"] = func(h *history, s step) {
+		h.db.mu.Lock()
+		defer h.db.mu.Unlock()
+		now := time.Now()
+		h.db.mishaps = append(h.db.mishaps, mishap{kind: s.what, from: now, until: now.Add(s.d), share: s.share, amount: s.amount})
+	}
+	acts["skew"] = func(h *history, s step) { h.skews = append(h.skews, s.amount) }
+	acts["new ids"] = func(h *history, s step) { h.newIDs, h.mixed = true, s.share > 0 }
+	acts["by creation"] = func(h *history, _ step) {
+		h.db.mu.Lock()
+		defer h.db.mu.Unlock()
+		h.db.reorder()
+	}
+	acts["import"] = (*history).add
+	acts["delete"] = (*history).remove
+}
+
+// reload restarts with other settings.
+func (h *history) reload(s step) {
+	rng := rand.New(rand.NewPCG(s.seed, 0))
+	h.stop()
+	changed := *h.scenario
+	h.scenario = &changed
+	switch rng.IntN(3) {
+	case 0:
+		h.period = time.Duration(rng.IntN(24)) * time.Hour
+	case 1:
+		h.tags.Limit = rng.IntN(5)
+	case 2:
+		h.concurrency = 1 + rng.IntN(4)
+	}
+	h.start()
+}
+
+// add writes tokens now whose createdAt is another time, under ids by that time
+// or by this.
+func (h *history) add(s step) {
+	rng := rand.New(rand.NewPCG(s.seed, 0))
+	now := time.Now()
+	h.db.mu.Lock()
+	defer h.db.mu.Unlock()
+	tokens := make([]*stored, 0, s.n)
+	for range s.n {
+		t := h.token(rng, now, s.amount+time.Duration(rng.IntN(600))*time.Second)
+		if s.share > 0 {
+			t.id = h.db.newID(now)
+		}
+		if rng.IntN(2) == 0 {
+			t.finished = now
+		}
+		t.imported = true
+		tokens = append(tokens, t)
+	}
+	h.db.add(tokens...)
+}
+
+// remove deletes tokens: a share of the finished or the WAITING, or the oldest.
+func (h *history) remove(s step) {
+	rng := rand.New(rand.NewPCG(s.seed, 0))
+	now := time.Now()
+	h.db.mu.Lock()
+	defer h.db.mu.Unlock()
+	for i, t := range h.db.rows {
+		status := t.statusAt(now)
+		switch {
+		case status == "":
+		case s.what == "old" && float64(i) < (1-s.share)*float64(len(h.db.rows)):
+		case s.what == "waiting" && (status != "WAITING" || rng.Float64() >= s.share):
+		case s.what == "finished" && (status == "WAITING" || rng.Float64() >= s.share):
+		default:
+			t.deleted = now
+		}
+	}
+}
