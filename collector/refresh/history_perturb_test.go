@@ -43,6 +43,10 @@ func (a allowance) settle(s *scenario) time.Duration { return a.turns*s.verify +
 // notHeld are the perturbations that numbers do not stand yet, and why. They are
 // left out of histories that are drawn.
 var notHeld = map[string]string{ //nolint:gochecknoglobals // A table.
+	"new ids":        "found up to two turns late, and ends are missed: seeds 1009, 1019",
+	"mixed ids":      "not tried on many histories",
+	"lag":            "a look-up that met a replica behind is made again a lag later: seed 1056",
+	"skew":           "a late arrival: seed 1066",
 	"deletions":      "not tried on many histories",
 	"disorder":       "a token is in no number once the order of ids was lost: seed 23",
 	"imports":        "the verify walk leaves a piece for up to two of its turns: seed 24",

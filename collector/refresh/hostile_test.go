@@ -84,7 +84,8 @@ func TestEndlessPages(t *testing.T) {
 		mostTokens int64
 		mostMiB    uint64
 	}{
-		"waiting":                    {&endless{}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 100, 64},
+		// Up to four pages are under way when the bound is met.
+		"waiting":                    {&endless{}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 400, 64},
 		"finished":                   {&endless{fields: map[string]any{"status": "COMPLETED"}}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 100, 32},
 		"waiting with a lot of tags": {&endless{fields: map[string]any{"tags": tags}}, refresh.Options{MaxBytes: 16 << 20}, 800, 160},
 		"finished, with long ids and cursors": {
