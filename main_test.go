@@ -5,13 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/test/programs"
 )
 
 // TestMain holds that no goroutine is left behind.
@@ -164,20 +163,9 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// listen takes a free port on loopback until the test ends.
-func listen(t *testing.T) net.Listener {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l
-}
-
 // TestPortInUse holds that the message names the flag.
 func TestPortInUse(t *testing.T) {
-	l := listen(t)
+	l := programs.Listen(t.Context(), t)
 	err := run(
 		t.Context(),
 		[]string{"--demo", "--web.listen-address=" + l.Addr().String()},
@@ -206,11 +194,7 @@ func TestNoSocket(t *testing.T) {
 
 // TestDemo runs the whole program against its simulated service.
 func TestDemo(t *testing.T) {
-	l := listen(t)
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := programs.FreeAddress(t.Context(), t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	var logs bytes.Buffer
@@ -304,11 +288,7 @@ func TestSecrets(t *testing.T) {
 		service.Inject(f)
 	}
 
-	l := listen(t)
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := programs.FreeAddress(t.Context(), t)
 	getenv := func(name string) string { return map[string]string{"TRIGGER_SECRET_KEY": key}[name] }
 	ctx, cancel := context.WithCancel(t.Context())
 	var logs bytes.Buffer
@@ -355,24 +335,6 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// logBuffer is written by the program while a test reads it.
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // TestReload runs the program with a file of three environments, one of them
 // with a key that was revoked, and reloads it by SIGHUP and by POST.
 func TestReload(t *testing.T) {
@@ -402,13 +364,9 @@ func TestReload(t *testing.T) {
 		t.Errorf("--config.check: %q, %v", out.String(), err)
 	}
 
-	l := listen(t)
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := programs.FreeAddress(t.Context(), t)
 	ctx, cancel := context.WithCancel(t.Context())
-	var logs logBuffer
+	var logs programs.Log
 	done := make(chan error)
 	go func() {
 		done <- run(ctx, []string{"--config.file=" + path, "--web.enable-lifecycle", "--web.listen-address=" +

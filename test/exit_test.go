@@ -5,13 +5,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"waitpoint_exporter/test/programs"
 )
 
 // TestExit holds how the program ends: the code tells wrong usage and configuration,
 // which no restart mends, from other failures, and the reason is in the log's format.
 func TestExit(t *testing.T) {
 	t.Parallel()
-	taken := listen(t).Addr().String()
+	taken := programs.Listen(t.Context(), t).Addr().String()
 	running := startProcess(t, nil, "--demo")
 	const text, inJSON = "waitpoint_exporter: error: ", "--log.format=json"
 	for name, tc := range map[string]struct {

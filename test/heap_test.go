@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/test/programs"
 )
 
 // TestHeap runs the program over HTTPS to a service whose answers are whole, broken
@@ -106,7 +107,7 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 	// it was copying.
 	child.Env = append(os.Environ(), "HEAP_DUMP="+dump, "SSL_CERT_FILE="+trusted, "GODEBUG=asyncpreemptoff=1",
 		"TRIGGER_SECRET_KEY="+key)
-	logs := new(logBuffer)
+	logs := new(programs.Log)
 	child.Stdout, child.Stderr = logs, logs
 	if err := child.Start(); err != nil {
 		t.Fatal(err)

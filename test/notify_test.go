@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"waitpoint_exporter/test/programs"
 )
 
 // notifications listens as a service manager does. It returns the variable that
@@ -41,12 +43,9 @@ func TestNotify(t *testing.T) {
 	var args []string
 	var addresses []string
 	for range 2 {
-		l := listen(t)
-		addresses = append(addresses, l.Addr().String())
-		args = append(args, "--web.listen-address="+l.Addr().String())
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		address := programs.FreeAddress(t.Context(), t)
+		addresses = append(addresses, address)
+		args = append(args, "--web.listen-address="+address)
 	}
 	p := launch(t, []string{env}, append(args, "--demo")...)
 	if got := next(20 * time.Second); got != "READY=1" {
@@ -72,7 +71,7 @@ func TestNotify(t *testing.T) {
 // TestNotReady holds that what cannot be served is never reported as ready.
 func TestNotReady(t *testing.T) {
 	env, next := notifications(t)
-	taken := listen(t)
+	taken := programs.Listen(t.Context(), t)
 	p := launch(t, []string{env}, "--demo", "--web.listen-address=127.0.0.1:0",
 		"--web.listen-address="+taken.Addr().String())
 	if <-p.ended; p.err == nil {

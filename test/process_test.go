@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"waitpoint_exporter/test/programs"
 )
 
 const (
@@ -61,7 +62,7 @@ type process struct {
 	address string
 	// Dir is its working directory and that of its temporary files.
 	dir  string
-	logs *logBuffer
+	logs *programs.Log
 	// Ended is closed once it has ended; err says how.
 	ended chan struct{}
 	err   error
@@ -95,7 +96,7 @@ func launch(t *testing.T, env []string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{dir: t.TempDir(), logs: new(logBuffer), ended: make(chan struct{})}
+	p := &process{dir: t.TempDir(), logs: new(programs.Log), ended: make(chan struct{})}
 	p.cmd = exec.CommandContext(t.Context(), path, args...)
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = p.dir, append([]string{"TMPDIR=" + p.dir}, env...), p.logs
 	if err := p.cmd.Start(); err != nil {
@@ -154,33 +155,4 @@ func newClient(t *testing.T) *http.Client {
 		Transport: transport, Timeout: 20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-}
-
-// logBuffer is written by the program while a test reads it.
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-// listen takes a free port on loopback until the test ends.
-func listen(t *testing.T) net.Listener {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l
 }

@@ -28,7 +28,7 @@ import (
 	"time"
 
 	"waitpoint_exporter/client/simulator"
-	"waitpoint_exporter/deploy/internal/programs"
+	"waitpoint_exporter/test/programs"
 )
 
 // The intervals of the example in deploy/prometheus, made bearable.

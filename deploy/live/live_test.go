@@ -26,7 +26,7 @@ import (
 	"testing"
 	"time"
 
-	"waitpoint_exporter/deploy/internal/programs"
+	"waitpoint_exporter/test/programs"
 )
 
 // Everything happens within testTimeout. Rates and quantiles need some data

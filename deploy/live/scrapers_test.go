@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"waitpoint_exporter/deploy/internal/programs"
+	"waitpoint_exporter/test/programs"
 
 	"github.com/google/go-cmp/cmp"
 

@@ -24,7 +24,7 @@ import (
 	"strings"
 	"testing"
 
-	"waitpoint_exporter/deploy/internal/programs"
+	"waitpoint_exporter/test/programs"
 
 	"go.yaml.in/yaml/v3"
 )

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"waitpoint_exporter/deploy/internal/programs"
+	"waitpoint_exporter/test/programs"
 )
 
 // folders are what people build: the base, alone or with components, and the

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"waitpoint_exporter/deploy/internal/programs"
+	"waitpoint_exporter/test/programs"
 )
 
 const everything = "{serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboards: {enabled: true}}"

@@ -25,7 +25,7 @@ import (
 	"testing"
 	"time"
 
-	"waitpoint_exporter/deploy/internal/programs"
+	"waitpoint_exporter/test/programs"
 
 	"golang.org/x/crypto/bcrypt"
 )

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -54,13 +56,21 @@ func Write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// FreeAddress returns a loopback address on which nothing listens.
-func FreeAddress(ctx context.Context, t *testing.T) string {
+// Listen takes a loopback address until the test ends.
+func Listen(ctx context.Context, t *testing.T) net.Listener {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// FreeAddress returns a loopback address on which nothing listens.
+func FreeAddress(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	l := Listen(ctx, t)
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
@@ -82,4 +92,24 @@ func WaitFor(ctx context.Context, t *testing.T, what string, ask func() error) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// A Log is written by a program while a test reads it.
+type Log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String returns what has been written so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
