@@ -211,3 +211,35 @@ func TestThresholds(t *testing.T) {
 		}
 	}
 }
+
+// TestCountedOnce holds that a token counts once as created and once as finished,
+// though it was taken for deleted, or the window has let go of it.
+func TestCountedOnce(t *testing.T) {
+	at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
+	waits, done := token("a", client.StatusWaiting), token("a", client.StatusCompleted)
+	for name, tc := range map[string]struct {
+		period time.Duration
+		before func(*index.Index)
+	}{
+		"taken for deleted": {0, func(x *index.Index) {
+			x.Lack(x.Missing("", "b", at(60)), at(60))
+			x.Covered("", "b", time.Time{}, at(61))
+		}},
+		"out of the window": {30 * time.Minute, func(*index.Index) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := index.New(index.Options{Lag: 30 * time.Second, Period: tc.period})
+			x.StartFlow(noon.Add(-2 * time.Hour))
+			x.Loaded()
+			listWaiting(x, at(0), waits)
+			tc.before(x)
+			finished := 0
+			for i := range 3 {
+				finished += len(x.Observe([]client.Token{done}, at(62+i)).Finished)
+			}
+			if created := x.Cut(at(70), at(70)).Created; created != 1 || finished != 1 {
+				t.Errorf("counted %d times as created, %d times as finished", created, finished)
+			}
+		})
+	}
+}
