@@ -11,6 +11,7 @@ import (
 
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/refresh"
+	"waitpoint_exporter/test/size"
 )
 
 // Replicas that are behind, within what is documented and beyond it.
@@ -58,7 +59,7 @@ func TestPagesOfALaggingReplica(t *testing.T) {
 		f := &flow{w: w}
 		rng := rand.New(rand.NewPCG(1, 1))
 		var finished uint64
-		for i := range short(6*720, 720) { // Six hours.
+		for i := range size.Of(720, 6*720) { // Six hours.
 			token := simulator.Token{CreatedAt: time.Now(), Tags: []string{"waits"}}
 			token.ID = w.truth.Add(token)[0]
 			waits := slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" })
@@ -92,7 +93,7 @@ func TestFinishedOutsideWindow(t *testing.T) {
 		f := &flow{w: w}
 		finished := w.finishedCount(t) // A replica may have shown one of the last as WAITING.
 		rng := rand.New(rand.NewPCG(1, 1))
-		n := short(2000, 500)
+		n := size.Of(500, 2000)
 		finish := func(most int) {
 			for _, token := range w.truth.Tokens() {
 				if token.Status == "WAITING" && token.CreatedAt.Before(time.Now().Add(-time.Hour)) && rng.IntN(most) == 0 {

@@ -31,8 +31,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const key = "tr_dev_0123456789"
 
-func short(whole, small int) int { return size.Of(small, whole) }
-
 // plain asks for answers that are not compressed, which halves what the
 // thousands of histories cost.
 type plain struct{ http.RoundTripper }
