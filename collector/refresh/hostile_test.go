@@ -77,6 +77,7 @@ func TestEndlessPages(t *testing.T) {
 	for i := range tags {
 		tags[i] = strings.Repeat(string(rune('0'+i)), 1000)
 	}
+	// Each of the four workers may have a page under way when the index is full.
 	tokens, bytes := size.Of(4_000, 20_000), size.Of(1<<20, 4<<20)
 	for name, tc := range map[string]struct {
 		service    *endless
@@ -86,7 +87,7 @@ func TestEndlessPages(t *testing.T) {
 	}{
 		// Up to four pages are under way when the bound is met.
 		"waiting":                    {&endless{}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 400, 64},
-		"finished":                   {&endless{fields: map[string]any{"status": "COMPLETED"}}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 100, 32},
+		"finished":                   {&endless{fields: map[string]any{"status": "COMPLETED"}}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 400, 32},
 		"waiting with a lot of tags": {&endless{fields: map[string]any{"tags": tags}}, refresh.Options{MaxBytes: 16 << 20}, 800, 160},
 		"finished, with long ids and cursors": {
 			&endless{fields: map[string]any{"status": "COMPLETED"}, size: 1, long: strings.Repeat("x", 1000)},
