@@ -126,8 +126,7 @@ type Environment struct {
 
 	turnOpen            bool
 	turnBegun, turnLine time.Time
-	turnAt              string
-	due                 int // Pages of the verify walk that are due in this round.
+	due                 []*piece // Pieces that verification has to list in this round.
 
 	waitingChain, newestChain, allChain *chain
 	listedAt, newestAt, line            time.Time

@@ -62,7 +62,7 @@ func TestNewIDs(t *testing.T) {
 			t.Run(fmt.Sprint(name, " mixed ", mixed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					opts.VerifyInterval = 24 * time.Hour
-					w := start(t, simulator.EnvironmentOptions{Limit: simulator.Limit{Size: 1 << 30}}, opts, func(e *simulator.Environment) {
+					w := start(t, simulator.EnvironmentOptions{Limit: simulator.Limit{Size: 100_000_000}}, opts, func(e *simulator.Environment) {
 						e.Populate(simulator.Population{Seed: 1, Tokens: 5000, Waiting: 100, Span: 3 * 24 * time.Hour})
 					})
 					defer w.stop()

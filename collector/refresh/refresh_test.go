@@ -176,7 +176,7 @@ type load struct{ tokens, waiting, changes int }
 // requests returns how many requests a refresh takes on average, over an hour.
 func (l load) requests(t *testing.T) float64 {
 	rng := rand.New(rand.NewPCG(1, 1))
-	w := start(t, simulator.EnvironmentOptions{Limit: simulator.Limit{Size: 1 << 30}}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+	w := start(t, simulator.EnvironmentOptions{Limit: simulator.Limit{Size: 100_000_000}}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
 		e.Populate(simulator.Population{Seed: 1, Tokens: l.tokens, Waiting: l.waiting})
 	})
 	defer w.stop()

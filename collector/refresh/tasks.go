@@ -241,13 +241,14 @@ func (e *Environment) nextWaiting() *request {
 	}
 	var best *piece
 	above, sequential := false, e.waiting.pieces.Len() <= shortList // Of the piece above: whether it is being listed.
+	first := e.snapshot.Load() == nil                               // Nothing is listed twice before all is listed.
 	urgent := e.round.pages[waiting]%3 == 0                         // The others must not wait for ever.
 	e.waiting.pieces.Reverse(func(id string, p *piece) bool {
 		switch {
 		case p.busy && sequential:
 			best = nil
 			return false
-		case p.busy || above || !p.listed.Before(e.round.start) && !p.gap:
+		case p.busy || above || !p.listed.Before(e.round.start) && !p.gap || first && !p.gap:
 		case id == topID && p.listed.Before(e.round.start):
 			best = p
 			return sequential
@@ -360,8 +361,7 @@ func (e *Environment) nextHistory(now time.Time) *request {
 	return e.nextGap(true, now)
 }
 
-// nextVerify asks for a piece that this turn has not listed yet, as far as is due
-// for the turn to end within the verify interval.
+// nextVerify asks for one of the pieces that plan has found due.
 func (e *Environment) nextVerify(now time.Time) *request {
 	if !e.index.IsLoaded() {
 		return nil
@@ -369,25 +369,22 @@ func (e *Environment) nextVerify(now time.Time) *request {
 	if e.all == nil {
 		return e.nextHistoryInTurn(now)
 	}
-	if e.due <= 0 || e.turnBegun.IsZero() {
-		return nil
-	}
-	var next *piece
-	e.all.pieces.Descend(e.turnAt, func(_ string, p *piece) bool {
-		if p.listed.Before(e.turnBegun) && !p.busy {
-			next = p
-			return false
+	for len(e.due) > 0 {
+		p := e.due[0]
+		if now, ok := e.all.pieces.Get(p.above); !ok || now != p || !p.listed.Before(e.round.start) {
+			e.due = e.due[1:] // Another task has listed it.
+			continue
 		}
-		return true
-	})
-	if next == nil {
-		return nil
+		if p.busy {
+			return nil
+		}
+		from := e.windowStart(now)
+		r := e.ask(e.all, p, func(s sight) error { return e.takeAll(verify, s, from) }, from)
+		start := r.start
+		r.start = func() { start(); e.due = e.due[1:] }
+		return r
 	}
-	from := e.windowStart(now)
-	r := e.ask(e.all, next, func(s sight) error { return e.takeAll(verify, s, from) }, from)
-	start := r.start
-	r.start = func() { start(); e.due--; e.turnAt = next.above }
-	return r
+	return nil
 }
 
 // plan works out, at the start of a round, which pieces it has to list again.
@@ -410,41 +407,51 @@ func (e *Environment) plan(now time.Time) {
 	if e.all == nil {
 		return
 	}
-	stale := 0
+	e.due = nil
+	old := 0 // Pieces that this turn of verification has not listed yet.
 	e.all.pieces.Reverse(func(id string, p *piece) bool {
 		if !p.gap && !p.settled(e.slack) && !p.watched {
 			e.unsettled = append(e.unsettled, id)
 		}
 		if p.listed.Before(e.turnBegun) {
-			stale++
+			old++
+		}
+		if now.Sub(p.listed) > 2*e.opts.Interval {
+			e.due = append(e.due, p)
 		}
 		return true
 	})
 	if !e.index.IsLoaded() {
+		e.due = nil
 		return
 	}
+	e.planVerify(now, old == 0)
+}
+
+// planVerify keeps those of the due pieces that this round has to list for each to be
+// listed once in a verify interval: those that no task has listed for the longest
+// time. A turn ends when each piece was listed since it began.
+func (e *Environment) planVerify(now time.Time, listed bool) {
 	turn := e.opts.VerifyInterval * 19 / 20
-	if stale == 0 && !e.turnBegun.IsZero() && e.turnOpen {
+	if e.turnOpen && listed {
 		e.index.CloseTurn(e.turnLine, now)
 		e.turnOpen = false
 	}
-	if !e.turnOpen {
-		if !e.turnBegun.IsZero() && now.Sub(e.turnBegun) < turn {
-			e.due = 0
-			return
-		}
+	if !e.turnOpen && (e.turnBegun.IsZero() || now.Sub(e.turnBegun) >= turn) {
 		e.index.BeginTurn(now)
-		e.turnBegun, e.turnLine, e.turnAt, e.turnOpen = now, e.served.Add(-e.slack), topID, true
-		stale = e.all.pieces.Len()
+		e.turnBegun, e.turnLine, e.turnOpen = now, e.served.Add(-e.slack), true
 	}
-	total := float64(e.all.pieces.Len())
-	left := total * (1 - float64(now.Sub(e.turnBegun))/float64(turn))
-	each := total * float64(e.opts.Interval) / float64(turn)
-	// What an outage left undone is caught up with little by little.
-	e.due = min(stale-int(math.Ceil(max(left, 0))), 4*(int(each)+1))
-	if e.all.next(e.turnAt) == nil {
-		e.turnAt = topID
+	// The piece that is ith oldest has to be listed before it is a turn old, after i
+	// others. What an outage left undone is caught up with little by little.
+	rate := float64(e.all.pieces.Len()) / float64(turn)
+	slices.SortFunc(e.due, func(a, b *piece) int { return a.listed.Compare(b.listed) })
+	n := 0
+	for i, p := range e.due {
+		left := float64(turn - now.Sub(p.listed))
+		n = max(n, int(math.Ceil(float64(i+1)-rate*left)))
 	}
+	n = min(n, len(e.due), 4*(int(rate*float64(e.opts.Interval))+1))
+	e.due = slices.Clone(e.due[:n]) // The rest need not be kept.
 }
 
 // nextProbe asks for a short time by createdAt of which the newest should have
