@@ -307,59 +307,6 @@ func (e *Environment) advance(t task) {
 	}
 }
 
-// waitingAt returns when the WAITING token was listed that was least recently;
-// false if some were not yet.
-func (e *Environment) waitingAt() (time.Time, bool) {
-	if e.waiting == nil {
-		return e.listedAt, !e.listedAt.IsZero()
-	}
-	at, whole := e.waiting.oldest()
-	return at, whole && (len(e.sched.queued[waiting]) == 0 || e.snapshot.Load() != nil)
-}
-
-// newestKnown reports whether all tokens are known that may count as created.
-func (e *Environment) newestKnown() bool {
-	if e.firstServed.IsZero() {
-		e.firstServed = e.served
-	}
-	if e.all == nil {
-		return !e.newestAt.IsZero()
-	}
-	if e.served.IsZero() {
-		return false
-	}
-	gap := e.topGap()
-	return gap == nil || gap.at.Before(e.firstServed.Add(-e.slack))
-}
-
-// newGaps reports whether new tokens are known with a gap.
-func (e *Environment) newGaps() (found bool) {
-	e.all.gaps.Scan(func(_ string, p *piece) bool {
-		found = !p.history
-		return !found
-	})
-	return found
-}
-
-func (e *Environment) historyKnown() bool {
-	if e.all == nil {
-		return e.walked
-	}
-	return e.all.gaps.Len() == 0 && len(e.sched.queued[newest]) == 0
-}
-
-// loaded says that the history is known.
-func (e *Environment) loaded() {
-	e.index.Loaded()
-	e.loadedOnce, e.historyErr = true, nil
-	e.publish()
-	level.Info(e.log).Log("msg", "history is loaded", "tokens", e.index.Len(), "duration", e.now().Sub(e.loadBegun))
-	if !e.round.open && e.round.err == nil {
-		e.report(nil, e.now())
-	}
-	e.plan(e.now())
-}
-
 // publish makes the snapshot of what is known. While the newest are known with a
 // gap, what is finished is not shown.
 func (e *Environment) publish() {
@@ -409,31 +356,6 @@ func (e *Environment) report(err error, at time.Time) {
 	}
 	s.Listed, s.Oldest = e.index.Len(), e.oldest
 	e.state.Store(&s)
-}
-
-// show notes how far the list has come, and tells so now and then.
-func (e *Environment) show(s sight) {
-	for _, t := range s.page.Tokens {
-		if e.oldest.IsZero() || t.CreatedAt.Before(e.oldest) {
-			e.oldest = t.CreatedAt
-		}
-	}
-	if e.index.IsLoaded() {
-		return
-	}
-	now := e.now()
-	if e.loadBegun.IsZero() {
-		e.loadBegun, e.progress = now, now
-		level.Info(e.log).Log("msg", "loading the history")
-	}
-	if now.Sub(e.progress) < progressEvery {
-		return
-	}
-	e.progress = now
-	state := e.State()
-	state.Listed, state.Oldest = e.index.Len(), e.oldest
-	e.state.Store(&state)
-	level.Info(e.log).Log("msg", "loading the history", "tokens", state.Listed, "back_to", state.Oldest.Format(time.RFC3339))
 }
 
 // textForLog returns the text that does nothing in a terminal. The log's formats

@@ -1,0 +1,180 @@
+package refresh
+
+import (
+	"cmp"
+	"math"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"waitpoint_exporter/client"
+)
+
+// History: what was there before the first listing, in several parts at once.
+
+// nextGap asks for the page below the highest gap that nobody walks, or else for
+// a place to split the one with the longest way to go.
+func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
+	var free, longest *piece
+	from := e.windowStart(now)
+	e.all.gaps.Reverse(func(_ string, p *piece) bool {
+		if p.history != ofHistory || p.above == topID {
+			return true
+		}
+		if !p.busy {
+			free = p
+			return false
+		}
+		if !p.splitting && !p.unsplit && p.pages > 0 && (longest == nil || e.remaining(p, from) > e.remaining(longest, from)) {
+			longest = p
+		}
+		return true
+	})
+	if !ofHistory {
+		from = time.Time{}
+	}
+	if free != nil {
+		take := e.takeHistory
+		if !ofHistory {
+			take = e.takeNewest
+		}
+		return e.ask(e.all, free, take, from)
+	}
+	if longest == nil || !e.worthSplitting(longest, from) {
+		return nil
+	}
+	return e.askSplit(longest, from)
+}
+
+// askSplit asks for the token half way down a gap. The filter on createdAt is for
+// this one request: from the cursor that it brings on, none is needed.
+func (e *Environment) askSplit(p *piece, from time.Time) *request {
+	seek := p.at.Add(-e.remaining(p, from) / 2)
+	if seek.Before(from) {
+		return nil
+	}
+	return &request{
+		opts:  client.ListOptions{After: p.cursor, To: seek, From: from, PageSize: 1},
+		start: func() { p.splitting = true },
+		drop:  func() { p.splitting = false },
+		take: func(page client.Page, at time.Time) error {
+			if _, err := e.observe(history, page, at); err != nil {
+				return err
+			}
+			if e.all == nil {
+				return nil
+			}
+			if len(page.Tokens) == 0 || page.Next == "" {
+				p.bound = seek // Nothing, or a single token, is older.
+				return nil
+			}
+			if !e.all.split(page.Tokens[0], page.Next) {
+				p.unsplit = true
+				if rest := e.all.next(p.above); rest != nil {
+					rest.unsplit = true // Of what was the same gap when the request was sent.
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// bound is the createdAt down to which a piece goes, as far as known.
+func (e *Environment) bound(p *piece, from time.Time) time.Time {
+	below := e.all.next(p.above)
+	switch {
+	case p.known != "" && (below == nil || p.high.After(below.at)):
+		return p.high // The newest that was known before.
+	case below != nil:
+		return below.at
+	}
+	if !p.bound.IsZero() || !from.IsZero() {
+		return cmp.Or(p.bound, from)
+	}
+	if s := e.snapshot.Load(); s != nil && len(s.Tokens) > 0 && s.Tokens[0].CreatedAt.Before(p.at) {
+		return s.Tokens[0].CreatedAt
+	}
+	return time.Time{}
+}
+
+// remaining is how far in time a gap has still to go. Below the oldest known token
+// it is guessed to be as far again as the list has come.
+func (e *Environment) remaining(p *piece, from time.Time) time.Duration {
+	if bound := e.bound(p, from); p.at.After(bound) && !bound.IsZero() {
+		return p.at.Sub(bound)
+	}
+	return 2 * min(max(e.top.Sub(p.at), p.span, time.Second), math.MaxInt64/2)
+}
+
+// worthSplitting tells whether a gap has several pages to go, if its tokens go on
+// as dense as on its last page: a split costs a request, and half a page that is
+// listed twice.
+func (e *Environment) worthSplitting(p *piece, from time.Time) bool {
+	if bound := e.bound(p, from); bound.IsZero() || !p.at.After(bound) {
+		return e.all.next(p.above) == nil
+	}
+	return e.remaining(p, from)/16 > max(p.span, time.Millisecond)
+}
+
+// nextHistory asks for what was there before the first listing.
+func (e *Environment) nextHistory(now time.Time) *request {
+	switch {
+	case e.index.IsLoaded(), e.historyErr != nil && e.sched.active[history] > 0:
+		return nil
+	case e.all == nil:
+		return e.nextHistoryInTurn(now)
+	case e.checkCapacity(loadTenths) != nil:
+		return nil
+	}
+	return e.nextGap(true, now)
+}
+
+// takeHistory takes in a page of what was there before the first listing. The end
+// of the list has to be shown twice.
+func (e *Environment) takeHistory(s sight) error {
+	return e.takeAll(history, s, e.windowStart(s.at))
+}
+
+func (e *Environment) historyKnown() bool {
+	if e.all == nil {
+		return e.walked
+	}
+	return e.all.gaps.Len() == 0 && len(e.sched.queued[newest]) == 0
+}
+
+// loaded says that the history is known.
+func (e *Environment) loaded() {
+	e.index.Loaded()
+	e.loadedOnce, e.historyErr = true, nil
+	e.publish()
+	level.Info(e.log).Log("msg", "history is loaded", "tokens", e.index.Len(), "duration", e.now().Sub(e.loadBegun))
+	if !e.round.open && e.round.err == nil {
+		e.report(nil, e.now())
+	}
+	e.plan(e.now())
+}
+
+// show notes how far the list has come, and tells so now and then.
+func (e *Environment) show(s sight) {
+	for _, t := range s.page.Tokens {
+		if e.oldest.IsZero() || t.CreatedAt.Before(e.oldest) {
+			e.oldest = t.CreatedAt
+		}
+	}
+	if e.index.IsLoaded() {
+		return
+	}
+	now := e.now()
+	if e.loadBegun.IsZero() {
+		e.loadBegun, e.progress = now, now
+		level.Info(e.log).Log("msg", "loading the history")
+	}
+	if now.Sub(e.progress) < progressEvery {
+		return
+	}
+	e.progress = now
+	state := e.State()
+	state.Listed, state.Oldest = e.index.Len(), e.oldest
+	e.state.Store(&state)
+	level.Info(e.log).Log("msg", "loading the history", "tokens", state.Listed, "back_to", state.Oldest.Format(time.RFC3339))
+}
