@@ -68,7 +68,7 @@ func (e *Environment) askSplit(p *piece, from time.Time) *request {
 				p.bound = seek // Nothing, or a single token, is older.
 				return nil
 			}
-			if !e.all.split(page.Tokens[0], page.Next) {
+			if len(page.Tokens) > 1 || !e.all.split(page.Tokens[0], page.Next) {
 				p.unsplit = true
 				if rest := e.all.next(p.above); rest != nil {
 					rest.unsplit = true // Of what was the same gap when the request was sent.

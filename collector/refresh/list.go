@@ -309,11 +309,15 @@ func (l *list) leave(s sight, lo string) {
 }
 
 // taken reports whether the page names the cursor of another place as the one to go
-// on from.
+// on from. One of the two is wrong: the other place's boundary is forgotten.
 func (l *list) taken(page client.Page) bool {
 	above, ok := l.cursors[page.Next]
 	n := len(page.Tokens)
-	return ok && page.Next != "" && n > 0 && above != page.Tokens[n-1].ID
+	if !ok || page.Next == "" || n == 0 || above == page.Tokens[n-1].ID {
+		return false
+	}
+	l.join(above)
+	return true
 }
 
 // split makes a boundary in a gap, below a token that a look by createdAt found.

@@ -505,3 +505,52 @@ func (n renaming) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return rewrite(resp, func(body string) string { return strings.Replace(body, `"next":"`, `"next":"new-`, 1) })
 }
+
+// TestWrongCursor holds that a single page that names another place's cursor makes
+// one refresh fail, and no more.
+func TestWrongCursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int64
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 30 * time.Minute},
+			func(next http.RoundTripper) http.RoundTripper {
+				return between{next, sticking{next, &n}, func(*http.Request) bool { return n.Load() > 0 }}
+			}, func(e *simulator.Environment) {
+				e.Populate(simulator.Population{Seed: 1, Tokens: 4000, Waiting: 325})
+			})
+		defer w.stop()
+		time.Sleep(90 * time.Second)
+		f := &flow{w: w}
+		for i := range 90 {
+			f.quick("", time.Now(), 0)
+			if i%9 == 0 && i < 60 {
+				n.Store(1)
+			}
+			time.Sleep(20 * time.Second)
+		}
+		time.Sleep(2 * time.Minute)
+		f.check(t, "long after")
+	})
+}
+
+// sticking names the cursor that was asked with as the one to go on from, or the
+// same for all pages, for so many pages.
+type sticking struct {
+	http.RoundTripper
+
+	left *atomic.Int64
+}
+
+func (s sticking) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.left.Add(-1)
+	resp, err := s.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	const of = "cmwszwhac0000ja7d3k8d0g4v"
+	return rewrite(resp, func(body string) string {
+		if before, after, ok := strings.Cut(body, `"next":"`); ok {
+			return before + `"next":"` + of + after[strings.Index(after, `"`):]
+		}
+		return body
+	})
+}

@@ -63,7 +63,8 @@ func (e *Environment) plan(now time.Time) {
 		if p.listed.Before(e.turnBegun) {
 			old++
 		}
-		if now.Sub(p.listed) > 2*e.opts.Interval {
+		// What was listed just now is not due, however many pieces there are.
+		if now.Sub(p.listed) > min(2*e.opts.Interval, e.opts.VerifyInterval/16) {
 			e.due = append(e.due, p)
 		}
 		return true
