@@ -24,7 +24,8 @@
 //     the worst; a page settles every token it shows.
 //   - history: what was there before the first listing. It is split at places found
 //     by createdAt, so that several parts are listed side by side.
-//   - verify: each piece again, once in a verify interval.
+//   - verify: each piece again before it is a verify interval old, whichever task
+//     listed it last.
 //   - probe: now and then a short time by createdAt, all of whose tokens should be
 //     known.
 //
@@ -42,9 +43,12 @@
 //
 // # What is assumed of the service, and how it is watched
 //
-//   - Lists are in descending order of id. Each page is checked. A cursor that leads
-//     elsewhere is forgotten; if that does not help, listings are walked one page
-//     after another, by createdAt where a place is needed (unordered.go).
+//   - Lists are in descending order of id. Each page is checked, and asked for again
+//     if it is not. If that does not help, listings are walked one page after another,
+//     by createdAt where a place is needed, until a whole walk was in order again
+//     (unordered.go).
+//   - A cursor asks for one place. One that two places have is refused, one that leads
+//     elsewhere is forgotten. If more and more do, all are.
 //   - New tokens appear at the top. Others are found by the probe, or when they are
 //     seen waiting, and the place is then watched as the top is.
 //   - Replicas are behind, and hosts' clocks differ, by no more than the constant lag
