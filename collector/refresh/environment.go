@@ -268,8 +268,8 @@ func (e *Environment) end() {
 		if e.all != nil {
 			e.settleArrivals()
 		}
-		if !e.served.IsZero() && (e.all == nil || !e.newGaps()) {
-			e.index.Known(e.served.Add(-e.slack))
+		if e.all != nil && !e.served.IsZero() && !e.newGaps() {
+			e.newestListed()
 		}
 	}
 	e.round.open = false

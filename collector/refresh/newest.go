@@ -261,3 +261,10 @@ func (e *Environment) newGaps() (found bool) {
 	})
 	return found
 }
+
+// newestListed says that what was created until a lag before the top was last listed
+// has been listed, whole.
+func (e *Environment) newestListed() {
+	e.line = e.served
+	e.index.Known(e.served.Add(-e.slack))
+}

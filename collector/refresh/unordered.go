@@ -137,7 +137,8 @@ func (e *Environment) nextNewestInTurn(time.Time) *request {
 		if c.pager.More() && old < len(page.Tokens) && c.pages < maxNewestPages {
 			return nil
 		}
-		e.newestChain, e.newestAt, e.line = nil, c.begun, e.served
+		e.newestChain, e.newestAt = nil, c.begun
+		e.newestListed()
 		return nil
 	})
 }
