@@ -103,8 +103,21 @@ func (e *Environment) lookAgain(s sight, missing []*index.Token) *request {
 			to = t.CreatedAt
 		}
 	}
+	return e.lookBelow(s, second{cursor: s.cursor, to: to, open: missing})
+}
+
+// A second look at what a page lacked may take several pages: a replica that is
+// behind shows more tokens.
+type second struct {
+	cursor       string
+	to           time.Time
+	open, agreed []*index.Token // Not looked at yet; lacked by the second look, too.
+	contradicted int            // Shown by it.
+}
+
+func (e *Environment) lookBelow(s sight, look second) *request {
 	return &request{
-		opts: client.ListOptions{Statuses: onlyWaiting, After: s.cursor, To: to},
+		opts: client.ListOptions{Statuses: onlyWaiting, After: look.cursor, To: look.to},
 		take: func(page client.Page, at time.Time) error {
 			if _, err := e.observe(waiting, page, at); err != nil {
 				return err
@@ -114,20 +127,25 @@ func (e *Environment) lookAgain(s sight, missing []*index.Token) *request {
 			for _, t := range page.Tokens {
 				shown[t.ID], last = true, t.ID
 			}
-			agreed := missing[:0:0]
-			contradicted := 0
-			for _, t := range missing {
+			next := second{cursor: page.Next, to: look.to, agreed: look.agreed, contradicted: look.contradicted}
+			for _, t := range look.open {
 				switch {
 				case shown[t.ID]:
-					contradicted++
+					next.contradicted++
 				case page.Next == "" || t.ID > last:
-					agreed = append(agreed, t)
+					next.agreed = append(next.agreed, t)
+				default:
+					next.open = append(next.open, t)
 				}
 			}
-			if contradicted > len(missing)/2 {
+			switch {
+			case next.contradicted > len(next.agreed)+len(next.open):
 				return e.contradict(s)
+			case len(next.open) > 0 && len(page.Tokens) > 0:
+				e.sched.queue(waiting, e.lookBelow(s, next))
+			default:
+				e.coverWaiting(s, next.agreed)
 			}
-			e.coverWaiting(s, agreed)
 			return nil
 		},
 	}
