@@ -15,8 +15,10 @@ func example() *client.Client {
 	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})
 	service.Environment(simulator.EnvironmentOptions{Key: "tr_prod_sk_example"}).Add(
 		simulator.Token{ID: "waitpoint_c1", CreatedAt: now.Add(-3 * time.Hour), Tags: []string{"team:legal"}},
-		simulator.Token{ID: "waitpoint_c2", CreatedAt: now.Add(-2 * time.Hour), Status: "COMPLETED",
-			CompletedAt: now.Add(-time.Hour)},
+		simulator.Token{
+			ID: "waitpoint_c2", CreatedAt: now.Add(-2 * time.Hour), Status: "COMPLETED",
+			CompletedAt: now.Add(-time.Hour),
+		},
 		simulator.Token{ID: "waitpoint_c3", CreatedAt: now.Add(-time.Hour), Tags: []string{"approval", "team:growth"}},
 	)
 	c, err := client.New(client.Options{

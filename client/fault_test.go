@@ -51,12 +51,16 @@ func TestFaults(t *testing.T) {
 		want   string // In the error.
 	}{
 		{"401", status(401, "Invalid API key"), "auth", "Invalid API key; the tr_prod_… key is wrong, expired or revoked"},
-		{"401 no branch", status(401, "x-trigger-branch header required for preview env"), "auth",
-			"--trigger.preview-branch is missing"},
+		{
+			"401 no branch", status(401, "x-trigger-branch header required for preview env"), "auth",
+			"--trigger.preview-branch is missing",
+		},
 		{"401 unknown branch", status(401, "No matching branch env"), "auth", "the service knows no such branch"},
-		{"403", status(403, "Unauthorized"), "auth",
+		{
+			"403", status(403, "Unauthorized"), "auth",
 			`403 Forbidden: Unauthorized; the key's preset does not let it list tokens: make a key with the preset "No ` +
-				`restrictions"; or else the account is suspended or the exporter's address blocked`},
+				`restrictions"; or else the account is suspended or the exporter's address blocked`,
+		},
 		{"404", status(404, "Not found"), "bad_request", "check the API URL"},
 		{"422", status(422, "Unprocessable"), "bad_request", "422 Unprocessable Entity: Unprocessable"},
 		{"400", status(400, "Query Error"), "bad_request", "400 Bad Request: Query Error"},
@@ -69,13 +73,17 @@ func TestFaults(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			_, _ = io.WriteString(w, "<html>s3cr3t")
 		}, "server", "502 Bad Gateway"},
-		{"error with secrets in it", status(500,
-			"GET https://x/?s3cr3t for "+testKey+" and "+testKey[:18]+" at /a/callback/s3cr3t"), "server",
-			"GET <url> for <redacted> and <key> at <url>"},
+		{
+			"error with secrets in it", status(500,
+				"GET https://x/?s3cr3t for "+testKey+" and "+testKey[:18]+" at /a/callback/s3cr3t"), "server",
+			"GET <url> for <redacted> and <key> at <url>",
+		},
 		{"error that is long", status(500, strings.Repeat("é", 300)), "server", strings.Repeat("é", 199) + "…"},
 		{"error with control characters", status(500, `a\u001b[31m\nb`), "server", "a [31m b"},
-		{"204", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "invalid_response",
-			"want 200"},
+		{
+			"204", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "invalid_response",
+			"want 200",
+		},
 		{"200 HTML", text("<!DOCTYPE html><title>s3cr3t</title>"), "invalid_response", "an HTML page"},
 		{"200 null", text("null"), "invalid_response", "not an object"},
 		{"200 list", text("[]"), "invalid_response", "not an object"},
@@ -100,12 +108,16 @@ func TestFaults(t *testing.T) {
 		}, "invalid_response", "gzip"},
 		{"not HTTP", raw("s3cr3t s3cr3t\r\n\r\n"), "invalid_response", "malformed HTTP response"},
 		{"bad header", raw("HTTP/1.1 200 OK\r\ns3cr3t\r\n\r\n"), "invalid_response", "malformed HTTP response"},
-		{"endless header", raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X-S3cr3t: s3cr3t\r\n", 10000) + "\r\n"),
-			"invalid_response", "header is too large"},
+		{
+			"endless header", raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X-S3cr3t: s3cr3t\r\n", 10000) + "\r\n"),
+			"invalid_response", "header is too large",
+		},
 		{"dropped", raw(""), "network", "EOF"},
 		{"cut body", raw("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + full), "network", "unexpected EOF"},
-		{"cut chunk", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9999\r\n" + full), "network",
-			"unexpected EOF"},
+		{
+			"cut chunk", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9999\r\n" + full), "network",
+			"unexpected EOF",
+		},
 		{"cut body of no known length", raw("HTTP/1.1 200 OK\r\n\r\n" + full[:40]), "network", "unexpected EOF"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -135,8 +147,10 @@ func TestFaults(t *testing.T) {
 func TestToleratedAnswers(t *testing.T) {
 	for reason, b := range map[string]string{
 		"null fields": answer(map[string]any{"next": nil, "previous": nil},
-			map[string]any{"id": "a", "status": "WAITING", "createdAt": "2026-11-23T08:19:59.748Z", "tags": nil,
-				"timeoutAt": nil, "completedAt": nil}),
+			map[string]any{
+				"id": "a", "status": "WAITING", "createdAt": "2026-11-23T08:19:59.748Z", "tags": nil,
+				"timeoutAt": nil, "completedAt": nil,
+			}),
 		"unknown fields": answer(map[string]any{"total": 3}, token("a",
 			map[string]any{"new": map[string]any{"x": []int{1}}})),
 		"no tags":        answer(nil, token("a", map[string]any{"tags": nil})),

@@ -63,8 +63,10 @@ func TestBounds(t *testing.T) {
 		{"too many tokens", many(1001), "over 1000 tokens"},
 		{"a hundred times too many tokens", many(100_000), "over 1000 tokens"},
 		{"id", field("id", long(1024)), ""},
-		{"long id", field("id", long(1025)),
-			"token 2 of the page: more than the service gives: id is longer than 1024 bytes"},
+		{
+			"long id", field("id", long(1025)),
+			"token 2 of the page: more than the service gives: id is longer than 1024 bytes",
+		},
 		{"id of 10 MB", field("id", long(10_000_000)), "id is longer than"},
 		{"status", field("status", long(64)), ""},
 		{"long status", field("status", long(65)), "status is longer than 64 bytes"},
@@ -81,11 +83,15 @@ func TestBounds(t *testing.T) {
 		{"cursor", body(long(1024), "a", "b"), ""},
 		{"long cursor", body(long(1025), "a", "b"), "next is longer than 1024 bytes"},
 		{"cursor of 1 MB", body(long(1_000_000), "a", "b"), "next is longer than"},
-		{"long cursor back", answer(map[string]any{"previous": long(1025)}, token("a", nil)),
-			"previous is longer than 1024 bytes"},
+		{
+			"long cursor back", answer(map[string]any{"previous": long(1025)}, token("a", nil)),
+			"previous is longer than 1024 bytes",
+		},
 		{"deep", strings.Repeat("[", 100_000), "nested too deep"},
-		{"deep and whole", `{"x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `,"data":[]}`,
-			"nested too deep"},
+		{
+			"deep and whole", `{"x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `,"data":[]}`,
+			"nested too deep",
+		},
 		{"deep objects", `{"data":[` + strings.Repeat(`{"a":`, 100_000), "nested too deep"},
 		{"deep tags", `{"data":[{"tags":` + strings.Repeat("[", 100_000), "nested too deep"},
 	} {

@@ -43,8 +43,10 @@ func TestHTTP2(t *testing.T) {
 			transport.TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
 			transport.TLSClientConfig.RootCAs.AddCert(server.Certificate())
 			defer transport.CloseIdleConnections()
-			c, err := New(Options{APIURL: server.URL, Key: func() (string, error) { return "tr_dev_0123456789", nil },
-				Transport: transport, MaxAttempts: 1})
+			c, err := New(Options{
+				APIURL: server.URL, Key: func() (string, error) { return "tr_dev_0123456789", nil },
+				Transport: transport, MaxAttempts: 1,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,8 +28,10 @@ func TestCheckKey(t *testing.T) {
 		{"tr_prod_pk_abcdefgh", "public one", "public, of one environment"},
 		{"tr_preview_pkabcdefgh", "public one", "public, without an underscore"},
 		{"tr_prod_pk_abcdefgh0123456789abcd", "public one", "public, and long"},
-		{"tr_pat_abcdefgh", "personal access token (tr_pat_…), which is for the CLI: want an environment's",
-			"what the CLI logs in with"},
+		{
+			"tr_pat_abcdefgh", "personal access token (tr_pat_…), which is for the CLI: want an environment's",
+			"what the CLI logs in with",
+		},
 		{"eyJhbGciOi.abcdefgh", "does not start with tr_", "a public access token"},
 		{"tr_prod_abcdefgh\n", "control", "a file's last newline"},
 		{" tr_prod_abcdefgh", "space", "pasted"},

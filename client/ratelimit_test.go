@@ -21,8 +21,11 @@ func TestRateLimitHeaders(t *testing.T) {
 		want                    client.RateLimit
 		known                   bool
 	}{
-		"as the service sends them": {"750", "749", ms, client.RateLimit{Limit: 750, Remaining: 749, Reset: reset},
-			true},
+		"as the service sends them": {
+			"750", "749", ms,
+			client.RateLimit{Limit: 750, Remaining: 749, Reset: reset},
+			true,
+		},
 		"an empty bucket":            {"750", "0", ms, client.RateLimit{Limit: 750, Reset: reset}, true},
 		"under an empty bucket":      {"750", "-1", ms, client.RateLimit{Limit: 750, Reset: reset}, true},
 		"none":                       {"", "", "", client.RateLimit{}, false},
@@ -32,17 +35,26 @@ func TestRateLimitHeaders(t *testing.T) {
 		"a limit with a policy":      {"750, 750;w=10", "749", ms, client.RateLimit{Remaining: 749, Reset: reset}, false},
 		"a limit below 0":            {"-750", "749", ms, client.RateLimit{Remaining: 749, Reset: reset}, false},
 		"no remaining":               {"750", "", ms, client.RateLimit{Limit: 750, Remaining: -1, Reset: reset}, false},
-		"a remaining with a fraction": {"750", "7.5", ms, client.RateLimit{Limit: 750, Remaining: -1, Reset: reset},
-			false},
+		"a remaining with a fraction": {
+			"750", "7.5", ms,
+			client.RateLimit{Limit: 750, Remaining: -1, Reset: reset},
+			false,
+		},
 		"more remains than fits":     {"100", "749", ms, client.RateLimit{Remaining: -1, Reset: reset}, false},
 		"no reset":                   {"750", "749", "", client.RateLimit{Limit: 750, Remaining: 749}, true},
 		"a reset in seconds":         {"750", "749", "1795423644", client.RateLimit{Limit: 750, Remaining: 749}, true},
 		"a reset in microseconds":    {"750", "749", ms + "000", client.RateLimit{Limit: 750, Remaining: 749}, true},
 		"a reset as so many seconds": {"750", "749", "5", client.RateLimit{Limit: 750, Remaining: 749}, true},
-		"a reset in ISO 8601": {"750", "749", "2026-11-23T08:47:24.500Z",
-			client.RateLimit{Limit: 750, Remaining: 749}, true},
-		"a reset past what a date holds": {"750", "749", "9223372036854775807", client.RateLimit{Limit: 750, Remaining: 749},
-			true},
+		"a reset in ISO 8601": {
+			"750", "749", "2026-11-23T08:47:24.500Z",
+			client.RateLimit{Limit: 750, Remaining: 749},
+			true,
+		},
+		"a reset past what a date holds": {
+			"750", "749", "9223372036854775807",
+			client.RateLimit{Limit: 750, Remaining: 749},
+			true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, client.Options{Transport: served(func(w http.ResponseWriter, _ *http.Request) {

@@ -32,13 +32,19 @@ func TestRetryWait(t *testing.T) {
 		"Retry-After of a day":     {1, Attempt{RetryAfter: 24 * time.Hour}, 0, time.Minute},
 		"Retry-After of 292 years": {1, Attempt{RetryAfter: math.MaxInt64}, 1, time.Minute},
 		"429 until the reset":      {1, refused(now.Add(4*time.Second), time.Time{}), 0, 4 * time.Second},
-		"429, the service's clock ahead": {1, refused(now.Add(time.Hour+4*time.Second), now.Add(time.Hour)), 0,
-			4 * time.Second},
-		"429 until the year 9999": {1, refused(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Time{}), 1,
-			time.Minute},
+		"429, the service's clock ahead": {
+			1, refused(now.Add(time.Hour+4*time.Second), now.Add(time.Hour)), 0,
+			4 * time.Second,
+		},
+		"429 until the year 9999": {
+			1, refused(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Time{}), 1,
+			time.Minute,
+		},
 		"429, the reset is past": {2, refused(now.Add(-time.Second), time.Time{}), 1, time.Second},
-		"503 does not wait for a reset": {1, Attempt{Status: 503,
-			RateLimit: RateLimit{Limit: 750, Reset: now.Add(time.Minute)}}, 1, 500 * time.Millisecond},
+		"503 does not wait for a reset": {1, Attempt{
+			Status:    503,
+			RateLimit: RateLimit{Limit: 750, Reset: now.Add(time.Minute)},
+		}, 1, 500 * time.Millisecond},
 	} {
 		if got := retryWait(tc.n, tc.attempt, now, tc.jitter); got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)

@@ -52,16 +52,22 @@ func TestRetries(t *testing.T) {
 				"X-Ratelimit-Reset": strconv.FormatInt(now.Add(-time.Second).UnixMilli(), 10),
 			}
 		}, 3, 0, 1500 * time.Millisecond, "rate_limited"},
-		{"429 with seconds", 429, func(time.Time) map[string]string { return map[string]string{"Retry-After": "7"} }, 3,
-			14 * time.Second, 15 * time.Second, "rate_limited"},
-		{"503 with seconds", 503, func(time.Time) map[string]string { return map[string]string{"Retry-After": "7"} }, 3,
-			14 * time.Second, 15 * time.Second, "server"},
+		{
+			"429 with seconds", 429, func(time.Time) map[string]string { return map[string]string{"Retry-After": "7"} }, 3,
+			14 * time.Second, 15 * time.Second, "rate_limited",
+		},
+		{
+			"503 with seconds", 503, func(time.Time) map[string]string { return map[string]string{"Retry-After": "7"} }, 3,
+			14 * time.Second, 15 * time.Second, "server",
+		},
 		{"429 with a date", 429, func(now time.Time) map[string]string {
 			return map[string]string{"Retry-After": now.Add(7 * time.Second).UTC().Format(http.TimeFormat)}
 		}, 3, 13 * time.Second, 15 * time.Second, "rate_limited"},
-		{"429 with a day: bounded", 429,
+		{
+			"429 with a day: bounded", 429,
 			func(time.Time) map[string]string { return map[string]string{"Retry-After": "86400"} }, 3, 2 * time.Minute,
-			2 * time.Minute, "rate_limited"},
+			2 * time.Minute, "rate_limited",
+		},
 		{"400 would be refused again", 400, nil, 1, 0, 0, "bad_request"},
 		{"401 would be refused again", 401, nil, 1, 0, 0, "auth"},
 		{"403 would be refused again", 403, nil, 1, 0, 0, "auth"},

@@ -126,15 +126,19 @@ func TestEverySample(t *testing.T) {
 		"waiting within period": {Period: 24 * time.Hour, WaitingWithinPeriod: true},
 		"include":               {Tags: index.TagRules{Include: anchored("team:.*")}},
 		"exclude":               {Tags: index.TagRules{Exclude: anchored("user:.*|approval")}},
-		"rewrite": {Tags: index.TagRules{Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"),
-			Replacement: "$1:*"}}}},
+		"rewrite": {Tags: index.TagRules{Rewrite: []index.Rewrite{{
+			Match:       anchored("(user|team):.*"),
+			Replacement: "$1:*",
+		}}}},
 		"limit":   {Tags: index.TagRules{Limit: 5}},
 		"require": {Tags: index.TagRules{Require: anchored("team:.*")}},
 		"ignore":  {Tags: index.TagRules{Ignore: anchored("approval|team:legal"), Limit: 5}},
 		"require and ignore, within a period": {
 			Period: 24 * time.Hour, WaitingWithinPeriod: true,
-			Tags: index.TagRules{Require: anchored("team:.*|user:.*"), Ignore: anchored("approval"),
-				Exclude: anchored("user:.*")},
+			Tags: index.TagRules{
+				Require: anchored("team:.*|user:.*"), Ignore: anchored("approval"),
+				Exclude: anchored("user:.*"),
+			},
 		},
 		"expected wait": {ExpectedWait: []index.ExpectedWait{
 			{Match: anchored("team:legal"), Wait: 48 * time.Hour},
@@ -144,8 +148,10 @@ func TestEverySample(t *testing.T) {
 		}},
 		"expected wait of few, rewritten and folded, within a period": {
 			Period: 24 * time.Hour, WaitingWithinPeriod: true,
-			ExpectedWait: []index.ExpectedWait{{Match: anchored("team:.*"), Wait: 23*time.Hour + 55*time.Minute},
-				{Match: anchored("user:.*1"), Wait: 1}},
+			ExpectedWait: []index.ExpectedWait{
+				{Match: anchored("team:.*"), Wait: 23*time.Hour + 55*time.Minute},
+				{Match: anchored("user:.*1"), Wait: 1},
+			},
 			Tags: index.TagRules{
 				Limit: 2, Rewrite: []index.Rewrite{{Match: anchored("(user|team):.*"), Replacement: "$1:*"}},
 				Ignore: anchored("team:support"),
@@ -163,8 +169,10 @@ func TestEverySample(t *testing.T) {
 			for _, later := range []time.Duration{0, time.Second, maxStaleness} {
 				at := now.Add(later)
 				got := samples(t, s, collector.Options{Period: opts.Period}, at)
-				for _, name := range []string{"tags_folded{}", "history_loaded{}", "tokens_unresolved{}",
-					"verify_corrections_total{}", "period_seconds{}", "waiting_listed_timestamp_seconds{}"} {
+				for _, name := range []string{
+					"tags_folded{}", "history_loaded{}", "tokens_unresolved{}",
+					"verify_corrections_total{}", "period_seconds{}", "waiting_listed_timestamp_seconds{}",
+				} {
 					if _, ok := got[name]; !ok {
 						t.Errorf("%s is absent", name)
 					}
@@ -216,18 +224,30 @@ func TestAbsence(t *testing.T) {
 		"before the first listing": {nil, now, always, []string{"tokens{", "tokens_overdue", "tokens_created"}},
 		"while the history loads": {
 			paint(tokens, index.Options{}, now, false), now,
-			append([]string{`tokens{status="WAITING"}`, `tagged_tokens{status="WAITING",tag="x"}`,
-				"tokens_overdue{}"}, always...),
+			append([]string{
+				`tokens{status="WAITING"}`, `tagged_tokens{status="WAITING",tag="x"}`,
+				"tokens_overdue{}",
+			}, always...),
 			[]string{`status="COMPLETED"`, `status="TIMED_OUT"`, "tokens_created"},
 		},
-		"loaded": {paint(tokens, index.Options{}, now, true), now,
-			append([]string{`tokens{status="TIMED_OUT"}`, "tokens_created_total{}"}, always...), nil},
-		"at the greatest age": {paint(tokens, index.Options{}, now, true), now.Add(maxStaleness),
-			[]string{`tokens{status="WAITING"}`}, nil},
-		"too old": {paint(tokens, index.Options{}, now, true), now.Add(maxStaleness + 1), always,
-			[]string{"tokens{", "tokens_overdue", "tokens_created", "oldest"}},
-		"nothing waits": {paint(tokens[1:], index.Options{}, now, true), now,
-			[]string{`tokens{status="WAITING"}`}, []string{"oldest", "next_timeout"}},
+		"loaded": {
+			paint(tokens, index.Options{}, now, true), now,
+			append([]string{`tokens{status="TIMED_OUT"}`, "tokens_created_total{}"}, always...), nil,
+		},
+		"at the greatest age": {
+			paint(tokens, index.Options{}, now, true), now.Add(maxStaleness),
+			[]string{`tokens{status="WAITING"}`},
+			nil,
+		},
+		"too old": {
+			paint(tokens, index.Options{}, now, true), now.Add(maxStaleness + 1), always,
+			[]string{"tokens{", "tokens_overdue", "tokens_created", "oldest"},
+		},
+		"nothing waits": {
+			paint(tokens[1:], index.Options{}, now, true), now,
+			[]string{`tokens{status="WAITING"}`},
+			[]string{"oldest", "next_timeout"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := samples(t, tc.snapshot, collector.Options{}, tc.at)

@@ -85,8 +85,10 @@ func FuzzTag(f *testing.F) {
 		registry.MustRegister(collector.New(source{x.Cut(created, created)}, collector.Options{
 			Environment: want, MaxStaleness: maxStaleness, Now: func() time.Time { return created },
 		}))
-		for _, accept := range []string{"text/plain", "application/openmetrics-text; version=1.0.0",
-			"text/plain; version=1.0.0; escaping=allow-utf-8"} {
+		for _, accept := range []string{
+			"text/plain", "application/openmetrics-text; version=1.0.0",
+			"text/plain; version=1.0.0; escaping=allow-utf-8",
+		} {
 			w := httptest.NewRecorder()
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
 			r.Header.Set("Accept", accept)

@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -54,7 +55,7 @@ func linksOf(p *Panel) []Link {
 	for _, o := range p.FieldConfig.Overrides {
 		for _, property := range o.Properties {
 			if links, ok := property.Value.([]Link); ok {
-				out = append(out[:len(out):len(out)], links...)
+				out = append(slices.Clip(out), links...)
 			}
 		}
 	}

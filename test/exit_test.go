@@ -25,16 +25,28 @@ func TestExit(t *testing.T) {
 		"unknown flag, in JSON": {[]string{"--nope", inJSON}, 2, "--nope: unknown flag"},
 		"no key":                {[]string{inJSON}, 2, "no secret key: "},
 		"log":                   {[]string{"--log.level=loud"}, 2, "--log.level: "},
-		"address": {[]string{"--demo", "--web.listen-address="}, 2,
-			`--web.listen-address: "" is not HOST:PORT`},
+		"address": {
+			[]string{"--demo", "--web.listen-address="},
+			2,
+			`--web.listen-address: "" is not HOST:PORT`,
+		},
 		"file": {[]string{"--config.file=nope.yml"}, 2, "--config.file: open nope.yml: "},
-		"file that is only checked": {[]string{"--config.check", "--config.file=nope.yml", inJSON}, 2,
-			"--config.file: open nope.yml: "},
-		"address taken": {[]string{"--demo", "--web.listen-address=" + taken, "--log.level=error"}, 1,
-			"--web.listen-address: listen tcp "},
+		"file that is only checked": {
+			[]string{"--config.check", "--config.file=nope.yml", inJSON},
+			2,
+			"--config.file: open nope.yml: ",
+		},
+		"address taken": {
+			[]string{"--demo", "--web.listen-address=" + taken, "--log.level=error"},
+			1,
+			"--web.listen-address: listen tcp ",
+		},
 		"healthy": {[]string{"--web.health-check", "--web.listen-address=" + running.address}, 0, ""},
-		"not healthy": {[]string{"--web.health-check", "--web.listen-address=127.0.0.1:1", inJSON}, 1,
-			"get http://127.0.0.1:1/-/healthy: "},
+		"not healthy": {
+			[]string{"--web.health-check", "--web.listen-address=127.0.0.1:1", inJSON},
+			1,
+			"get http://127.0.0.1:1/-/healthy: ",
+		},
 		"version": {[]string{"--version"}, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -121,10 +121,14 @@ func hostileRequests() []hostileRequest {
 	}
 	add("a path of 1 MB", plain("GET", "/"+strings.Repeat("x", 1<<20)), 431)
 	// Methods.
-	for _, target := range []string{"/metrics", "/", "/tokens", "/runbook", "/-/healthy", "/-/ready", "/-/reload",
-		"/nope"} {
-		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS", "PROPFIND",
-			"get", "M-SEARCH"} {
+	for _, target := range []string{
+		"/metrics", "/", "/tokens", "/runbook", "/-/healthy", "/-/ready", "/-/reload",
+		"/nope",
+	} {
+		for _, method := range []string{
+			"POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "OPTIONS", "PROPFIND",
+			"get", "M-SEARCH",
+		} {
 			want := 405
 			switch {
 			case target == "/nope":
@@ -165,9 +169,11 @@ func hostileRequests() []hostileRequest {
 	// Bodies.
 	for _, target := range []string{"/metrics", "/-/reload"} {
 		for method, want := range map[string][]int{"GET": {200, 405}, "POST": {403, 405}} {
-			out = append(out, hostileRequest{name: method + " " + target + " with a body that never ends",
+			out = append(out, hostileRequest{
+				name: method + " " + target + " with a body that never ends",
 				want: want, text: io.MultiReader(
-					strings.NewReader(plain(method, target, "Transfer-Encoding: chunked")), endless("5\r\nhello\r\n"))})
+					strings.NewReader(plain(method, target, "Transfer-Encoding: chunked")), endless("5\r\nhello\r\n")),
+			})
 		}
 	}
 	add("a body that is shorter", plain("POST", "/-/reload", "Content-Length: 5")+"a", 403)
@@ -195,8 +201,10 @@ func hostileRequests() []hostileRequest {
 func TestHostileClient(t *testing.T) {
 	const key = "tr_prod_0123456789"
 	service := simulator.New(simulator.Options{Seed: 1})
-	service.Environment(simulator.EnvironmentOptions{Key: key}).Populate(simulator.Population{Seed: 1, Tokens: 2000,
-		Waiting: 500, Odd: true})
+	service.Environment(simulator.EnvironmentOptions{Key: key}).Populate(simulator.Population{
+		Seed: 1, Tokens: 2000,
+		Waiting: 500, Odd: true,
+	})
 	api := httptest.NewServer(service)
 	defer api.Close()
 	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + key}, "--trigger.api-url="+api.URL, "--log.level=debug")

@@ -33,8 +33,10 @@ var teams = []string{"team:growth", "team:legal", "team:payments"}
 func newEnvironment(t *testing.T) (*simulator.Environment, *httptest.Server) {
 	t.Helper()
 	service := simulator.New(simulator.Options{Seed: 1})
-	environment := service.Environment(simulator.EnvironmentOptions{Key: killKey,
-		Limit: simulator.Limit{Size: 1 << 20, Refill: 1 << 20}})
+	environment := service.Environment(simulator.EnvironmentOptions{
+		Key:   killKey,
+		Limit: simulator.Limit{Size: 1 << 20, Refill: 1 << 20},
+	})
 	environment.Populate(simulator.Population{
 		Seed: 1, Tokens: 1500, Waiting: 300,
 		Tags: func(rng *rand.Rand) []string { return []string{teams[rng.IntN(len(teams))]} },

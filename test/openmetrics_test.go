@@ -34,8 +34,10 @@ func TestOpenMetrics(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	for _, name := range []string{"go_memstats_alloc_bytes", "go_gc_heap_allocs_bytes", "process_cpu_seconds",
-		"triggerdev_waitpoint_tagged_wait_duration_seconds"} {
+	for _, name := range []string{
+		"go_memstats_alloc_bytes", "go_gc_heap_allocs_bytes", "process_cpu_seconds",
+		"triggerdev_waitpoint_tagged_wait_duration_seconds",
+	} {
 		if !families[name] {
 			t.Errorf("there is no family %s", name)
 		}

@@ -50,7 +50,7 @@ var binary = sync.OnceValues(func() (string, error) {
 func build(dir string, args ...string) (string, error) {
 	path := filepath.Join(dir, program)
 	args = append(append([]string{"build", "-o", path}, args...), "waitpoint_exporter")
-	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil { //nolint:noctx // Ends by itself.
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return path, nil

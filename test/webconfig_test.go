@@ -164,10 +164,17 @@ func TestWebConfig(t *testing.T) {
 	url := "https://" + p.address
 	client := secureClient(t, a)
 
-	for _, path := range []string{"/metrics", "/tokens", "/", "/runbook", "/-/healthy", "/-/ready", "/-/reload",
-		"/nope"} {
-		for _, who := range [][2]string{{"", ""}, {"prometheus", "wrong"}, {"prometheus", ""}, {"other", "right"},
-			{"", "right"}} {
+	for _, path := range []string{
+		"/metrics", "/tokens", "/", "/runbook", "/-/healthy", "/-/ready", "/-/reload",
+		"/nope",
+	} {
+		for _, who := range [][2]string{
+			{"", ""},
+			{"prometheus", "wrong"},
+			{"prometheus", ""},
+			{"other", "right"},
+			{"", "right"},
+		} {
 			answer, err := login(t, client, url+path, who[0], who[1])
 			if err != nil {
 				t.Fatal(err)
@@ -303,24 +310,40 @@ func TestBadWebConfig(t *testing.T) {
 	const pair = "cert_file: server.pem, key_file: server.key"
 	for name, tc := range map[string]struct{ text, want string }{
 		"not YAML": {"tls_server_config: [", "yaml: line 1: did not find expected node content"},
-		"unknown field": {"basic_auth_user: {a: b}",
-			"yaml: unmarshal errors:   line 1: field basic_auth_user not found in type web.Config"},
-		"no certificate": {"tls_server_config: {cert_file: nope.pem, key_file: server.key}",
-			"failed to read cert_file (" + dir + "/nope.pem): open " + dir + "/nope.pem: no such file or directory"},
+		"unknown field": {
+			"basic_auth_user: {a: b}",
+			"yaml: unmarshal errors:   line 1: field basic_auth_user not found in type web.Config",
+		},
+		"no certificate": {
+			"tls_server_config: {cert_file: nope.pem, key_file: server.key}",
+			"failed to read cert_file (" + dir + "/nope.pem): open " + dir + "/nope.pem: no such file or directory",
+		},
 		"no key": {"tls_server_config: {cert_file: server.pem}", "missing one of key or key_file"},
-		"another's key": {"tls_server_config: {cert_file: server.pem, key_file: another.key}",
-			"failed to load X509KeyPair: tls: private key does not match public key"},
-		"certificate for a key": {"tls_server_config: {cert_file: server.pem, key_file: server.pem}",
-			"failed to load X509KeyPair: tls: found a certificate rather than a key in the PEM for the private key"},
-		"unknown version": {"tls_server_config: {" + pair + ", min_version: TLS14}",
-			"unknown TLS version: TLS14"},
+		"another's key": {
+			"tls_server_config: {cert_file: server.pem, key_file: another.key}",
+			"failed to load X509KeyPair: tls: private key does not match public key",
+		},
+		"certificate for a key": {
+			"tls_server_config: {cert_file: server.pem, key_file: server.pem}",
+			"failed to load X509KeyPair: tls: found a certificate rather than a key in the PEM for the private key",
+		},
+		"unknown version": {
+			"tls_server_config: {" + pair + ", min_version: TLS14}",
+			"unknown TLS version: TLS14",
+		},
 		"unknown cipher": {"tls_server_config: {" + pair + ", cipher_suites: [ROT13]}", "unknown cipher: ROT13"},
-		"unknown policy": {"tls_server_config: {" + pair + ", client_auth_type: Perhaps}",
-			"invalid ClientAuth: Perhaps"},
-		"clients, no policy": {"tls_server_config: {" + pair + ", client_ca_file: server.pem}",
-			"client CA's have been configured without a Client Auth Policy"},
-		"password not hashed": {"basic_auth_users: {a: sEcReT-sEcReT}",
-			"crypto/bcrypt: hashedSecret too short to be a bcrypted password"},
+		"unknown policy": {
+			"tls_server_config: {" + pair + ", client_auth_type: Perhaps}",
+			"invalid ClientAuth: Perhaps",
+		},
+		"clients, no policy": {
+			"tls_server_config: {" + pair + ", client_ca_file: server.pem}",
+			"client CA's have been configured without a Client Auth Policy",
+		},
+		"password not hashed": {
+			"basic_auth_users: {a: sEcReT-sEcReT}",
+			"crypto/bcrypt: hashedSecret too short to be a bcrypted password",
+		},
 		"unknown header": {"http_server_config: {headers: {X: y}}", `HTTP header "X" can not be configured`},
 	} {
 		t.Run(name, func(t *testing.T) {

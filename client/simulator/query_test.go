@@ -35,12 +35,18 @@ func get(t *testing.T, service http.Handler, key, query string, header ...string
 func TestQueries(t *testing.T) {
 	service := simulator.New(simulator.Options{Now: func() time.Time { return noon }})
 	service.Environment(simulator.EnvironmentOptions{Key: "tr_prod_0"}).Add(
-		simulator.Token{ID: "waitpoint_a", CreatedAt: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
-			Tags: []string{"x,y", "team:a"}},
-		simulator.Token{ID: "waitpoint_b", CreatedAt: noon.Add(-25 * time.Hour), Status: "COMPLETED",
-			CompletedAt: noon.Add(-time.Hour), IdempotencyKey: "k1"},
-		simulator.Token{ID: "waitpoint_c", CreatedAt: noon.Add(-90 * time.Minute), Status: "TIMED_OUT",
-			CompletedAt: noon.Add(-time.Hour), IdempotencyKey: "random", RotatedKey: "k2"},
+		simulator.Token{
+			ID: "waitpoint_a", CreatedAt: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
+			Tags: []string{"x,y", "team:a"},
+		},
+		simulator.Token{
+			ID: "waitpoint_b", CreatedAt: noon.Add(-25 * time.Hour), Status: "COMPLETED",
+			CompletedAt: noon.Add(-time.Hour), IdempotencyKey: "k1",
+		},
+		simulator.Token{
+			ID: "waitpoint_c", CreatedAt: noon.Add(-90 * time.Minute), Status: "TIMED_OUT",
+			CompletedAt: noon.Add(-time.Hour), IdempotencyKey: "random", RotatedKey: "k2",
+		},
 		simulator.Token{ID: "waitpoint_d", CreatedAt: noon.Add(-30 * time.Second), Tags: []string{"team:b", "\ufffd"}},
 	)
 	const all = "d c b a"
@@ -102,8 +108,10 @@ func TestQueries(t *testing.T) {
 		{"filter[createdAt][from]=garbage", date(from), "no date"},
 		{"filter[createdAt][to]=garbage", date(to), "no date"},
 		{"filter[createdAt][from]=2026-13-01&filter[createdAt][to]=8640000000000001", date(from, to), "no dates"},
-		{"filter[status]=PAUSED&filter[createdAt][to]=x&page[size]=x", nan + "," + paused + "," + date(to),
-			"all that is wrong, in order"},
+		{
+			"filter[status]=PAUSED&filter[createdAt][to]=x&page[size]=x", nan + "," + paused + "," + date(to),
+			"all that is wrong, in order",
+		},
 		{"filter[createdAt][from]=", all, "an empty from is 1970"},
 		{"filter[createdAt][to]=", notStarted, "an empty to is 1970"},
 		{"filter[createdAt][from]=2026-11-23", "d c", "a day"},
@@ -252,8 +260,13 @@ func TestBranchesShareABucket(t *testing.T) {
 	other := service.Environment(simulator.EnvironmentOptions{Key: "tr_dev_root", Limit: limit})
 	first.AddKeys(simulator.Key{Value: "tr_preview_sk_full"})
 	var left []string
-	for _, ask := range [][2]string{{"tr_preview_root", "b1"}, {"tr_preview_root", "b2"}, {"tr_preview_sk_full", "b2"},
-		{"tr_dev_root", ""}, {"tr_preview_root", "nope"}} {
+	for _, ask := range [][2]string{
+		{"tr_preview_root", "b1"},
+		{"tr_preview_root", "b2"},
+		{"tr_preview_sk_full", "b2"},
+		{"tr_dev_root", ""},
+		{"tr_preview_root", "nope"},
+	} {
 		left = append(left, get(t, service, ask[0], "", "X-Trigger-Branch", ask[1]).Header().Get("X-Ratelimit-Remaining"))
 	}
 	if d := cmp.Diff([]string{"5", "4", "3", "5", "2"}, left); d != "" {

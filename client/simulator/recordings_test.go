@@ -195,8 +195,10 @@ func TestRecordings(t *testing.T) {
 	usual := build(simulator.EnvironmentOptions{})
 	special := map[string]*simulator.Simulator{
 		"V1 engine project": build(simulator.EnvironmentOptions{OldEngine: true}),
-		"429": build(simulator.EnvironmentOptions{Limit: simulator.Limit{Size: 5, Refill: 1,
-			Every: time.Second}}),
+		"429": build(simulator.EnvironmentOptions{Limit: simulator.Limit{
+			Size: 5, Refill: 1,
+			Every: time.Second,
+		}}),
 	}
 	for _, e := range exchanges {
 		t.Run(e.Label, func(t *testing.T) {

@@ -57,17 +57,23 @@ func TestSDK(t *testing.T) {
 		{sdkQuery{}, func(simulator.Token) bool { return true }},
 		{sdkQuery{Limit: 100}, func(simulator.Token) bool { return true }},
 		{sdkQuery{Limit: 7, Status: "WAITING"}, func(t simulator.Token) bool { return t.Status == "WAITING" }},
-		{sdkQuery{Limit: 100, Status: []string{"COMPLETED", "TIMED_OUT"}},
-			func(t simulator.Token) bool { return t.Status != "WAITING" }},
+		{
+			sdkQuery{Limit: 100, Status: []string{"COMPLETED", "TIMED_OUT"}},
+			func(t simulator.Token) bool { return t.Status != "WAITING" },
+		},
 		{sdkQuery{Tags: "approval"}, func(t simulator.Token) bool { return slices.Contains(t.Tags, "approval") }},
 		{sdkQuery{Limit: 100, Tags: []string{"team:legal", "日本語"}}, func(t simulator.Token) bool {
 			return slices.Contains(t.Tags, "team:legal") || slices.Contains(t.Tags, "日本語")
 		}},
 		{sdkQuery{Limit: 50, From: from.UnixMilli()}, func(t simulator.Token) bool { return !t.CreatedAt.Before(from) }},
-		{sdkQuery{Limit: 50, Period: "12h"},
-			func(t simulator.Token) bool { return !t.CreatedAt.Before(now.Add(-12 * time.Hour)) }},
-		{sdkQuery{IdempotencyKey: truth[3].IdempotencyKey},
-			func(t simulator.Token) bool { return t.IdempotencyKey == truth[3].IdempotencyKey }},
+		{
+			sdkQuery{Limit: 50, Period: "12h"},
+			func(t simulator.Token) bool { return !t.CreatedAt.Before(now.Add(-12 * time.Hour)) },
+		},
+		{
+			sdkQuery{IdempotencyKey: truth[3].IdempotencyKey},
+			func(t simulator.Token) bool { return t.IdempotencyKey == truth[3].IdempotencyKey },
+		},
 	}
 	var queries []sdkQuery
 	for _, c := range cases {

@@ -84,8 +84,10 @@ func TestKeyBlocks(t *testing.T) {
 // TestKeyPipe holds that a pipe that delivers is as good as a file, however often
 // it does so.
 func TestKeyPipe(t *testing.T) {
-	for name, text := range map[string]string{"no end of line": piped, "a line": piped + "\n",
-		"two writers at once": piped + "\n" + piped + "\n"} {
+	for name, text := range map[string]string{
+		"no end of line": piped, "a line": piped + "\n",
+		"two writers at once": piped + "\n" + piped + "\n",
+	} {
 		t.Run(name, func(t *testing.T) {
 			path := pipe(t)
 			key := access.Key{File: path, From: "secret_key_file"}

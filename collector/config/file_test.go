@@ -117,13 +117,17 @@ environments:
 		"dashboard":            {prod.DashboardURL, "https://cloud.trigger.dev/orgs/o/projects/p/env/prod"},
 		"first expected wait":  {prod.Tokens.ExpectedWait[0].Match.MatchString("webhook:1"), true},
 		"other expected wait":  {prod.Tokens.ExpectedWait[1], index.ExpectedWait{Wait: 4 * time.Hour}},
-		"ignored tags": {[2]bool{prod.Tags.Ignore.MatchString("chat:1"), prod.Tags.Require == nil},
-			[2]bool{true, true}},
+		"ignored tags": {
+			[2]bool{prod.Tags.Ignore.MatchString("chat:1"), prod.Tags.Require == nil},
+			[2]bool{true, true},
+		},
 		"rewrite": {len(staging.Tags.Rewrite), 1},
 		"limit":   {[2]int{prod.Tags.Limit, staging.Tags.Limit}, [2]int{100, 5}},
 		"api":     {prod.API, config.API{Concurrency: 2, Reserve: 0.75, Share: 0.25}},
-		"refresh": {prod.Refresh, config.Refresh{Interval: time.Minute, Timeout: 30 * time.Second,
-			MaxStaleness: 10 * time.Minute, VerifyInterval: 24 * time.Hour}},
+		"refresh": {prod.Refresh, config.Refresh{
+			Interval: time.Minute, Timeout: 30 * time.Second,
+			MaxStaleness: 10 * time.Minute, VerifyInterval: 24 * time.Hour,
+		}},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
 			t.Errorf("%s: got %v, want %v", what, pair[0], pair[1])
@@ -199,8 +203,10 @@ environments:
 	}{{30 * day, 7}, {0, 9}} {
 		e := got[i]
 		if e.APIURL != "http://slow.test" || e.Tokens.Period != want.period || e.Tags.Limit != want.limit ||
-			e.Refresh != (config.Refresh{Interval: 5 * time.Minute, Timeout: time.Minute, MaxStaleness: 10 * time.Minute,
-				VerifyInterval: 2 * day}) {
+			e.Refresh != (config.Refresh{
+				Interval: 5 * time.Minute, Timeout: time.Minute, MaxStaleness: 10 * time.Minute,
+				VerifyInterval: 2 * day,
+			}) {
 			t.Errorf("%s: %+v", e.Name, e)
 		}
 	}
@@ -246,8 +252,10 @@ func TestExample(t *testing.T) {
 	}
 	shown := uncommented.ReplaceAllString(string(content), "$1$2")
 	// These exclude each other, or need files.
-	for _, line := range []string{"    secret_key_env: SHOP_PROD_KEY", "    secret_key: tr_prod_sk_…",
-		"    ca_file: ca.pem", "    cert_file: client.pem", "    key_file: client.key"} {
+	for _, line := range []string{
+		"    secret_key_env: SHOP_PROD_KEY", "    secret_key: tr_prod_sk_…",
+		"    ca_file: ca.pem", "    cert_file: client.pem", "    key_file: client.key",
+	} {
 		if !strings.Contains(shown, line+"\n") {
 			t.Errorf("the example does not show %q", line)
 		}
@@ -270,8 +278,10 @@ func TestExample(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	for _, field := range []string{"min_version", "include", "no_proxy", "reserve", "verify_interval",
-		"waiting_within_period"} {
+	for _, field := range []string{
+		"min_version", "include", "no_proxy", "reserve", "verify_interval",
+		"waiting_within_period",
+	} {
 		if !regexp.MustCompile(`(?m)^ *` + field + `:`).MatchString(shown) {
 			t.Errorf("the example does not show %s", field)
 		}

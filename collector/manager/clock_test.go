@@ -139,11 +139,15 @@ func TestClock(t *testing.T) {
 		"10 years ahead":  there(10 * year),
 		"10 years behind": there(-10 * year),
 		"10 years ahead, for less than an interval": {{set: 10 * year, then: 30 * time.Second}, {set: -10 * year}},
-		"behind again and again": {{set: -time.Hour, then: 40 * time.Second}, {set: -time.Hour,
-			then: 40 * time.Second}, {set: -time.Hour}},
+		"behind again and again": {{set: -time.Hour, then: 40 * time.Second}, {
+			set:  -time.Hour,
+			then: 40 * time.Second,
+		}, {set: -time.Hour}},
 		"suspended for 8 h": {{suspended: 8 * time.Hour}},
-		"suspended for 8 h, the clock not told": {{suspended: 8 * time.Hour, set: -8 * time.Hour},
-			{set: 8 * time.Hour}},
+		"suspended for 8 h, the clock not told": {
+			{suspended: 8 * time.Hour, set: -8 * time.Hour},
+			{set: 8 * time.Hour},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both := time.Now()

@@ -259,8 +259,10 @@ func TestHostileTags(t *testing.T) {
 				h, lines := exporter(t, service, newLogger, ", tags: {limit: 0}")
 				time.Sleep(3 * time.Minute)
 
-				for _, accept := range []string{"text/plain", "text/plain; version=1.0.0; escaping=allow-utf-8",
-					"application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=0.0.1"} {
+				for _, accept := range []string{
+					"text/plain", "text/plain; version=1.0.0; escaping=allow-utf-8",
+					"application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=0.0.1",
+				} {
 					text := get(t, h, "/metrics", accept)
 					got, _ := series(t, text, "triggerdev_waitpoint_tagged_tokens_stuck", "tag")
 					if d := cmp.Diff(append(slices.Clone(want), "odd"), got, cmp.Transformer("sort",

@@ -150,10 +150,14 @@ func TestIndependence(t *testing.T) {
 		w.apply("a", "revoked", "c")
 		time.Sleep(10 * time.Minute)
 		for name, want := range map[string]map[string]float64{
-			"a": {"waitpoint_up": 1, "waitpoint_tokens WAITING": 10, "waitpoint_history_loaded": 1,
-				"waitpoint_refresh_errors_total auth": 0},
-			"c": {"waitpoint_up": 1, "waitpoint_tokens WAITING": 11, "waitpoint_history_loaded": 1,
-				"waitpoint_refresh_errors_total auth": 0},
+			"a": {
+				"waitpoint_up": 1, "waitpoint_tokens WAITING": 10, "waitpoint_history_loaded": 1,
+				"waitpoint_refresh_errors_total auth": 0,
+			},
+			"c": {
+				"waitpoint_up": 1, "waitpoint_tokens WAITING": 11, "waitpoint_history_loaded": 1,
+				"waitpoint_refresh_errors_total auth": 0,
+			},
 			"revoked": {"waitpoint_up": 0, "waitpoint_history_loaded": 0, "waitpoint_refresh_errors_total auth": 10},
 		} {
 			got := samples(t, w.manager, name)
@@ -371,8 +375,10 @@ func TestProxyAndCA(t *testing.T) {
 	}{
 		"both": {"tls_config: {ca_file: ca.pem}, proxy_url: \"" + proxy.URL +
 			"\", proxy_connect_header: {X-Team: [shop]}", ""},
-		"without the CA": {"proxy_url: \"" + proxy.URL + "\", proxy_connect_header: {X-Team: [shop]}",
-			client.ReasonNetwork},
+		"without the CA": {
+			"proxy_url: \"" + proxy.URL + "\", proxy_connect_header: {X-Team: [shop]}",
+			client.ReasonNetwork,
+		},
 		"refused by proxy": {"tls_config: {ca_file: ca.pem}, proxy_url: \"" + proxy.URL + "\"", client.ReasonNetwork},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type service struct {
 	clock   func() time.Time // The service's.
 	latency time.Duration    // Of a request's way, and of the answer's. The most of it, if there is an rng.
-	garble  float64          // The share of headers that are rewritten,
+	garble  float64          // The share of headers that are rewritten,.
 	headers []string         // of these.
 	floor   int              // The reserve.
 	rng     *rand.Rand

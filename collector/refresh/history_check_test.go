@@ -31,6 +31,8 @@ type watch struct {
 
 // refreshed is called when a refresh has ended, by who runs it.
 func (h *history) refreshed(start time.Time, failed error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.refreshes++
 	h.up = failed == nil
 	if failed == nil {
@@ -41,6 +43,8 @@ func (h *history) refreshed(start time.Time, failed error) {
 
 // checkNow checks between two refreshes, as a scrape may come at any time.
 func (h *history) checkNow(when string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.up = h.subject.State().Up
 	h.check("%s", when)
 }
@@ -85,7 +89,7 @@ func (h *history) check(format string, args ...any) {
 	if !h.allowed.turnwise && at.Before(h.begun) {
 		h.fail("%s: a WAITING token was last listed %s before the refresh began", when(), h.begun.Sub(at))
 	}
-	arrived := h.begun.Add(-documentedLag - h.allowed.arrive - h.allowed.arriveTurns*h.verify)
+	arrived := h.begun.Add(-documentedLag - h.allowed.arrive - time.Duration(h.allowed.arriveTurns)*h.verify)
 	left := at.Add(-documentedLag)
 	if left.After(arrived) {
 		left = arrived
@@ -235,7 +239,7 @@ func (h *history) expect(now, arrived, left, may time.Time) expectation {
 		surely, maybe := h.flows(t)
 		x.created.count(surely && known && !gone, surely || maybe)
 		if finished && t.finished.Before(t.deleted) {
-			surely, maybe = h.ends(t, surely, maybe)
+			surely, maybe = h.ends(t, surely)
 			x.waits.count(surely && known && !t.finished.After(left) && !gone, surely || maybe)
 		}
 	}
@@ -277,7 +281,7 @@ func (h *history) flows(t *stored) (surely, maybe bool) {
 }
 
 // ends tells whether a token that has finished counts as seen to finish.
-func (h *history) ends(t *stored, created, maybe bool) (bool, bool) {
+func (h *history) ends(t *stored, created bool) (bool, bool) {
 	switch {
 	case created:
 		return true, true

@@ -20,11 +20,13 @@ type perturbation struct {
 // the documentation says so.
 type allowance struct {
 	// Arrivals may be known this many verify intervals late, or this long.
-	arriveTurns, arrive time.Duration
+	arriveTurns int
+	arrive      time.Duration
 	// What has left WAITING may be shown there for this long besides.
 	leave time.Duration
 	// Quiet lasts so many verify intervals, and this long besides.
-	turns, wait time.Duration
+	turns int
+	wait  time.Duration
 	// Counters may be other than zero, WAITING tokens may be listed in turn.
 	corrections, late, turnwise bool
 	broken                      bool // Assumptions are.
@@ -38,11 +40,11 @@ func (a *allowance) add(b allowance) {
 	a.broken = a.broken || b.broken
 }
 
-func (a allowance) settle(s *scenario) time.Duration { return a.turns*s.verify + a.wait }
+func (a allowance) settle(s *scenario) time.Duration { return time.Duration(a.turns)*s.verify + a.wait }
 
 // notHeld are the perturbations that numbers do not stand yet, and why. They are
 // left out of histories that are drawn.
-var notHeld = map[string]string{ //nolint:gochecknoglobals // A table.
+var notHeld = map[string]string{
 	"new ids":        "tried on too few histories",
 	"mixed ids":      "tried on too few histories",
 	"lag":            "a look-up that met a replica behind is made again a lag later: seed 1056",
@@ -59,7 +61,7 @@ var notHeld = map[string]string{ //nolint:gochecknoglobals // A table.
 // behind than documented.
 const trust = 10 * time.Minute
 
-var perturbationsByName = map[string]perturbation{ //nolint:gochecknoglobals // A table.
+var perturbationsByName = map[string]perturbation{
 	// Within what is documented: everything holds.
 	"lag":  {plan: func(_ *rand.Rand, s *scenario) { s.lag, s.skew = 28*time.Second, 0 }},
 	"skew": {plan: func(_ *rand.Rand, s *scenario) { s.lag, s.skew = 14*time.Second, 14*time.Second }},
@@ -118,7 +120,7 @@ var perturbationsByName = map[string]perturbation{ //nolint:gochecknoglobals // 
 		allowed: allowance{turnwise: true},
 	},
 	"low limit": {
-		plan: func(rng *rand.Rand, s *scenario) {
+		plan: func(_ *rand.Rand, s *scenario) {
 			s.size, s.refill, s.share = 60, 20, .25
 			s.interval = max(s.interval, time.Minute)
 			s.allowed.wait += 10 * s.interval

@@ -38,7 +38,7 @@ type stored struct {
 }
 
 // never is later than all that happens in a history.
-var never = time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // A constant.
+var never = time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // statusAt is the token's status at a moment; empty if it is not there.
 func (s *stored) statusAt(then time.Time) string {

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,6 +156,7 @@ type history struct {
 	db      *database
 	print   func(...any) // What happens; nil if nobody wants to know.
 	problem string       // The first difference that was found.
+	mu      sync.Mutex   // Of what is checked: by who refreshes, and between refreshes.
 
 	subject *refresh.Environment
 	opts    refresh.Options
@@ -171,9 +174,9 @@ type history struct {
 
 // play lets a scenario happen and returns the first difference, empty if there is
 // none.
-func play(t *testing.T, s *scenario, print func(...any)) (problem string) {
+func play(t *testing.T, s *scenario, trace func(...any)) (problem string) {
 	synctest.Test(t, func(*testing.T) {
-		h := &history{scenario: s, epoch: time.Now(), print: print}
+		h := &history{scenario: s, epoch: time.Now(), print: trace}
 		problem = h.play()
 	})
 	return problem
@@ -334,7 +337,7 @@ func (h *history) host(rng *rand.Rand) time.Duration {
 }
 
 // acts are what steps do.
-var acts = map[string]func(*history, step){ //nolint:gochecknoglobals // A table.
+var acts = map[string]func(*history, step){
 	"sleep":  func(_ *history, s step) { time.Sleep(s.d) },
 	"create": func(h *history, s step) { h.create(s, false) },
 	"quick":  func(h *history, s step) { h.create(s, true) },
@@ -451,9 +454,11 @@ func smaller(t *testing.T, s *scenario, problem string) (*scenario, string) {
 		attempt(change)
 	}
 	for i := range s.steps {
-		for s.steps[i].n > 1 && attempt(func(o *scenario) { o.steps[i].n /= 2 }) {
+		for smaller := true; smaller && s.steps[i].n > 1; {
+			smaller = attempt(func(o *scenario) { o.steps[i].n /= 2 })
 		}
-		for s.steps[i].d > time.Second && attempt(func(o *scenario) { o.steps[i].d /= 2 }) {
+		for smaller := true; smaller && s.steps[i].d > time.Second; {
+			smaller = attempt(func(o *scenario) { o.steps[i].d /= 2 })
 		}
 	}
 	return s, problem
@@ -500,7 +505,7 @@ func tryHistories(t *testing.T, kind string) {
 		t.Errorf("seed %d (-run TestRandomHistories ./collector/refresh -histories=1 -seed=%d -perturb=%s): %s\nthe smallest history that fails: %s\n%s",
 			seed, seed, strings.Join(s.perturbations, ","), whole, problem, s)
 		if *trace {
-			play(t, s, func(fields ...any) { fmt.Println(fields...) })
+			play(t, s, func(fields ...any) { _, _ = fmt.Fprintln(os.Stdout, fields...) })
 		}
 		if failed >= 3 {
 			t.Fatalf("%d of %d histories failed, trying no more", failed, i+1)

@@ -337,16 +337,15 @@ func (l *list) split(t client.Token, cursor string) bool {
 
 // join forgets a boundary: its cursor leads somewhere else. The piece becomes part
 // of the one above.
-func (l *list) join(above string) bool {
+func (l *list) join(above string) {
 	p, ok := l.pieces.Get(above)
 	if !ok || above == topID {
-		return false
+		return
 	}
 	l.remove(above)
 	q := l.find(above)
 	q.listed, q.gap, q.history, q.known = p.listed, true, p.history, p.known
 	l.sort(q)
-	return true
 }
 
 // watch has a place looked at as the top is. What is below it may not be known.

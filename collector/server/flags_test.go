@@ -89,8 +89,10 @@ func TestGoodFlags(t *testing.T) {
 		{"--web.external-url=https://x.example.com", "https://x.example.com", "/"},
 		{"--web.external-url=https://x.example.com/", "https://x.example.com", "/"},
 		{"--web.external-url=https://x.example.com/waitpoints/", "https://x.example.com/waitpoints", "/waitpoints"},
-		{"--web.external-url=https://x.example.com/waitpoints --web.route-prefix=/",
-			"https://x.example.com/waitpoints", "/"},
+		{
+			"--web.external-url=https://x.example.com/waitpoints --web.route-prefix=/",
+			"https://x.example.com/waitpoints", "/",
+		},
 		{"--web.external-url=https://x.example.com --web.route-prefix=a/b/", "https://x.example.com", "/a/b"},
 		{"--web.listen-address= --web.systemd-socket", "http://" + host + ":10210", "/"},
 	} {

@@ -27,10 +27,14 @@ func TestAskHealth(t *testing.T) {
 		"broken":           {code: 500, want: "500 Internal Server Error"},
 		"not the exporter": {code: 404, want: "404 Not Found"},
 		"TLS":              {code: 200, tls: true, args: "--web.config.file=web.yml"},
-		"TLS, wants a certificate": {code: 200, tls: true, clients: tls.RequireAnyClientCert,
-			args: "--web.config.file=web.yml"},
-		"TLS, broken": {code: 503, tls: true, args: "--web.config.file=web.yml",
-			want: "503 Service Unavailable"},
+		"TLS, wants a certificate": {
+			code: 200, tls: true, clients: tls.RequireAnyClientCert,
+			args: "--web.config.file=web.yml",
+		},
+		"TLS, broken": {
+			code: 503, tls: true, args: "--web.config.file=web.yml",
+			want: "503 Service Unavailable",
+		},
 		"no TLS with a file": {code: 200, args: "--web.config.file=web.yml"},
 		"systemd's socket":   {code: 200, args: "--web.systemd-socket", want: "--web.health-check: needs an address"},
 		"a second address":   {code: 200, args: "--web.listen-address=127.0.0.1:1"},

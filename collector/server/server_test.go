@@ -93,11 +93,13 @@ func TestSlowClients(t *testing.T) {
 			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
 			drip(c, endless{})
 		}, 30 * time.Second},
-		"asks for nothing further": {func(c net.Conn) {
-			_, _ = io.WriteString(c,
-				"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+		"asks for nothing further": {
+			func(c net.Conn) {
+				_, _ = io.WriteString(c,
+					"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+			},
+			2 * time.Minute,
 		},
-			2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -29,8 +29,10 @@ type landingView struct {
 
 // Columns are the table's headings.
 func (v landingView) Columns() []string {
-	heads := []string{"Environment", "State", "WAITING", "Late", "Stuck", "Overdue", "Oldest", "Snapshot",
-		"History", "Rate limit"}
+	heads := []string{
+		"Environment", "State", "WAITING", "Late", "Stuck", "Overdue", "Oldest", "Snapshot",
+		"History", "Rate limit",
+	}
 	if !v.Expects {
 		heads = slices.Delete(heads, 3, 4)
 	}

@@ -318,8 +318,10 @@ func (p *position) compare(o *position) int {
 }
 
 func (p position) String() string {
-	return strings.Join([]string{strconv.FormatInt(p.key, 10), url.QueryEscape(p.id), url.QueryEscape(p.project),
-		url.QueryEscape(p.environment)}, ",")
+	return strings.Join([]string{
+		strconv.FormatInt(p.key, 10), url.QueryEscape(p.id), url.QueryEscape(p.project),
+		url.QueryEscape(p.environment),
+	}, ",")
 }
 
 func parsePosition(name, value string) (*position, error) {

@@ -301,8 +301,10 @@ func TestTokensAgree(t *testing.T) {
 	}, population(1, 2000)...)}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector.New(src, collector.Options{
-		Environment: "prod", NearTimeout: []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {Label: "1h",
-			Value: time.Hour}},
+		Environment: "prod", NearTimeout: []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {
+			Label: "1h",
+			Value: time.Hour,
+		}},
 		StuckAfter:   []collector.Threshold{{Label: "1h", Value: time.Hour}, {Label: "90m", Value: 90 * time.Minute}},
 		MaxStaleness: 10 * time.Minute, Now: func() time.Time { return now },
 	}))
@@ -461,8 +463,10 @@ func TestTokensBadQuery(t *testing.T) {
 		"environment=":                 {400, "environment", `there is no ""; there are: dev, shop/prod`},
 		"project=blog":                 {400, "project", `there is no "blog"; there are: dev, shop/prod`},
 		"project=shop&environment=dev": {400, "project", `"shop" has no environment "dev"`},
-		"older_than=1h": {400, "older_than",
-			"there is no such parameter; the parameters are environment, project, tag,"},
+		"older_than=1h": {
+			400, "older_than",
+			"there is no such parameter; the parameters are environment, project, tag,",
+		},
 		"Stuck=1h":                           {400, "Stuck", "there is no such parameter"},
 		"format=xml":                         {400, "format", `"xml" is none of html, json and csv`},
 		"after=1,a,b":                        {400, "after", `"1,a,b" is not from a link of this page`},
@@ -556,16 +560,20 @@ func TestTokensFormats(t *testing.T) {
 				header = nil
 			}
 			w := get(t, h, "/tokens"+tc.query, header...)
-			for name, want := range map[string]string{"Content-Type": tc.want, "Vary": "Accept",
-				"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
+			for name, want := range map[string]string{
+				"Content-Type": tc.want, "Vary": "Accept",
+				"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+			} {
 				if got := w.Header().Get(name); got != want {
 					t.Errorf("%s: %q, want %q", name, got, want)
 				}
 			}
 		})
 	}
-	if a := getJSON(t, handler(time.Time{}, web.Environment{Name: "prod",
-		Source: source{snapshot: list(index.Options{}, population(1, 130)...)}}),
+	if a := getJSON(t, handler(time.Time{}, web.Environment{
+		Name:   "prod",
+		Source: source{snapshot: list(index.Options{}, population(1, 130)...)},
+	}),
 		"/tokens?format=json"); !strings.Contains(
 		a.Next,
 		"format=json",
@@ -582,8 +590,10 @@ func TestTokensFormats(t *testing.T) {
 // TestTokensJSON holds the shape of the JSON. With -update it writes it.
 func TestTokensJSON(t *testing.T) {
 	token := client.Token{
-		ID: "waitpoint_2", Status: client.StatusWaiting, Tags: []string{"team:payments",
-			"<script>alert(1)</script>", "\xff"},
+		ID: "waitpoint_2", Status: client.StatusWaiting, Tags: []string{
+			"team:payments",
+			"<script>alert(1)</script>", "\xff",
+		},
 		CreatedAt: noon.Add(-90*time.Minute - 252*time.Millisecond), TimeoutAt: noon.Add(-time.Second),
 	}
 	lasting := client.Token{ID: "waitpoint_1", Status: client.StatusWaiting, CreatedAt: noon}
@@ -673,8 +683,10 @@ func TestTokensTerminal(t *testing.T) {
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, client.Token{
 		ID: nasty, Status: client.StatusWaiting, CreatedAt: noon, Tags: []string{nasty},
 	})}})
-	for path, code := range map[string]int{"/tokens": 200, "/tokens?tag=" + url.QueryEscape(nasty): 200,
-		"/tokens?environment=" + url.QueryEscape(nasty): 400, "/tokens?" + url.QueryEscape(nasty) + "=1": 400} {
+	for path, code := range map[string]int{
+		"/tokens": 200, "/tokens?tag=" + url.QueryEscape(nasty): 200,
+		"/tokens?environment=" + url.QueryEscape(nasty): 400, "/tokens?" + url.QueryEscape(nasty) + "=1": 400,
+	} {
 		w := get(t, h, path, "Accept", "application/json")
 		var a struct {
 			Tokens           []struct{ Tags []string }
@@ -852,32 +864,70 @@ func TestTokensPage(t *testing.T) {
 		want   []string
 		lacks  []string
 	}{
-		"a token without timeout": {one(at(-3*time.Hour-12*time.Minute, 0)), 0, "", []string{"1 token.",
-			"2026-11-23 08:48:00", "3 h 12 m", "no timeout", "Snapshot from 0 s ago"}, []string{"Next", "Previous",
-			"overdue by"}},
-		"time is left": {one(at(-49*time.Hour, 65*time.Second)), 0, "", []string{"2 d 1 h", "1 m 5 s"},
-			[]string{"overdue by", "no timeout"}},
+		"a token without timeout": {one(at(-3*time.Hour-12*time.Minute, 0)), 0, "", []string{
+			"1 token.",
+			"2026-11-23 08:48:00", "3 h 12 m", "no timeout", "Snapshot from 0 s ago",
+		}, []string{
+			"Next", "Previous",
+			"overdue by",
+		}},
+		"time is left": {
+			one(at(-49*time.Hour, 65*time.Second)), 0, "",
+			[]string{"2 d 1 h", "1 m 5 s"},
+			[]string{"overdue by", "no timeout"},
+		},
 		"overdue": {one(at(-time.Minute, -7*time.Second)), 0, "", []string{"overdue by 7 s"}, nil},
-		"due this instant": {one(at(-time.Minute, time.Second)), time.Second, "", []string{"0 s"},
-			[]string{"overdue by"}},
+		"due this instant": {
+			one(at(-time.Minute, time.Second)), time.Second, "",
+			[]string{"0 s"},
+			[]string{"overdue by"},
+		},
 		"a clock apart": {one(at(time.Minute, 0)), 0, "", []string{"0 s"}, []string{"-"}},
-		"nothing waits": {source{snapshot: list(index.Options{})}, 0, "",
-			[]string{"No token is waiting."}, []string{"matches", "Next"}},
-		"nothing matches": {many, 0, "?stuck=1d", []string{"No waiting token matches.", "older than 1d"},
-			[]string{"Next"}},
-		"first page": {many, 0, "", []string{"1–100 of 250 tokens, oldest first", "Next"},
-			[]string{"Previous", "First page"}},
-		"behind the end": {many, 0, "?after=99999999999999,,,", []string{"Nothing comes after this place",
-			"First page"}, []string{"No waiting token", "Next"}},
-		"not known yet": {source{}, 0, "", []string{"The WAITING tokens of shop/prod are not known yet"},
-			[]string{"No token is waiting", "matches"}},
-		"not listed whole": {source{snapshot: index.New(index.Options{}).Cut(noon, noon)}, 0, "",
-			[]string{"The WAITING tokens of shop/prod are not known yet"}, []string{"No token is waiting"}},
-		"stale": {one(at(0, 0)), 10*time.Minute + time.Second, "",
-			[]string{"The snapshot of shop/prod is 10 m 1 s old, from 2026-11-23 12:00:00 UTC: too old for the metrics",
-				"1 token."}, nil},
-		"just not stale": {one(at(0, 0)), 10 * time.Minute, "", []string{"Snapshot from 10 m 0 s ago"},
-			[]string{"too old"}},
+		"nothing waits": {
+			source{snapshot: list(index.Options{})},
+			0, "",
+			[]string{"No token is waiting."},
+			[]string{"matches", "Next"},
+		},
+		"nothing matches": {
+			many, 0, "?stuck=1d",
+			[]string{"No waiting token matches.", "older than 1d"},
+			[]string{"Next"},
+		},
+		"first page": {
+			many, 0, "",
+			[]string{"1–100 of 250 tokens, oldest first", "Next"},
+			[]string{"Previous", "First page"},
+		},
+		"behind the end": {many, 0, "?after=99999999999999,,,", []string{
+			"Nothing comes after this place",
+			"First page",
+		}, []string{"No waiting token", "Next"}},
+		"not known yet": {
+			source{},
+			0, "",
+			[]string{"The WAITING tokens of shop/prod are not known yet"},
+			[]string{"No token is waiting", "matches"},
+		},
+		"not listed whole": {
+			source{snapshot: index.New(index.Options{}).Cut(noon, noon)},
+			0, "",
+			[]string{"The WAITING tokens of shop/prod are not known yet"},
+			[]string{"No token is waiting"},
+		},
+		"stale": {
+			one(at(0, 0)), 10*time.Minute + time.Second, "",
+			[]string{
+				"The snapshot of shop/prod is 10 m 1 s old, from 2026-11-23 12:00:00 UTC: too old for the metrics",
+				"1 token.",
+			},
+			nil,
+		},
+		"just not stale": {
+			one(at(0, 0)), 10 * time.Minute, "",
+			[]string{"Snapshot from 10 m 0 s ago"},
+			[]string{"too old"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := handler(noon.Add(tc.now), web.Environment{Name: "prod", Project: "shop", Source: tc.source})

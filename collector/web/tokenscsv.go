@@ -10,8 +10,10 @@ import (
 
 // columns of the CSV, in order. Add new ones at the end.
 func columns() []string {
-	return []string{"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at", "listed_at",
-		"dashboard_url"}
+	return []string{
+		"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at", "listed_at",
+		"dashboard_url",
+	}
 }
 
 // writeCSV writes all tokens of a listing as in RFC 4180. Tags are a JSON array,

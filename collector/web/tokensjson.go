@@ -72,8 +72,10 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 		Next: l.next(q), Previous: l.previous(q),
 	}
 	for _, p := range l.snapshots {
-		e := environmentJSON{Environment: p.environment.Name, Project: p.environment.Project, Known: p.known,
-			Stale: p.stale}
+		e := environmentJSON{
+			Environment: p.environment.Name, Project: p.environment.Project, Known: p.known,
+			Stale: p.stale,
+		}
 		if p.known {
 			e.AsOf = new(stamp(p.At))
 		}

@@ -209,14 +209,22 @@ func TestTokensColumns(t *testing.T) {
 		query        string
 		want         []string
 	}{
-		"one": {[]web.Environment{plain}, "", []string{"Token", "Tags", "Created (UTC)", "Age",
-			"Timeout (UTC)", "Time left"}},
-		"rules": {[]web.Environment{ruled}, "", []string{"Token", "Tags", "Created (UTC)", "Age",
-			"Expected within", "Timeout (UTC)", "Time left"}},
-		"several": {[]web.Environment{plain, ruled}, "", []string{"Environment", "Token", "Tags",
-			"Created (UTC)", "Age", "Expected within", "Timeout (UTC)", "Time left"}},
-		"one of several": {[]web.Environment{plain, ruled}, "?environment=dev", []string{"Token", "Tags",
-			"Created (UTC)", "Age", "Timeout (UTC)", "Time left"}},
+		"one": {[]web.Environment{plain}, "", []string{
+			"Token", "Tags", "Created (UTC)", "Age",
+			"Timeout (UTC)", "Time left",
+		}},
+		"rules": {[]web.Environment{ruled}, "", []string{
+			"Token", "Tags", "Created (UTC)", "Age",
+			"Expected within", "Timeout (UTC)", "Time left",
+		}},
+		"several": {[]web.Environment{plain, ruled}, "", []string{
+			"Environment", "Token", "Tags",
+			"Created (UTC)", "Age", "Expected within", "Timeout (UTC)", "Time left",
+		}},
+		"one of several": {[]web.Environment{plain, ruled}, "?environment=dev", []string{
+			"Token", "Tags",
+			"Created (UTC)", "Age", "Timeout (UTC)", "Time left",
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			doc := check(t, get(t, handler(time.Time{}, tc.environments...), "/tokens"+tc.query))
@@ -269,8 +277,10 @@ func TestTokensCSV(t *testing.T) {
 		Source:       source{snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...)},
 	}
 	h := handler(time.Time{}, prod)
-	for _, query := range []string{"format=csv", "format=csv&stuck=1h&sort=timeout",
-		"format=csv&refresh=30&tag=team:payments"} {
+	for _, query := range []string{
+		"format=csv", "format=csv&stuck=1h&sort=timeout",
+		"format=csv&refresh=30&tag=team:payments",
+	} {
 		w := get(t, h, "/tokens?"+query)
 		if got := w.Header().Get("Content-Type"); got != "text/csv; charset=utf-8; header=present" ||
 			!strings.HasPrefix(w.Header().Get("Content-Disposition"), "attachment") {
@@ -283,8 +293,10 @@ func TestTokensCSV(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff([]string{"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at",
-			"listed_at", "dashboard_url"}, rows[0]); d != "" {
+		if d := cmp.Diff([]string{
+			"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at",
+			"listed_at", "dashboard_url",
+		}, rows[0]); d != "" {
 			t.Fatalf("(-want +got):\n%s", d)
 		}
 		for _, row := range rows {
@@ -331,8 +343,10 @@ func TestTokensCSV(t *testing.T) {
 			}
 		}
 	}
-	for query, want := range map[string]int{"format=csv&after=1,a,,prod": 400, "format=csv&before=1,a,,prod": 400,
-		"format=csv&stuck=soon": 400} {
+	for query, want := range map[string]int{
+		"format=csv&after=1,a,,prod": 400, "format=csv&before=1,a,,prod": 400,
+		"format=csv&stuck=soon": 400,
+	} {
 		if w := get(t, h, "/tokens?"+query); w.Code != want ||
 			!strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
 			t.Errorf("%s: %d %s", query, w.Code, w.Header().Get("Content-Type"))

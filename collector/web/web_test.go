@@ -105,25 +105,34 @@ func TestLanding(t *testing.T) {
 		want   []string
 		lacks  []string
 	}{
-		"starting": {source{}, []string{"State: starting", "WAITING: –", "History: not yet", "Rate limit: –"},
-			[]string{"Late"}},
+		"starting": {
+			source{},
+			[]string{"State: starting", "WAITING: –", "History: not yet", "Rate limit: –"},
+			[]string{"Late"},
+		},
 		"loading": {
-			source{cutSnapshot(false), refresh.State{Up: true, Listed: 12345, Oldest: noon,
-				Usage: refresh.Usage{Limit: 750, Remaining: 700}}},
+			source{cutSnapshot(false), refresh.State{
+				Up: true, Listed: 12345, Oldest: noon,
+				Usage: refresh.Usage{Limit: 750, Remaining: 700},
+			}},
 			[]string{"State: loading history", "History: loading, 12,345 tokens so far, back to 2026-11-23 " +
 				"12:00:00", "Rate limit: 6 % used of 750", "Snapshot: 5 m 0 s old"},
 			nil,
 		},
 		"up to date": {
 			source{busy.Cut(noon, noon), refresh.State{Up: true}},
-			[]string{"State: up to date", "WAITING: 3", "Late: 2", "Stuck: 1 7d", "Overdue: 1", "Oldest: 8 d 8 h",
-				"History: 3 tokens"},
+			[]string{
+				"State: up to date", "WAITING: 3", "Late: 2", "Stuck: 1 7d", "Overdue: 1", "Oldest: 8 d 8 h",
+				"History: 3 tokens",
+			},
 			[]string{"not in metrics"},
 		},
 		"failing": {
 			source{cutSnapshot(true), refresh.State{Err: "401 <script>alert(1)</script>", Reason: client.ReasonAuth}},
-			[]string{"State: refresh failed", "auth: 401 <script>alert(1)</script>", "Check the secret key",
-				"WAITING: 1"},
+			[]string{
+				"State: refresh failed", "auth: 401 <script>alert(1)</script>", "Check the secret key",
+				"WAITING: 1",
+			},
 			nil,
 		},
 	} {
@@ -247,8 +256,10 @@ func TestReload(t *testing.T) {
 	}{
 		"not enabled": {nil, 403, "Reloading is not enabled: start with --web.enable-lifecycle, or send SIGHUP.\n"},
 		"good":        {func() error { return nil }, 200, "The configuration is loaded.\n"},
-		"bad": {func() error { return errors.New("x.yml:3: name: missing") }, 500,
-			"The configuration is not loaded: x.yml:3: name: missing\n"},
+		"bad": {
+			func() error { return errors.New("x.yml:3: name: missing") }, 500,
+			"The configuration is not loaded: x.yml:3: name: missing\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			handler := web.New(web.Options{MetricsPath: "/metrics", Metrics: http.NotFoundHandler(), Reload: tc.reload})

@@ -324,11 +324,11 @@ func TestLiveGrouping(t *testing.T) {
 		t.Fatal(err)
 	}
 	programs.WaitFor(ctx, t, "Alertmanager", func() error {
-		resp, err := http.Post(
+		resp, err := http.Post( //nolint:noctx // A test's.
 			"http://"+address+"/api/v2/alerts",
 			"application/json",
 			bytes.NewReader(body),
-		) //nolint:noctx // A test.
+		)
 		if err != nil {
 			return err
 		}

@@ -126,8 +126,10 @@ func TestMatching(t *testing.T) {
 	}
 	for name, expr := range exprs {
 		for _, list := range regexp.MustCompile(`\b(?:on|by) \(([^)]*)\)`).FindAllStringSubmatch(expr, -1) {
-			for _, label := range []string{"job", "environment", "project", "exported_environment",
-				"exported_project"} {
+			for _, label := range []string{
+				"job", "environment", "project", "exported_environment",
+				"exported_project",
+			} {
 				if !slices.Contains(strings.Split(list[1], ", "), label) {
 					t.Errorf("%s matches by (%s), without %s", name, list[1], label)
 				}

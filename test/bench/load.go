@@ -68,8 +68,10 @@ func load(ctx context.Context, b *bench) ([]row, error) {
 		{fmt.Sprintf("1,000,000 tokens, %d scrapes at once each second beside %d slow clients for %s: failed",
 			scrapers, slowClients, loadTime), fmt.Sprintf("0 of %d", n), "", ""},
 		{"the same: scrape, p50 and p99", fmt.Sprintf("%.0f ms, %.0f ms", times[n/2], times[n*99/100]), "", ""},
-		{"the same: refreshes, and how long one takes", loaded.String(), "without load: " + alone.String(),
-			fmt.Sprintf("%.1f", loaded.mean()/alone.mean())},
+		{
+			"the same: refreshes, and how long one takes", loaded.String(), "without load: " + alone.String(),
+			fmt.Sprintf("%.1f", loaded.mean()/alone.mean()),
+		},
 		{"the same: peak memory", fmt.Sprintf("%d MiB", after.peak>>20), fmt.Sprintf("without load: %d MiB",
 			before.peak>>20), ""},
 	}, nil

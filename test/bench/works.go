@@ -120,8 +120,10 @@ func median(v []float64) float64 {
 
 // syncInParts lists 100,000 tokens at 50 ms an answer.
 func syncInParts(ctx context.Context, b *bench) ([]row, error) {
-	api, err := b.simulator(ctx, service{tokens: 100_000, waiting: 1000, unlimited: true,
-		latency: 50 * time.Millisecond})
+	api, err := b.simulator(ctx, service{
+		tokens: 100_000, waiting: 1000, unlimited: true,
+		latency: 50 * time.Millisecond,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -236,8 +238,10 @@ func besideProduction(ctx context.Context, b *bench) ([]row, error) {
 		texts[side] = fmt.Sprintf("%d of %d refused; own: %d of %d", refused, calls, s.Refused-refused,
 			s.Requests-calls)
 	}
-	return []row{{"production at 10 calls a second beside a first sync of 120,000, default limit", texts[0],
-		"SDK peer: " + texts[1], ""}}, nil
+	return []row{{
+		"production at 10 calls a second beside a first sync of 120,000, default limit", texts[0],
+		"SDK peer: " + texts[1], "",
+	}}, nil
 }
 
 // million keeps 1,000,000 tokens, with ten new ones a second, and scrapes them
@@ -372,8 +376,10 @@ func requests(ctx context.Context, _ *bench) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, row{m[1], m[3] + " requests a refresh", fmt.Sprintf("listing all: %d", all/100),
-			fmt.Sprintf("1/%.0f", float64(all)/100/figure)})
+		rows = append(rows, row{
+			m[1], m[3] + " requests a refresh", fmt.Sprintf("listing all: %d", all/100),
+			fmt.Sprintf("1/%.0f", float64(all)/100/figure),
+		})
 	}
 	if len(rows) == 0 {
 		return nil, errors.New("the test reports no requests")

@@ -14,8 +14,10 @@ import (
 
 // FuzzDuration holds that a duration is more than nothing, or refused and quoted.
 func FuzzDuration(f *testing.F) {
-	for _, seed := range []string{"30s", "5m", "1h", "1d", "1w", "1y", "1h30m", "90m", "0", "0s", "1", "-1h", "1M", "1.5h",
-		"", " 1h", "1h ", "300y", "9999999999999y", "1d1d", "1ms"} {
+	for _, seed := range []string{
+		"30s", "5m", "1h", "1d", "1w", "1y", "1h30m", "90m", "0", "0s", "1", "-1h", "1M", "1.5h",
+		"", " 1h", "1h ", "300y", "9999999999999y", "1d1d", "1ms",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
