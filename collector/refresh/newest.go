@@ -12,6 +12,13 @@ import (
 
 // The newest: the places where new tokens appear, the top of the list first.
 
+const (
+	// A place where nothing came for so many rounds is looked at once in so many.
+	idleRounds = 10
+	// mostPlaces bounds how many places are watched.
+	mostPlaces = 8
+)
+
 // nextNewest asks for the places where new tokens appear, then for what is new
 // below them, then for what a token may still appear in that was created by a
 // host, or comes from a replica, with a clock behind.

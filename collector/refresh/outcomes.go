@@ -9,6 +9,9 @@ import (
 
 // Outcomes: what became of tokens that do not wait any more.
 
+// echoes is for how long look-ups wait after one met a replica behind.
+const echoes = 10 * time.Minute
+
 // nextOutcome asks for the place of a token whose outcome is not known, newest
 // first: a page settles every token that it shows.
 func (e *Environment) nextOutcome(now time.Time) *request {

@@ -10,6 +10,16 @@ import (
 
 // Probe: a short time by createdAt, all of whose tokens the newest should have shown.
 
+const (
+	// maxSlack bounds for how long a token is waited for.
+	maxSlack = 10 * time.Minute
+	// probeShare is the part of all requests that probes may take where nothing
+	// points at tokens that are out of order.
+	probeShare = 0.005
+	// probePages is how many pages of its time a probe looks at.
+	probePages = 5
+)
+
 // nextProbe asks for a short time by createdAt of which the newest should have
 // shown every token.
 func (e *Environment) nextProbe() *request {

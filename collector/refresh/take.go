@@ -13,19 +13,6 @@ import (
 // What each page proves.
 
 const (
-	// A place where nothing came for so many rounds is looked at once in so many.
-	idleRounds = 10
-	// mostPlaces bounds how many places are watched.
-	mostPlaces = 8
-	// maxSlack bounds for how long a token is waited for.
-	maxSlack = 10 * time.Minute
-	// echoes is for how long look-ups wait after one met a replica behind.
-	echoes = 10 * time.Minute
-	// probeShare is the part of all requests that probes may take where nothing
-	// points at tokens that are out of order.
-	probeShare = 0.005
-	// probePages is how many pages of its time a probe looks at.
-	probePages = 5
 	// mostJoins is how many cursors may lead elsewhere in one round, mostAstray in how
 	// many rounds one after the other more may.
 	mostJoins, mostAstray = 1, 2

@@ -4,11 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 
 	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
 
 	"github.com/go-kit/log/level"
 )
@@ -52,30 +51,46 @@ func (e *Environment) windowStart(now time.Time) time.Time {
 	return now.Add(-e.opts.Period)
 }
 
-// planVerify keeps those of the due pieces that this round has to list for each to be
-// listed once in a verify interval: those that no task has listed for the longest
-// time. A turn ends when each piece was listed since it began.
-func (e *Environment) planVerify(now time.Time, listed bool) {
-	turn := e.opts.VerifyInterval * 19 / 20
-	if e.turnOpen && listed {
-		e.index.CloseTurn(e.turnLine, now)
-		e.turnOpen = false
+// plan works out, at the start of a round, which pieces it has to list again.
+func (e *Environment) plan(now time.Time) {
+	e.unsettled, e.urgent, e.missed, e.probed = nil, map[string]bool{}, map[string]bool{}, false
+	if e.waiting != nil {
+		e.waiting.pieces.Scan(func(_ string, p *piece) bool {
+			p.doubts = 0
+			return true
+		})
+		// What fits into a round is listed whole; past that timeouts say what is first.
+		if oldest, whole := e.waiting.oldest(); whole && now.Sub(oldest) > 2*e.opts.Interval {
+			e.index.Soon(now, func(t *index.Token) {
+				if p := e.waiting.find(t.ID); p.listed.Before(t.TimeoutAt.Add(lag)) {
+					e.urgent[p.above] = true
+				}
+			})
+		}
 	}
-	if !e.turnOpen && (e.turnBegun.IsZero() || now.Sub(e.turnBegun) >= turn) {
-		e.index.BeginTurn(now)
-		e.turnBegun, e.turnLine, e.turnOpen = now, e.served.Add(-e.slack), true
+	if e.all == nil {
+		return
 	}
-	// The piece that is ith oldest has to be listed before it is a turn old, after i
-	// others. What an outage left undone is caught up with little by little.
-	rate := float64(e.all.pieces.Len()) / float64(turn)
-	slices.SortFunc(e.due, func(a, b *piece) int { return a.listed.Compare(b.listed) })
-	n := 0
-	for i, p := range e.due {
-		left := float64(turn - now.Sub(p.listed))
-		n = max(n, int(math.Ceil(float64(i+1)-rate*left)))
+	e.due = nil
+	old := 0 // Pieces that this turn of verification has not listed yet.
+	e.all.pieces.Reverse(func(id string, p *piece) bool {
+		if !p.gap && !p.settled(e.slack) && !p.watched {
+			e.unsettled = append(e.unsettled, id)
+		}
+		if p.listed.Before(e.turnBegun) {
+			old++
+		}
+		// What was listed just now is not due, however many pieces there are.
+		if now.Sub(p.listed) > min(2*e.opts.Interval, e.opts.VerifyInterval/16) {
+			e.due = append(e.due, p)
+		}
+		return true
+	})
+	if !e.index.IsLoaded() {
+		e.due = nil
+		return
 	}
-	n = min(n, len(e.due), 4*(int(rate*float64(e.opts.Interval))+1))
-	e.due = slices.Clone(e.due[:n]) // The rest need not be kept.
+	e.planVerify(now, old == 0)
 }
 
 func purpose(t task, err error) error {

@@ -20,10 +20,11 @@ type chain struct {
 	busy  bool
 	pages int
 
-	list          *list // Of the pages so far; nil once they were out of order.
+	list          *list // Of the pages so far; nil once they were out of order, or where none is made.
 	above, cursor string
 }
 
+// newChain begins a walk through a whole listing.
 func (e *Environment) newChain(opts client.ListOptions) *chain {
 	now := e.now()
 	return &chain{pager: e.api.Pager(opts), begun: now, list: newList(now), above: topID}
@@ -112,7 +113,7 @@ func (e *Environment) nextNewestInTurn(time.Time) *request {
 		if !e.newestAt.Before(e.round.start) {
 			return nil
 		}
-		e.newestChain = e.newChain(client.ListOptions{})
+		e.newestChain = &chain{pager: e.api.Pager(client.ListOptions{}), begun: e.now()} // Not the whole list.
 	}
 	c := e.newestChain
 	return e.follow(&e.newestChain, func(page client.Page, at time.Time) error {
