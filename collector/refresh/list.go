@@ -150,6 +150,11 @@ func (s sight) served() time.Time {
 	return s.page.Date
 }
 
+// again is the sight of another page that was asked for at the same place.
+func (s sight) again(page client.Page, at time.Time) sight {
+	return sight{above: s.above, cursor: s.cursor, page: page, at: at}
+}
+
 // inOrder reports whether the page is in descending order of id, below the id that
 // it was asked for.
 func (s sight) inOrder() bool {

@@ -207,7 +207,7 @@ func (e *Environment) pinBelow(s sight, i int) {
 		opts: client.ListOptions{After: s.cursor, PageSize: i, From: e.windowStart(s.at)},
 		drop: func() { e.pinning = false },
 		take: func(page client.Page, at time.Time) error {
-			if err := e.takeAll(newest, sight{above: s.above, cursor: s.cursor, page: page, at: at}, e.windowStart(at)); err != nil || e.all == nil {
+			if err := e.takeAll(newest, s.again(page, at), e.windowStart(at)); err != nil || e.all == nil {
 				return err
 			}
 			if n := len(page.Tokens); n > 0 {

@@ -73,7 +73,7 @@ func (e *Environment) again(t task, s sight, opts client.ListOptions, ch index.C
 		opts: opts,
 		take: func(page client.Page, at time.Time) error {
 			more, err := e.observe(t, page, at)
-			again := sight{above: s.above, cursor: s.cursor, page: page, at: at}
+			again := s.again(page, at)
 			if err != nil || e.all == nil || !again.inOrder() {
 				return err
 			}
@@ -150,7 +150,7 @@ func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
 	e.sched.queue(t, &request{
 		opts: opts,
 		take: func(page client.Page, at time.Time) error {
-			again := sight{above: s.above, cursor: s.cursor, page: page, at: at}
+			again := s.again(page, at)
 			if e.all == nil || again.ordered() {
 				return take(again)
 			}

@@ -73,7 +73,7 @@ func (e *Environment) takeWaiting(s sight) error {
 		e.sched.queue(waiting, &request{
 			opts: client.ListOptions{Statuses: onlyWaiting, After: s.cursor, PageSize: n},
 			take: func(page client.Page, at time.Time) error {
-				return e.takeWaiting(sight{above: s.above, cursor: s.cursor, page: page, at: at})
+				return e.takeWaiting(s.again(page, at))
 			},
 		})
 		return nil
