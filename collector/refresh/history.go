@@ -132,7 +132,7 @@ func (e *Environment) nextHistory(now time.Time) *request {
 // takeHistory takes in a page of what was there before the first listing. The end
 // of the list has to be shown twice.
 func (e *Environment) takeHistory(s sight) error {
-	return e.takeAll(history, s, e.windowStart(s.at))
+	return e.takeAll(history, s)
 }
 
 func (e *Environment) historyKnown() bool {

@@ -1,6 +1,7 @@
 package refresh_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -81,43 +82,56 @@ func TestPagesOfALaggingReplica(t *testing.T) {
 }
 
 // TestFinishedOutsideWindow holds that tokens which finish when the window has left
-// them behind count once, though replicas disagree for a while.
+// them behind count once, though replicas disagree for a while, and though new
+// tokens appear among them.
 func TestFinishedOutsideWindow(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := start(t, simulator.EnvironmentOptions{Lag: 25 * time.Second}, refresh.Options{Interval: 10 * time.Second, Period: time.Hour, VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
-			e.Populate(simulator.Population{Seed: 1, Tokens: 500, Waiting: 200, Span: 12 * time.Hour})
-		})
-		defer w.stop()
-		time.Sleep(90 * time.Second)
-		f := &flow{w: w}
-		finished := w.finishedCount(t) // A replica may have shown one of the last as WAITING.
-		rng := rand.New(rand.NewPCG(1, 1))
-		n := size.Of(500, 2000)
-		finish := func(most int) {
-			for _, token := range w.truth.Tokens() {
-				if token.Status == "WAITING" && token.CreatedAt.Before(time.Now().Add(-time.Hour)) && rng.IntN(most) == 0 {
-					w.truth.Finish(token.ID, "COMPLETED")
-					finished++
+	for _, newIDs := range []bool{false, true} {
+		t.Run(fmt.Sprint("new ids ", newIDs), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t, simulator.EnvironmentOptions{Lag: 25 * time.Second}, refresh.Options{Interval: 10 * time.Second, Period: time.Hour, VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+					e.Populate(simulator.Population{Seed: 1, Tokens: 500, Waiting: 200, Span: 12 * time.Hour})
+				})
+				defer w.stop()
+				time.Sleep(90 * time.Second)
+				f := &flow{w: w}
+				finished := w.finishedCount(t) // A replica may have shown one of the last as WAITING.
+				rng := rand.New(rand.NewPCG(1, 1))
+				n := size.Of(500, 2000)
+				finish := func(most int) {
+					for _, token := range w.truth.Tokens() {
+						if token.Status == "WAITING" && token.CreatedAt.Before(time.Now().Add(-time.Hour)) && rng.IntN(most) == 0 {
+							w.truth.Finish(token.ID, "COMPLETED")
+							finished++
+						}
+					}
 				}
-			}
-		}
-		for range n / 10 {
-			for range 10 {
-				w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"waits"}})
-				f.created++
-			}
-			finish(40)
-			time.Sleep(20 * time.Second)
-		}
-		time.Sleep(time.Hour)
-		finish(1)
-		time.Sleep(5 * time.Minute)
-		f.check(t, "when all have finished")
-		if n := w.finishedCount(t); n != finished {
-			t.Errorf("%d tokens in wait_duration_seconds, %d finished", n, finished)
-		}
-	})
+				for range n / 10 {
+					for i := range 10 {
+						token := simulator.Token{CreatedAt: time.Now(), Tags: []string{"waits"}}
+						if newIDs {
+							token.ID = newShape(token.CreatedAt, i)
+						}
+						w.truth.Add(token)
+						f.created++
+					}
+					finish(40)
+					time.Sleep(20 * time.Second)
+				}
+				check := func(when string) {
+					time.Sleep(5 * time.Minute)
+					f.check(t, when)
+					if n := w.finishedCount(t); n != finished {
+						t.Errorf("%s: %d tokens in wait_duration_seconds, %d finished", when, n, finished)
+					}
+				}
+				check("when some have finished")
+				time.Sleep(time.Hour)
+				finish(1)
+				check("when all have finished")
+			})
+		})
+	}
 }
 
 // TestLookUps holds what it costs to find out what became of tokens that do not

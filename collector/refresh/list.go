@@ -138,6 +138,7 @@ type sight struct {
 	above, cursor string
 	page          client.Page
 	at            time.Time
+	from          time.Time // It was asked for with this filter on createdAt; zero without.
 	// Fresh says that it showed a token that was not known, tail that its last one
 	// was not.
 	fresh, tail bool
@@ -150,9 +151,10 @@ func (s sight) served() time.Time {
 	return s.page.Date
 }
 
-// again is the sight of another page that was asked for at the same place.
+// again is the sight of another page that was asked for at the same place, with the
+// same filter.
 func (s sight) again(page client.Page, at time.Time) sight {
-	return sight{above: s.above, cursor: s.cursor, page: page, at: at}
+	return sight{above: s.above, cursor: s.cursor, page: page, at: at, from: s.from}
 }
 
 // inOrder reports whether the page is in descending order of id, below the id that

@@ -95,7 +95,7 @@ func (e *Environment) takeNewest(s sight) error {
 	if s.above == topID {
 		e.takeTop(s)
 	}
-	return e.takeAll(newest, s, time.Time{})
+	return e.takeAll(newest, s)
 }
 
 // takeTop notes what the top of the list says of the time and of replicas.
@@ -204,10 +204,10 @@ func (e *Environment) pinBelow(s sight, i int) {
 	}
 	e.pinning = true
 	e.sched.queue(newest, &request{
-		opts: client.ListOptions{After: s.cursor, PageSize: i, From: e.windowStart(s.at)},
+		opts: client.ListOptions{After: s.cursor, From: s.from, PageSize: i},
 		drop: func() { e.pinning = false },
 		take: func(page client.Page, at time.Time) error {
-			if err := e.takeAll(newest, s.again(page, at), e.windowStart(at)); err != nil || e.all == nil {
+			if err := e.takeAll(newest, s.again(page, at)); err != nil || e.all == nil {
 				return err
 			}
 			if n := len(page.Tokens); n > 0 {

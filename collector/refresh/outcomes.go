@@ -41,7 +41,7 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 				e.missed[t.ID] = true // The piece has more tokens than fit on a page.
 				e.index.Look(t.ID, time.Time{})
 			}
-			return e.takeAll(outcomes, s, time.Time{})
+			return e.takeAll(outcomes, s)
 		}, time.Time{})
 		start := found.start
 		found.start = func() { start(); e.index.Look(t.ID, now) }

@@ -47,8 +47,8 @@ func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Cha
 	return ch, e.checkCapacity(10)
 }
 
-// takeAll takes in a page with tokens of all statuses, created since from.
-func (e *Environment) takeAll(t task, s sight, from time.Time) error {
+// takeAll takes in a page with tokens of all statuses.
+func (e *Environment) takeAll(t task, s sight) error {
 	ch, err := e.observe(t, s.page, s.at)
 	if err != nil {
 		return err
@@ -57,20 +57,20 @@ func (e *Environment) takeAll(t task, s sight, from time.Time) error {
 	switch {
 	case e.all == nil:
 	case !s.inOrder():
-		return e.disorder(t, s, func(again sight) error { return e.takeAll(t, again, from) })
+		return e.disorder(t, s, func(again sight) error { return e.takeAll(t, again) })
 	case e.doubtsEnd(t, s):
-		e.again(t, s, client.ListOptions{After: s.cursor, From: from, PageSize: 99}, ch, from)
+		e.again(t, s, 99, ch)
 	default:
-		e.coverAll(t, s, from, ch)
+		e.coverAll(t, s, ch)
 	}
 	return nil
 }
 
-// again asks for a page once more, with other options. What was new on it then is
+// again asks for a page once more, with another size. What was new on it then is
 // still taken for new.
-func (e *Environment) again(t task, s sight, opts client.ListOptions, ch index.Changes, from time.Time) {
+func (e *Environment) again(t task, s sight, size int, ch index.Changes) {
 	e.sched.queue(newest, &request{
-		opts: opts,
+		opts: client.ListOptions{After: s.cursor, From: s.from, PageSize: size},
 		take: func(page client.Page, at time.Time) error {
 			more, err := e.observe(t, page, at)
 			again := s.again(page, at)
@@ -88,7 +88,7 @@ func (e *Environment) again(t task, s sight, opts client.ListOptions, ch index.C
 					more.Created = append(more.Created, index.Arrival{ID: t.ID, CreatedAt: t.CreatedAt})
 				}
 			}
-			e.coverAll(t, again, from, more)
+			e.coverAll(t, again, more)
 			return nil
 		},
 	})
@@ -105,12 +105,12 @@ func (e *Environment) doubtsEnd(t task, s sight) bool {
 		below != nil && !slices.ContainsFunc(s.page.Tokens, func(t client.Token) bool { return t.ID == below.above })
 }
 
-func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes) {
+func (e *Environment) coverAll(t task, s sight, ch index.Changes) {
 	if e.all == nil {
 		return
 	}
 	if n := e.all.sure(s); n < len(s.page.Tokens) {
-		e.again(t, s, client.ListOptions{After: s.cursor, From: from, PageSize: n}, ch, from)
+		e.again(t, s, n, ch)
 		return
 	}
 	s.fresh = ch.New > 0 || len(ch.Created) > 0
@@ -118,7 +118,7 @@ func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes
 		s.tail = ch.Created[len(ch.Created)-1].ID == s.page.Tokens[n-1].ID
 	}
 	lo := e.all.cover(s)
-	e.index.Covered(lo, s.above, from, s.at)
+	e.index.Covered(lo, s.above, s.from, s.at)
 	if t == history || t == newest {
 		e.show(s)
 	}
@@ -130,7 +130,7 @@ func (e *Environment) coverAll(t task, s sight, from time.Time, ch index.Changes
 // other, all cursors are. If the page's own tokens are out of order, on a second
 // look too, nothing is taken from the order any more.
 func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
-	l, opts := e.all, client.ListOptions{After: s.cursor, PageSize: 99}
+	l, opts := e.all, client.ListOptions{After: s.cursor, From: s.from, PageSize: 99}
 	if t == waiting {
 		l, opts.Statuses = e.waiting, onlyWaiting
 	}

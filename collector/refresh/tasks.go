@@ -36,7 +36,7 @@ func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.T
 			if n := len(page.Tokens); page.Next != "" && 0 < n && n < 80 {
 				e.warn("page_size", "the service gives shorter pages than were asked for", "tokens", n)
 			}
-			return take(sight{above: above, cursor: cursor, page: page, at: at})
+			return take(sight{above: above, cursor: cursor, page: page, at: at, from: from})
 		},
 	}
 }
