@@ -113,8 +113,7 @@ type Environment struct {
 	urgent      map[string]bool // Pieces with a timeout that has come.
 	missed      map[string]bool // Tokens that the page of their piece did not reach.
 	echo        time.Time       // When a look-up last met a replica behind.
-	locate      []string        // Tokens whose place is to be found.
-	locating    string          // The one whose place is being asked for.
+	locate      []place         // Tokens whose place is to be listed.
 	pinning     bool            // The cursor of a new place is being asked for.
 
 	unplaced map[string]arrival // Seen, but not yet where new tokens appear.
@@ -139,6 +138,12 @@ type Environment struct {
 
 	snapshot atomic.Pointer[index.Snapshot]
 	state    atomic.Pointer[State]
+}
+
+// A place is that of a token which was found somewhere else at the given time.
+type place struct {
+	id    string
+	since time.Time
 }
 
 // An arrival is when a token was created, and when it was first seen.

@@ -43,12 +43,15 @@ func (e *Environment) nextNewest(now time.Time) *request {
 			return e.ask(e.all, p, e.takeNewest, e.windowStart(now))
 		}
 	}
-	if len(e.locate) > 0 {
-		if p := e.all.find(e.locate[0]); !p.busy {
-			r := e.ask(e.all, p, e.takeNewest, e.windowStart(now))
-			r.start = func() { p.busy = true; e.locating = e.locate[0]; e.locate = e.locate[1:] }
-			return r
+	for len(e.locate) > 0 {
+		p := e.all.find(e.locate[0].id)
+		if p.busy {
+			break
 		}
+		if p.listed.Before(e.locate[0].since) {
+			return e.ask(e.all, p, e.takeNewest, e.windowStart(now))
+		}
+		e.locate = e.locate[1:]
 	}
 	e.unsettled = append(e.unsettled, e.all.rests...)
 	e.all.rests = nil
@@ -153,10 +156,13 @@ func (e *Environment) place(t task, s sight, ch *index.Changes) {
 // growth looks for a place where new tokens appear below older ones, or below ones
 // dated ahead, and has it watched as the top is.
 func (e *Environment) growth(s sight, ch index.Changes) {
-	if !e.index.IsLoaded() || len(ch.Created) == 0 && e.locating == "" {
+	if !e.index.IsLoaded() || len(ch.Created) == 0 && len(e.locate) == 0 {
 		return
 	}
-	fresh := map[string]bool{e.locating: true}
+	fresh := map[string]bool{}
+	for _, t := range e.locate {
+		fresh[t.id] = true
+	}
 	for _, a := range ch.Created {
 		fresh[a.ID] = true
 	}
@@ -177,15 +183,9 @@ func (e *Environment) growth(s sight, ch index.Changes) {
 			e.found(t)
 		}
 	}
-	if e.locating != "" && slices.ContainsFunc(s.page.Tokens, func(t client.Token) bool { return t.ID == e.locating }) {
-		e.locating = ""
-	}
 }
 
 func (e *Environment) found(t client.Token) {
-	if t.ID == e.locating {
-		e.locating = ""
-	}
 	e.warn("newest_on_top", "new tokens appear inside the list, watching the place", "created", t.CreatedAt)
 }
 
@@ -223,7 +223,7 @@ func (e *Environment) pinBelow(s sight, i int) {
 // settleArrivals counts the tokens that no place has shown a lag after they were
 // first seen.
 func (e *Environment) settleArrivals() {
-	whole := !e.newGaps() && !e.wants(newest, e.now()) // The newest has listed all that it wants.
+	whole := !e.newGaps() && e.newestDone()
 	for id, a := range e.unplaced {
 		if whole && e.round.start.Sub(a.seen) > lag {
 			delete(e.unplaced, id)
@@ -243,6 +243,13 @@ func (e *Environment) settleArrivals() {
 	e.probes += probeShare * float64(e.round.sent)
 	e.probes = math.Min(e.probes, 1)
 	e.appeared = 0
+}
+
+// newestDone reports whether the newest tokens are listed as far as this round goes:
+// nothing is left to ask for, and no other task has a piece under way that may be
+// one of theirs.
+func (e *Environment) newestDone() bool {
+	return e.sched.active[newest]+e.sched.active[outcomes]+e.sched.active[verify] == 0 && !e.wants(newest, e.now())
 }
 
 // newestKnown reports whether all tokens are known that may count as created.

@@ -2,7 +2,6 @@ package refresh
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -23,11 +22,8 @@ const (
 // nextProbe asks for a short time by createdAt of which the newest should have
 // shown every token.
 func (e *Environment) nextProbe() *request {
-	if e.probed || !e.round.open || !e.flowing || e.served.IsZero() || e.sched.active[newest] > 0 || e.round.pages[newest] == 0 {
+	if e.probed || !e.round.open || !e.flowing || e.served.IsZero() || e.round.pages[newest] == 0 || !e.newestDone() {
 		return nil
-	}
-	if e.wants(newest, e.now()) {
-		return nil // It has not shown all that it will.
 	}
 	sudden := e.rate >= 3 && (e.appeared == 0 || e.rate-float64(e.appeared) > 4*math.Sqrt(e.rate))
 	if !sudden && e.probes < 1 {
@@ -95,8 +91,8 @@ func (e *Environment) late(id string, created, seen time.Time) {
 		return
 	}
 	if p := e.all.find(id); p.served.Sub(created) < e.slack {
-		if len(e.locate) < mostPlaces && !slices.Contains(e.locate, id) {
-			e.locate = append(e.locate, id)
+		if len(e.locate) < mostPlaces {
+			e.locate = append(e.locate, place{id, e.now()})
 		}
 		return
 	}
