@@ -153,7 +153,7 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 	if e.allChain == nil {
 		e.index.BeginTurn(now)
 		e.allChain = e.newChain(client.ListOptions{From: e.windowStart(now)})
-		e.turnBegun, e.turnLine = now, e.served.Add(-e.slack)
+		e.turnBegun, e.turnLine = now, e.line.Add(-e.slack)
 	}
 	c := e.allChain
 	if loaded {

@@ -44,7 +44,7 @@ func (e *Environment) planVerify(now time.Time, listed bool) {
 	}
 	if !e.turnOpen && (e.turnBegun.IsZero() || now.Sub(e.turnBegun) >= turn) {
 		e.index.BeginTurn(now)
-		e.turnBegun, e.turnLine, e.turnOpen = now, e.served.Add(-e.slack), true
+		e.turnBegun, e.turnLine, e.turnOpen = now, e.line.Add(-e.slack), true
 	}
 	// The piece that is ith oldest has to be listed before it is a turn old, after i
 	// others. What an outage left undone is caught up with little by little.
