@@ -161,7 +161,7 @@ func New(opts Options) *Index {
 		seed:     maphash.MakeSeed(),
 		statuses: []client.Status{client.StatusWaiting, client.StatusCompleted, client.StatusTimedOut},
 		sets:     newSetTable(),
-		finished: btree.NewBTreeGOptions(before, btree.Options{NoLocks: true}),
+		finished: btree.NewBTreeGOptions(before, btree.Options{NoLocks: true, Degree: 128}),
 		past:     map[identity]past{},
 		cutoff:   none,
 		line:     none,

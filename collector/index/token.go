@@ -23,8 +23,12 @@ type Token struct {
 }
 
 func newToken(t *client.Token, countedAs []string, expected time.Duration) *Token {
+	tags := countedAs // Most tokens count under the tags that they have.
+	if !slices.Equal(tags, t.Tags) {
+		tags = slices.Clone(t.Tags)
+	}
 	token := &Token{
-		ID: t.ID, Tags: slices.Clone(t.Tags), CountedAs: countedAs,
+		ID: t.ID, Tags: tags, CountedAs: countedAs,
 		CreatedAt: t.CreatedAt, TimeoutAt: t.TimeoutAt, ExpectedWait: expected,
 		created: t.CreatedAt.UnixMilli(), timeout: none,
 	}

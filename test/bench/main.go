@@ -98,7 +98,8 @@ func prepare(ctx context.Context, stderr io.Writer) (*bench, error) {
 	if b.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	if _, err := output(ctx, root, "go", "build", "-trimpath", "-o", b.exporter, "."); err != nil {
+	// As it is released.
+	if _, err := output(ctx, root, "make", "-s", "build", "OUTPUT="+b.exporter); err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(b.peer, "node_modules")); err != nil {
