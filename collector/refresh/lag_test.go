@@ -1,7 +1,6 @@
 package refresh_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -82,12 +81,12 @@ func TestPagesOfALaggingReplica(t *testing.T) {
 }
 
 // TestFinishedOutsideWindow holds that tokens which finish when the window has left
-// them behind count once, though replicas disagree for a while, and though new
-// tokens appear among them.
+// them behind count once, though replicas disagree for a while, though new tokens
+// appear among them, and though some look-ups get an empty page.
 func TestFinishedOutsideWindow(t *testing.T) {
 	t.Parallel()
-	for _, newIDs := range []bool{false, true} {
-		t.Run(fmt.Sprint("new ids ", newIDs), func(t *testing.T) {
+	for _, besides := range []string{"", "new ids", "empty pages"} {
+		t.Run(besides, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := start(t, simulator.EnvironmentOptions{Lag: 25 * time.Second}, refresh.Options{Interval: 10 * time.Second, Period: time.Hour, VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
 					e.Populate(simulator.Population{Seed: 1, Tokens: 500, Waiting: 200, Span: 12 * time.Hour})
@@ -109,11 +108,14 @@ func TestFinishedOutsideWindow(t *testing.T) {
 				for range n / 10 {
 					for i := range 10 {
 						token := simulator.Token{CreatedAt: time.Now(), Tags: []string{"waits"}}
-						if newIDs {
+						if besides == "new ids" {
 							token.ID = newShape(token.CreatedAt, i)
 						}
 						w.truth.Add(token)
 						f.created++
+					}
+					if besides == "empty pages" {
+						w.service.Inject(simulator.Fault{Kind: simulator.FaultBody, Body: `{"data":[],"pagination":{}}`, Match: looksUp, Times: 1})
 					}
 					finish(40)
 					time.Sleep(20 * time.Second)
@@ -132,6 +134,12 @@ func TestFinishedOutsideWindow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// looksUp reports whether a request asks for what was created in one millisecond.
+func looksUp(r *http.Request) bool {
+	q := r.URL.Query()
+	return q.Has("filter[createdAt][from]") && q.Get("filter[createdAt][from]") == q.Get("filter[createdAt][to]")
 }
 
 // TestLookUps holds what it costs to find out what became of tokens that do not

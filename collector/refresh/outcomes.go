@@ -63,10 +63,21 @@ func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
 	return 0
 }
 
-// askByTime asks for everything that was created in the token's millisecond.
+// askByTime asks for everything that was created in the token's millisecond. If that
+// does not show the token, it is asked for again, with some time around it: one
+// answer, which may be empty by mistake, does not make a token gone.
 func (e *Environment) askByTime(t *index.Token) *request {
-	r := &request{pager: e.api.Pager(client.ListOptions{From: t.CreatedAt, To: t.CreatedAt})}
+	r := e.askAround(t, 0, func(time.Time) {
+		e.sched.queue(outcomes, e.askAround(t, time.Millisecond, func(at time.Time) { e.index.Gone(t.ID, at) }))
+	})
 	r.start = func() { e.index.Look(t.ID, e.now()) }
+	return r
+}
+
+// askAround asks for everything that was created about when the token was, one page
+// after another, and calls lacked if that does not show the token.
+func (e *Environment) askAround(t *index.Token, margin time.Duration, lacked func(time.Time)) *request {
+	r := &request{pager: e.api.Pager(client.ListOptions{From: t.CreatedAt.Add(-margin), To: t.CreatedAt.Add(margin)})}
 	shown := false
 	r.take = func(page client.Page, at time.Time) error {
 		if _, err := e.observe(outcomes, page, at); err != nil {
@@ -79,7 +90,7 @@ func (e *Environment) askByTime(t *index.Token) *request {
 		case r.pager.More():
 			e.sched.queue(outcomes, r)
 		case !shown:
-			e.index.Gone(t.ID, at)
+			lacked(at)
 		}
 		return nil
 	}
