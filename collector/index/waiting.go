@@ -53,16 +53,17 @@ func (x *Index) seeWaiting(id string, h *held, at time.Time) verdict {
 func (x *Index) Complete() { x.complete = true }
 
 // Missing returns the WAITING tokens with from <= id < to that no look has shown
-// since the given time, when a page was asked for that covers these ids. An empty
-// from is the end of the list. Tokens that were created and became known less than
-// Lag before are not among them: a replica may not have them yet.
-func (x *Index) Missing(from, to string, at time.Time) []*Token {
+// since the given time, when a page was asked for that covers these ids; served is
+// the same by the service's clock. An empty from is the end of the list. Tokens that
+// were created and became known less than Lag before are not among them: a replica
+// may not have them yet.
+func (x *Index) Missing(from, to string, at, served time.Time) []*Token {
 	var out []*Token
 	x.waiting.Ascend(from, func(id string, h *held) bool {
 		if id >= to {
 			return false
 		}
-		if h.shown.Before(at) && (x.everywhere(h, at) || at.Sub(h.token.CreatedAt) >= x.opts.Lag) {
+		if h.shown.Before(at) && (x.everywhere(h, at) || served.Sub(h.token.CreatedAt) >= x.opts.Lag) {
 			out = append(out, h.token)
 		}
 		return true

@@ -89,7 +89,7 @@ func (h *history) check(format string, args ...any) {
 	if !h.allowed.turnwise && at.Before(h.begun) {
 		h.fail("%s: a WAITING token was last listed %s before the refresh began", when(), h.begun.Sub(at))
 	}
-	arrived := h.begun.Add(-documentedLag - h.allowed.arrive - time.Duration(h.allowed.arriveTurns)*h.verify)
+	arrived := h.begun.Add(-documentedLag - h.lateBy())
 	left := at.Add(-documentedLag)
 	if left.After(arrived) {
 		left = arrived
@@ -149,6 +149,11 @@ func (h *history) odd(s *index.Snapshot, now, left time.Time) string {
 }
 
 const clockLayout = "2006-01-02 15:04:05.000"
+
+// lateBy is how late a token may be found.
+func (h *history) lateBy() time.Duration {
+	return h.allowed.arrive + time.Duration(h.allowed.arriveTurns)*h.verify
+}
 
 // checkFlow holds counters against what has happened.
 func (h *history) checkFlow(when func() string, s *index.Snapshot, sums expectation) {
@@ -277,6 +282,10 @@ func (h *history) flows(t *stored) (surely, maybe bool) {
 		return false, false
 	}
 	surely = t.created.After(h.flowing) && t.visible.After(h.flowing)
+	if late := h.lateBy(); late > 0 && h.period > 0 {
+		// Where it may be found that late, the window may have left it behind by then.
+		surely = surely && t.created.Add(h.period).After(t.visible.Add(late+documentedLag+2*h.interval))
+	}
 	return surely, true
 }
 

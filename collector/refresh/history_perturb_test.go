@@ -44,18 +44,7 @@ func (a allowance) settle(s *scenario) time.Duration { return time.Duration(a.tu
 
 // notHeld are the perturbations that numbers do not stand yet, and why. They are
 // left out of histories that are drawn.
-var notHeld = map[string]string{
-	"new ids":        "tried on too few histories",
-	"mixed ids":      "tried on too few histories",
-	"lag":            "a look-up that met a replica behind is made again a lag later: seed 1056",
-	"skew":           "a late arrival: seed 1066",
-	"deletions":      "tried on too few histories",
-	"disorder":       "tried on too few histories",
-	"imports":        "tried on too few histories",
-	"replica behind": "tried on too few histories",
-	"store behind":   "tried on too few histories",
-	"stuck replica":  "tried on too few histories",
-}
+var notHeld = map[string]string{}
 
 // trust is for how long no absence counts once a replica was found to be further
 // behind than documented.

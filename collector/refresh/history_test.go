@@ -486,6 +486,21 @@ func TestRandomHistories(t *testing.T) {
 	}
 }
 
+// TestHistoriesThatFailed replays histories that once found a fault.
+func TestHistoriesThatFailed(t *testing.T) {
+	for _, found := range []struct {
+		seed uint64
+		kind string
+	}{{3017, "new ids"}, {1066, "skew"}, {3016, "disorder"}, {40021, "empty pages"}, {200396, "clock behind"}} {
+		t.Run(fmt.Sprint(found.kind, " ", found.seed), func(t *testing.T) {
+			t.Parallel()
+			if problem := play(t, drawScenario(found.seed, perturbationsOf(found.kind, found.seed)), nil); problem != "" {
+				t.Error(problem)
+			}
+		})
+	}
+}
+
 func tryHistories(t *testing.T, kind string) {
 	began := time.Now()
 	failed := 0

@@ -92,7 +92,7 @@ func (e *Environment) nextWaitingInTurn() *request {
 			return err
 		}
 		// Two whole walks have to lack what is gone, if it is more than usual.
-		missing := e.index.Missing("", topID, c.begun)
+		missing := e.index.Missing("", topID, c.begun, e.served)
 		if n := len(missing); n > 10 && n > e.index.WaitingLen()/2 && !e.doubted {
 			e.doubted, e.waitingChain = true, nil
 			return nil

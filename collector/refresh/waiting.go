@@ -78,7 +78,7 @@ func (e *Environment) takeWaiting(s sight) error {
 		})
 		return nil
 	}
-	missing := e.index.Missing(s.reach(), s.above, s.at)
+	missing := e.index.Missing(s.reach(), s.above, s.at, s.served())
 	shown := len(s.page.Tokens)
 	if len(missing) > 0 && shown == 0 || len(missing) > max(10, shown/2) {
 		e.sched.queue(waiting, e.lookAgain(s, missing))
