@@ -126,6 +126,16 @@ var perturbationsByName = map[string]perturbation{
 		},
 		allowed: allowance{turnwise: true},
 	},
+	// More wait than the share allows to list in an interval.
+	"many waiting": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.size, s.refill, s.share, s.interval = 250, 80, .25, time.Minute
+			s.verify = time.Duration(1+rng.IntN(4)) * time.Hour
+			s.waiting = 2_000 + rng.IntN(18_000)
+			s.tokens = s.waiting + rng.IntN(3_000)
+		},
+		allowed: allowance{turnwise: true, wait: 20 * time.Minute},
+	},
 	// The service fails for a time.
 	"outages": {
 		plan: func(rng *rand.Rand, s *scenario) {
@@ -182,6 +192,13 @@ var perturbationsByName = map[string]perturbation{
 	"host behind": {
 		plan: func(rng *rand.Rand, s *scenario) {
 			s.insert(rng, step{kind: "skew", amount: -pickOf(rng, 35*time.Second, time.Minute, 2*time.Minute)})
+		},
+		allowed: allowance{arriveTurns: 1, turns: 1, late: true, corrections: true, broken: true},
+	},
+	"hosts apart": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			off := pickOf(rng, 35*time.Second, time.Minute, 2*time.Minute)
+			s.insert(rng, step{kind: "skew", amount: off}, step{kind: "skew", amount: -off})
 		},
 		allowed: allowance{arriveTurns: 1, turns: 1, late: true, corrections: true, broken: true},
 	},

@@ -112,6 +112,7 @@ func (e *Environment) takeTop(s sight) {
 		e.top = first.CreatedAt
 	}
 	switch {
+	case !s.inOrder(): // What comes first says nothing.
 	case first.ID >= e.highest.id:
 		if first.ID != e.highest.id {
 			e.highest = high{id: first.ID, at: e.now()} // The answer may have taken long.

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"slices"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -63,36 +64,45 @@ func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
 	return 0
 }
 
-// askByTime asks for everything that was created in the token's millisecond. If that
-// does not show the token, it is asked for again, with some time around it: one
-// answer, which may be empty by mistake, does not make a token gone.
+// askByTime asks for a page of what was created when the token was, and before: a
+// page settles every token that it shows. If the token is not on it, everything is
+// asked for that was created about then: one answer, which may be empty by mistake,
+// does not make a token gone.
 func (e *Environment) askByTime(t *index.Token) *request {
-	r := e.askAround(t, 0, func(time.Time) {
-		e.sched.queue(outcomes, e.askAround(t, time.Millisecond, func(at time.Time) { e.index.Gone(t.ID, at) }))
-	})
-	r.start = func() { e.index.Look(t.ID, e.now()) }
-	return r
+	return &request{
+		opts:  client.ListOptions{To: t.CreatedAt},
+		start: func() { e.index.Look(t.ID, e.now()) },
+		take: func(page client.Page, at time.Time) error {
+			if _, err := e.observe(outcomes, page, at); err != nil || shows(page, t.ID) {
+				return err
+			}
+			e.sched.queue(outcomes, e.askAround(t))
+			return nil
+		},
+	}
 }
 
 // askAround asks for everything that was created about when the token was, one page
-// after another, and calls lacked if that does not show the token.
-func (e *Environment) askAround(t *index.Token, margin time.Duration, lacked func(time.Time)) *request {
-	r := &request{pager: e.api.Pager(client.ListOptions{From: t.CreatedAt.Add(-margin), To: t.CreatedAt.Add(margin)})}
+// after another. A token that none of them shows is gone.
+func (e *Environment) askAround(t *index.Token) *request {
+	r := &request{pager: e.api.Pager(client.ListOptions{From: t.CreatedAt.Add(-time.Millisecond), To: t.CreatedAt.Add(time.Millisecond)})}
 	shown := false
 	r.take = func(page client.Page, at time.Time) error {
 		if _, err := e.observe(outcomes, page, at); err != nil {
 			return err
 		}
-		for _, token := range page.Tokens {
-			shown = shown || token.ID == t.ID
-		}
+		shown = shown || shows(page, t.ID)
 		switch {
 		case r.pager.More():
 			e.sched.queue(outcomes, r)
 		case !shown:
-			lacked(at)
+			e.index.Gone(t.ID, at)
 		}
 		return nil
 	}
 	return r
+}
+
+func shows(page client.Page, id string) bool {
+	return slices.ContainsFunc(page.Tokens, func(t client.Token) bool { return t.ID == id })
 }
