@@ -132,6 +132,7 @@ type held struct {
 	shown     time.Time // The last look that showed it as WAITING.
 	lacked    time.Time // The first look since then that lacked it; zero if none did.
 	looked    time.Time // When its outcome was last looked up.
+	lost      time.Time // When a look at its own place first did not show it, in whatever status.
 	sure      bool      // One of these looks was at a time when every replica had it.
 	left      bool      // It does not count as WAITING any more.
 	outside   bool      // The window has let go of it: it counts nowhere.

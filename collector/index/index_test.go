@@ -21,7 +21,7 @@ func listWaiting(x *index.Index, at time.Time, tokens ...client.Token) {
 	x.Observe(tokens, at)
 	x.Complete()
 	x.Lack(x.Missing("", "\xff", at, at), at)
-	x.Settle(at)
+	x.Settle(at.Add(time.Millisecond))
 }
 
 // turn makes a whole turn of the verify walk, which shows these tokens.
@@ -76,7 +76,7 @@ func TestWhatListingsProve(t *testing.T) {
 			{"listed", func(x *index.Index) { listWaiting(x, at(0), a, b) }, [4]int{2, 0, 0, 0}},
 			{"half", func(x *index.Index) {
 				x.Observe([]client.Token{b}, at(60))
-				x.Settle(at(60))
+				x.Settle(at(61))
 			}, [4]int{2, 0, 0, 0}},
 		},
 		"two whole turns drop what is gone": {
@@ -99,11 +99,12 @@ func TestWhatListingsProve(t *testing.T) {
 			{"lacked", func(x *index.Index) { x.Lack(x.Missing("", "b", at(60), at(60)), at(60)) }, [4]int{1, 0, 0, 0}},
 			{"shown", func(x *index.Index) { x.Observe([]client.Token{a}, at(61)); x.Settle(at(62)) }, [4]int{1, 0, 0, 0}},
 		},
-		"what a second look lacks too is gone, and counts once when it comes back": {
+		"what two more looks lack, a lag apart, is gone, and counts once when it comes back": {
 			{"listed", func(x *index.Index) { listWaiting(x, at(0), a) }, [4]int{1, 0, 0, 0}},
 			{"lacked", func(x *index.Index) { x.Lack(x.Missing("", "b", at(60), at(60)), at(60)) }, [4]int{1, 0, 0, 0}},
-			{"lacked twice", func(x *index.Index) { x.Covered("", "b", time.Time{}, at(61)) }, [4]int{0, 0, 0, 0}},
-			{"back", func(x *index.Index) { x.Observe([]client.Token{doneA}, at(62)) }, [4]int{0, 1, 0, 0}},
+			{"lacked twice", func(x *index.Index) { x.Covered("", "b", time.Time{}, at(61)) }, [4]int{1, 0, 0, 0}},
+			{"lacked a lag later", func(x *index.Index) { x.Covered("", "b", time.Time{}, at(121)) }, [4]int{0, 0, 0, 0}},
+			{"back", func(x *index.Index) { x.Observe([]client.Token{doneA}, at(122)) }, [4]int{0, 1, 0, 0}},
 		},
 		"nothing leaves while a replica is behind": {
 			{"listed", func(x *index.Index) { listWaiting(x, at(0), a) }, [4]int{1, 0, 0, 0}},

@@ -17,22 +17,23 @@ func TestSizeFollowsTokens(t *testing.T) {
 	waiting := token("a", client.StatusWaiting, tags...)
 	finished := token("a", client.StatusCompleted, tags...)
 	later := noon.Add(time.Hour)
-	gone := func(x *index.Index) { listWaiting(x, later) }
 	opts := index.Options{Lag: time.Minute, Period: 24 * time.Hour, WaitingWithinPeriod: true}
+	gone := func(x *index.Index) { listWaiting(x, later) }
+	deleted := func(x *index.Index, at time.Time) { x.Gone("a", at); x.Gone("a", at.Add(opts.Lag)) }
 	for name, leave := range map[string]func(x *index.Index){
 		"finished":            func(x *index.Index) { x.Observe([]client.Token{finished}, later) },
 		"gone, then finished": func(x *index.Index) { gone(x); x.Observe([]client.Token{finished}, later) },
-		"gone, then deleted":  func(x *index.Index) { gone(x); x.Gone("a", later.Add(time.Hour)) },
+		"gone, then deleted":  func(x *index.Index) { gone(x); deleted(x, later.Add(time.Hour)) },
 		"gone, back, gone": func(x *index.Index) {
 			gone(x)
 			listWaiting(x, later.Add(time.Hour), waiting)
 			listWaiting(x, later.Add(2*time.Hour))
-			x.Gone("a", later.Add(3*time.Hour))
+			deleted(x, later.Add(3*time.Hour))
 		},
 		"outside, then gone": func(x *index.Index) {
 			x.Cut(later, later.Add(25*time.Hour))
 			gone(x)
-			x.Gone("a", later.Add(time.Hour))
+			deleted(x, later.Add(time.Hour))
 		},
 		"outside, then finished": func(x *index.Index) {
 			x.Cut(later, later.Add(25*time.Hour))
@@ -41,6 +42,7 @@ func TestSizeFollowsTokens(t *testing.T) {
 		"missing from all of time": func(x *index.Index) {
 			gone(x)
 			x.Covered("", "b", time.Time{}, later.Add(time.Minute))
+			x.Covered("", "b", time.Time{}, later.Add(2*time.Minute))
 		},
 	} {
 		x := index.New(opts)

@@ -32,14 +32,14 @@ func (x *Index) seeWaiting(id string, h *held, at time.Time) verdict {
 	case h.lacked.IsZero(), !at.After(h.lacked):
 		return verdictKnown
 	case !h.left:
-		h.lacked = time.Time{}
+		h.lacked, h.lost = time.Time{}, time.Time{}
 		x.missing.Delete(id)
 		return verdictKnown
 	case at.Sub(h.lacked) <= x.opts.Lag:
 		return verdictKnown // The row may come from a replica that does not know yet.
 	}
 	// It was never gone.
-	h.left, h.lacked, h.looked, h.firstSeen = false, time.Time{}, time.Time{}, at
+	h.left, h.lacked, h.looked, h.lost, h.firstSeen = false, time.Time{}, time.Time{}, time.Time{}, at
 	x.left--
 	x.missing.Delete(id)
 	x.waiting.Set(id, h)
@@ -96,22 +96,22 @@ func (x *Index) Lack(tokens []*Token, at time.Time) {
 func (x *Index) Clear() {
 	for _, h := range x.missing.Values() {
 		if !h.left {
-			h.lacked, h.looked = time.Time{}, time.Time{}
+			h.lacked, h.looked, h.lost = time.Time{}, time.Time{}, time.Time{}
 			x.missing.Delete(h.token.ID)
 		}
 	}
 }
 
-// Settle takes the suspects out of WAITING that no look has shown since one lacked
-// them: they have left, with an outcome that is still unknown. While a replica is
-// further behind than Lag they stay, as do those that it may not have had yet,
-// whatever their createdAt says.
-func (x *Index) Settle(now time.Time) {
-	if !x.Trusted(now) {
+// Settle takes the suspects out of WAITING that a look before the given time lacked,
+// and that none has shown since: they have left, with an outcome that is still
+// unknown. While a replica is further behind than Lag they stay, as do those that it
+// may not have had yet, whatever their createdAt says.
+func (x *Index) Settle(before time.Time) {
+	if !x.Trusted(before) {
 		return
 	}
 	x.missing.Scan(func(id string, h *held) bool {
-		if !h.left && h.sure {
+		if !h.left && h.sure && h.lacked.Before(before) {
 			h.left = true
 			x.left++
 			x.waiting.Delete(id)
@@ -166,11 +166,17 @@ func (x *Index) Covered(from, to string, line, at time.Time) {
 }
 
 // Gone says that a look at the token's own place, asked for at the given time, did
-// not show it, whatever its status. If no lag explains that, the service has
-// deleted it: it has no outcome.
+// not show it, whatever its status. If no lag explains that, and another look a lag
+// later says the same, the service has deleted it: it has no outcome.
 func (x *Index) Gone(id string, at time.Time) {
 	h, ok := x.missing.Get(id)
-	if ok && x.everywhere(h, at) && x.Trusted(at) {
+	if !ok || !x.everywhere(h, at) || !x.Trusted(at) {
+		return
+	}
+	if h.lost.IsZero() {
+		h.lost = at
+	}
+	if at.Sub(h.lost) >= x.opts.Lag {
 		x.takeOut(id)
 		x.past[x.identify(h.token)] = past{status: waitingStatus, until: at.Add(tombstone)}
 	}

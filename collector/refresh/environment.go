@@ -307,7 +307,7 @@ func (e *Environment) advance(t task) {
 		every = time.Second
 	}
 	if now := e.now(); whole && t != history && e.round.err == nil && now.Sub(e.published) >= every && now.Sub(at) < e.opts.MaxStaleness {
-		e.index.Settle(e.round.start.Add(-e.opts.Interval))
+		e.index.Settle(e.round.start) // What this round's looks lack is looked up first.
 		e.publish()
 	}
 }
