@@ -21,7 +21,7 @@ func listWaiting(x *index.Index, at time.Time, tokens ...client.Token) {
 	x.Observe(tokens, at)
 	x.Complete()
 	x.Lack(x.Missing("", "\xff", at, at), at)
-	x.Settle(at.Add(time.Millisecond))
+	x.Settle(at)
 }
 
 // turn makes a whole turn of the verify walk, which shows these tokens.
@@ -76,7 +76,7 @@ func TestWhatListingsProve(t *testing.T) {
 			{"listed", func(x *index.Index) { listWaiting(x, at(0), a, b) }, [4]int{2, 0, 0, 0}},
 			{"half", func(x *index.Index) {
 				x.Observe([]client.Token{b}, at(60))
-				x.Settle(at(61))
+				x.Settle(at(60))
 			}, [4]int{2, 0, 0, 0}},
 		},
 		"two whole turns drop what is gone": {

@@ -102,16 +102,16 @@ func (x *Index) Clear() {
 	}
 }
 
-// Settle takes the suspects out of WAITING that a look before the given time lacked,
-// and that none has shown since: they have left, with an outcome that is still
-// unknown. While a replica is further behind than Lag they stay, as do those that it
-// may not have had yet, whatever their createdAt says.
-func (x *Index) Settle(before time.Time) {
-	if !x.Trusted(before) {
+// Settle takes the suspects out of WAITING that no look has shown since one lacked
+// them: they have left, with an outcome that is still unknown. While a replica is
+// further behind than Lag they stay, as do those that it may not have had yet,
+// whatever their createdAt says.
+func (x *Index) Settle(now time.Time) {
+	if !x.Trusted(now) {
 		return
 	}
 	x.missing.Scan(func(id string, h *held) bool {
-		if !h.left && h.sure && h.lacked.Before(before) {
+		if !h.left && h.sure {
 			h.left = true
 			x.left++
 			x.waiting.Delete(id)

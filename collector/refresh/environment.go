@@ -279,7 +279,6 @@ func (e *Environment) end() {
 	}
 	e.round.open = false
 	if err == nil || !e.round.benched[waiting] && e.round.pages[waiting] > 0 {
-		e.index.Settle(e.now())
 		e.publish()
 	}
 	e.account(err)
@@ -307,19 +306,19 @@ func (e *Environment) advance(t task) {
 		every = time.Second
 	}
 	if now := e.now(); whole && t != history && e.round.err == nil && now.Sub(e.published) >= every && now.Sub(at) < e.opts.MaxStaleness {
-		e.index.Settle(e.round.start) // What this round's looks lack is looked up first.
 		e.publish()
 	}
 }
 
-// publish makes the snapshot of what is known. While the newest are known with a
-// gap, what is finished is not shown.
+// publish makes the snapshot of what is known: what a look has lacked has left
+// WAITING. While the newest are known with a gap, what is finished is not shown.
 func (e *Environment) publish() {
 	at, whole := e.waitingAt()
 	if !whole {
 		return
 	}
 	now := e.now()
+	e.index.Settle(now)
 	s := e.index.Cut(at, now)
 	if e.all != nil && e.all.gaps.Len() > 0 {
 		s.Loaded = false

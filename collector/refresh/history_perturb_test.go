@@ -129,7 +129,7 @@ var perturbationsByName = map[string]perturbation{
 	// More wait than the share allows to list in an interval.
 	"many waiting": {
 		plan: func(rng *rand.Rand, s *scenario) {
-			s.size, s.refill, s.share, s.interval = 250, 80, .25, time.Minute
+			s.size, s.refill, s.share, s.interval = 240, 80, .25, time.Minute
 			s.verify = time.Duration(1+rng.IntN(4)) * time.Hour
 			s.waiting = 2_000 + rng.IntN(18_000)
 			s.tokens = s.waiting + rng.IntN(3_000)

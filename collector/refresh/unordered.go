@@ -91,9 +91,11 @@ func (e *Environment) nextWaitingInTurn() *request {
 		if _, err := e.observe(waiting, page, at); err != nil || c.pager.More() {
 			return err
 		}
-		// Two whole walks have to lack what is gone, if it is more than usual.
+		// Two whole walks have to lack what is gone, if it is more than usual, or if the
+		// last page is empty, which no list's is.
 		missing := e.index.Missing("", topID, c.begun, e.served)
-		if n := len(missing); n > 10 && n > e.index.WaitingLen()/2 && !e.doubted {
+		n, odd := len(missing), len(page.Tokens) == 0
+		if (n > max(10, e.index.WaitingLen()/2) || odd && n > 0) && !e.doubted {
 			e.doubted, e.waitingChain = true, nil
 			return nil
 		}
