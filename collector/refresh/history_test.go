@@ -32,7 +32,7 @@ import (
 // it still fails, and printed.
 
 var (
-	histories = flag.Int("histories", size.Of(8, 25), "random histories of each kind to try")
+	histories = flag.Int("histories", size.Of(6, 25), "random histories of each kind to try")
 	firstSeed = flag.Uint64("seed", 1, "seed of the first random history")
 	perturb   = flag.String("perturb", "", "perturbations of the random histories, comma-separated, \"each\" for one after the other; empty: drawn from the seed")
 	keepWhole = flag.Bool("whole", false, "do not make a history that fails smaller")

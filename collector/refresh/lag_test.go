@@ -59,7 +59,7 @@ func TestPagesOfALaggingReplica(t *testing.T) {
 		f := &flow{w: w}
 		rng := rand.New(rand.NewPCG(1, 1))
 		var finished uint64
-		for i := range size.Of(720, 6*720) { // Six hours.
+		for i := range size.Of(360, 6*720) { // Six hours.
 			token := simulator.Token{CreatedAt: time.Now(), Tags: []string{"waits"}}
 			token.ID = w.truth.Add(token)[0]
 			waits := slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" })
@@ -85,10 +85,11 @@ func TestPagesOfALaggingReplica(t *testing.T) {
 // appear among them, and though some look-ups get an empty page.
 func TestFinishedOutsideWindow(t *testing.T) {
 	t.Parallel()
+	const period = 20 * time.Minute
 	for _, besides := range []string{"", "new ids", "empty pages"} {
 		t.Run(besides, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := start(t, simulator.EnvironmentOptions{Lag: 25 * time.Second}, refresh.Options{Interval: 10 * time.Second, Period: time.Hour, VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
+				w := start(t, simulator.EnvironmentOptions{Lag: 25 * time.Second}, refresh.Options{Interval: 10 * time.Second, Period: period, VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
 					e.Populate(simulator.Population{Seed: 1, Tokens: 500, Waiting: 200, Span: 12 * time.Hour})
 				})
 				defer w.stop()
@@ -96,10 +97,10 @@ func TestFinishedOutsideWindow(t *testing.T) {
 				f := &flow{w: w}
 				finished := w.finishedCount(t) // A replica may have shown one of the last as WAITING.
 				rng := rand.New(rand.NewPCG(1, 1))
-				n := size.Of(500, 2000)
+				n := size.Of(150, 2000)
 				finish := func(most int) {
 					for _, token := range w.truth.Tokens() {
-						if token.Status == "WAITING" && token.CreatedAt.Before(time.Now().Add(-time.Hour)) && rng.IntN(most) == 0 {
+						if token.Status == "WAITING" && token.CreatedAt.Before(time.Now().Add(-period)) && rng.IntN(most) == 0 {
 							w.truth.Finish(token.ID, "COMPLETED")
 							finished++
 						}
@@ -128,7 +129,7 @@ func TestFinishedOutsideWindow(t *testing.T) {
 					}
 				}
 				check("when some have finished")
-				time.Sleep(time.Hour)
+				time.Sleep(period)
 				finish(1)
 				check("when all have finished")
 			})
@@ -158,7 +159,7 @@ func TestLookUps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := start(t, simulator.EnvironmentOptions{Lag: tc.lag}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
-					e.Populate(simulator.Population{Seed: 1, Tokens: 40_000, Waiting: 400})
+					e.Populate(simulator.Population{Seed: 1, Tokens: size.Of(10_000, 40_000), Waiting: 400})
 				})
 				defer w.stop()
 				time.Sleep(5 * time.Minute)

@@ -155,7 +155,7 @@ func TestSteadyUse(t *testing.T) {
 // the staleness limit of ten minutes, and as many look-ups as tokens finish, take a
 // little more than the default share of the default limit.
 func TestGrown(t *testing.T) {
-	most, growth := size.Of(10_000, 300_000), time.Duration(size.Of(20, 360))*time.Minute
+	most, growth := size.Of(4_000, 300_000), time.Duration(size.Of(10, 360))*time.Minute
 	synctest.Test(t, func(t *testing.T) {
 		limiter := ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: .5, Share: .35, Interval: time.Minute})
 		w := startWith(t, limiter, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
@@ -173,7 +173,7 @@ func TestGrown(t *testing.T) {
 			oldest     time.Duration
 			unresolved int
 		)
-		for time.Since(begun) < growth+40*time.Minute {
+		for time.Since(begun) < growth+time.Duration(size.Of(10, 40))*time.Minute {
 			for ; added < min(most, int(float64(most)*time.Since(begun).Seconds()/growth.Seconds())); added++ {
 				waits = append(waits, w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"new"}})[0])
 			}
