@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"slices"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -204,38 +205,50 @@ func (l *list) cover(s sight) string {
 			p.high = t.CreatedAt
 		}
 	}
-	var swallowed []*piece
-	l.pieces.Descend(s.above, func(id string, q *piece) bool {
-		if id <= lo {
-			return false
+	swallowed := l.between(s.above, lo)
+	for _, q := range swallowed {
+		if q.changed.After(p.changed) {
+			p.changed = q.changed
 		}
-		if q != p {
-			swallowed = append(swallowed, q)
-			if q.changed.After(p.changed) {
-				p.changed = q.changed
-			}
-		}
-		return true
-	})
+	}
 	if s.fresh {
 		p.changed = s.at
 	}
 	l.sort(p)
 	for _, q := range swallowed {
-		if !q.watched {
-			l.remove(q.above)
-			continue
-		}
-		q.listed, q.served, q.high, q.changed, q.gap, q.history, q.known = p.listed, p.served, p.high, p.changed, false, false, ""
-		for _, t := range tokens {
-			if t.ID < q.above {
-				q.known = t.ID
-				break
-			}
-		}
-		l.sort(q)
+		l.swallow(p, q, tokens)
 	}
 	return lo
+}
+
+// between returns the pieces that begin below the first id and above the second.
+func (l *list) between(above, lo string) []*piece {
+	var out []*piece
+	l.pieces.Descend(above, func(id string, p *piece) bool {
+		if id <= lo {
+			return false
+		}
+		if id != above {
+			out = append(out, p)
+		}
+		return true
+	})
+	return out
+}
+
+// swallow makes the piece q part of p, whose page listed it, too. A place that is
+// watched stays.
+func (l *list) swallow(p, q *piece, tokens []client.Token) {
+	if !q.watched {
+		l.remove(q.above)
+		return
+	}
+	q.listed, q.served, q.high, q.changed = p.listed, p.served, p.high, p.changed
+	q.gap, q.history, q.known = false, false, ""
+	if i := slices.IndexFunc(tokens, func(t client.Token) bool { return t.ID < q.above }); i >= 0 {
+		q.known = tokens[i].ID
+	}
+	l.sort(q)
 }
 
 // reach returns the id down to which a page covers the list.

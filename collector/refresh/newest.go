@@ -26,14 +26,8 @@ func (e *Environment) nextNewest(now time.Time) *request {
 	if e.all == nil {
 		return e.nextNewestInTurn(now)
 	}
-	for _, p := range e.places() {
-		if !p.busy && p.listed.Before(e.round.start) {
-			from := time.Time{}
-			if p.above != topID {
-				from = e.windowStart(now) // It may be the end of the list.
-			}
-			return e.ask(e.all, p, e.takeNewest, from)
-		}
+	if r := e.nextPlace(now); r != nil {
+		return r
 	}
 	if r := e.nextGap(false, now); r != nil {
 		return r
@@ -43,6 +37,28 @@ func (e *Environment) nextNewest(now time.Time) *request {
 			return e.ask(e.all, p, e.takeNewest, e.windowStart(now))
 		}
 	}
+	if r := e.nextLocated(now); r != nil {
+		return r
+	}
+	return e.nextUnsettled()
+}
+
+// nextPlace asks for a watched place that this round has not listed yet.
+func (e *Environment) nextPlace(now time.Time) *request {
+	for _, p := range e.places() {
+		if !p.busy && p.listed.Before(e.round.start) {
+			from := time.Time{}
+			if p.above != topID {
+				from = e.windowStart(now) // It may be the end of the list.
+			}
+			return e.ask(e.all, p, e.takeNewest, from)
+		}
+	}
+	return nil
+}
+
+// nextLocated asks for the place of a token that the newest did not show.
+func (e *Environment) nextLocated(now time.Time) *request {
 	for len(e.locate) > 0 {
 		p := e.all.find(e.locate[0].id)
 		if p.busy {
@@ -53,6 +69,11 @@ func (e *Environment) nextNewest(now time.Time) *request {
 		}
 		e.locate = e.locate[1:]
 	}
+	return nil
+}
+
+// nextUnsettled asks for a piece in which a token may still appear.
+func (e *Environment) nextUnsettled() *request {
 	e.unsettled = append(e.unsettled, e.all.rests...)
 	e.all.rests = nil
 	for len(e.unsettled) > 0 {
