@@ -130,31 +130,17 @@ func (p *process) scrapedByMany(ctx context.Context) ([]float64, error) {
 			}
 		})
 	}
-	start := time.Now()
+	start := time.Now() // All scrape at the same times.
 	for range scrapers {
 		running.Go(func() {
-			for next := start; ctx.Err() == nil; {
-				next = next.Add(loadPeriod)
-				select {
-				case <-ctx.Done():
-					return
-				case <-time.After(time.Until(next)):
-				}
-				begun := time.Now()
-				// The last scrapes end behind the time.
-				code, _, err := many.get(context.WithoutCancel(ctx), "/metrics",
-					http.Header{"Accept-Encoding": {"gzip"}})
-				took := float64(time.Since(begun).Microseconds()) / 1000
+			many.scrapeEachPeriod(ctx, start, func(took float64, err error) {
 				mu.Lock()
+				defer mu.Unlock()
 				times = append(times, took)
-				if err == nil && code != http.StatusOK {
-					err = fmt.Errorf("answer %d", code)
-				}
 				if err != nil {
 					errs = append(errs, fmt.Errorf("scrape: %w", err))
 				}
-				mu.Unlock()
-			}
+			})
 		})
 	}
 	running.Wait()
@@ -163,6 +149,25 @@ func (p *process) scrapedByMany(ctx context.Context) ([]float64, error) {
 			errors.Join(errs[:min(len(errs), 3)]...))
 	}
 	return times, nil
+}
+
+// scrapeEachPeriod scrapes once each loadPeriod until ctx ends, and tells done how
+// many milliseconds each scrape took, and how it failed. The last one ends after ctx.
+func (p *process) scrapeEachPeriod(ctx context.Context, start time.Time, done func(took float64, err error)) {
+	for next := start; ctx.Err() == nil; {
+		next = next.Add(loadPeriod)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(next)):
+		}
+		begun := time.Now()
+		code, _, err := p.get(context.WithoutCancel(ctx), "/metrics", http.Header{"Accept-Encoding": {"gzip"}})
+		if err == nil && code != http.StatusOK {
+			err = fmt.Errorf("answer %d", code)
+		}
+		done(float64(time.Since(begun).Microseconds())/1000, err)
+	}
 }
 
 // readSlowly asks for the metrics and reads a byte at a time until ctx ends. The

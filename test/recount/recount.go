@@ -48,31 +48,42 @@ func NewGroup() *Group {
 func Of(tokens []simulator.Token, rules Rules, now time.Time) Count {
 	out := Count{NewGroup(), map[string]*Group{}, statuses()}
 	for _, t := range tokens {
-		if rules.Period > 0 && (t.Status != "WAITING" || rules.WaitingWithinPeriod) &&
-			t.CreatedAt.Before(now.Add(-rules.Period)) {
-			continue
-		}
-		if rules.Tags.Require != nil && !carries(t, rules.Tags.Require) || rules.Tags.Ignore != nil && carries(t,
-			rules.Tags.Ignore) {
+		switch {
+		case rules.outside(t, now):
+		case rules.ignored(t):
 			out.Ignored[t.Status]++
-			continue
+		default:
+			out.Total.count(t, rules, now)
+			for tag := range rules.series(t) {
+				if out.Tags[tag] == nil {
+					out.Tags[tag] = NewGroup()
+				}
+				out.Tags[tag].count(t, rules, now)
+			}
 		}
-		out.Total.count(t, rules, now)
-		counted := map[string]bool{}
-		tags, _ := rules.Tags.Map(t.Tags)
-		for _, tag := range tags {
-			if rules.Own != nil && !rules.Own(tag) {
-				tag = index.OtherTag
-			}
-			if counted[tag] {
-				continue
-			}
-			counted[tag] = true
-			if out.Tags[tag] == nil {
-				out.Tags[tag] = NewGroup()
-			}
-			out.Tags[tag].count(t, rules, now)
+	}
+	return out
+}
+
+// outside reports whether the token is older than those that count.
+func (r Rules) outside(t simulator.Token, now time.Time) bool {
+	return r.Period > 0 && (t.Status != "WAITING" || r.WaitingWithinPeriod) && t.CreatedAt.Before(now.Add(-r.Period))
+}
+
+// ignored reports whether the token's tags say that it does not count.
+func (r Rules) ignored(t simulator.Token) bool {
+	return r.Tags.Require != nil && !carries(t, r.Tags.Require) || r.Tags.Ignore != nil && carries(t, r.Tags.Ignore)
+}
+
+// series returns the tags with series that the token counts in, each once.
+func (r Rules) series(t simulator.Token) map[string]bool {
+	out := map[string]bool{}
+	tags, _ := r.Tags.Map(t.Tags)
+	for _, tag := range tags {
+		if r.Own != nil && !r.Own(tag) {
+			tag = index.OtherTag
 		}
+		out[tag] = true
 	}
 	return out
 }
