@@ -7,7 +7,7 @@
 //
 // No single answer takes a token away for good. A WAITING token that one look
 // lacks is a suspect: it counts as WAITING until Settle, and goes only when its
-// outcome is shown or a second, different look lacks it too. A finished token
+// outcome is shown or two looks at its place, a lag apart, lack it too. A finished token
 // goes when it was absent in two whole turns (CloseTurn). What went is remembered,
 // so that it is not counted a second time when it comes back.
 //

@@ -148,7 +148,7 @@ func (x *Index) Look(id string, at time.Time) {
 
 // Covered says that a page asked for at the given time covers the ids from <= id <
 // to of tokens created at or after line, whatever their status. What is to be
-// looked up there and was not shown is gone: a second, different look lacked it.
+// looked up there and was not shown may be gone.
 func (x *Index) Covered(from, to string, line, at time.Time) {
 	var gone []string
 	x.missing.Ascend(from, func(id string, h *held) bool {

@@ -37,8 +37,8 @@
 // Its tokens exist with these statuses. WAITING to finished happens once and for
 // ever, so of two rows that differ the finished one is the later. And no other
 // token is between its first and last, or down to the end of the list if it has no
-// cursor: what should be there and is not is looked up, and is gone if a second,
-// different look lacks it too. A page that lacks more than usual is not believed
+// cursor: what should be there and is not is looked up, and is gone if two looks at
+// its place, a lag apart, lack it too. A page that lacks more than usual is not believed
 // before a second query agrees. See package index for what absence then means.
 //
 // # What is assumed of the service, and how it is watched

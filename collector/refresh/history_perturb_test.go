@@ -42,10 +42,6 @@ func (a *allowance) add(b allowance) {
 
 func (a allowance) settle(s *scenario) time.Duration { return time.Duration(a.turns)*s.verify + a.wait }
 
-// notHeld are the perturbations that numbers do not stand yet, and why. They are
-// left out of histories that are drawn.
-var notHeld = map[string]string{}
-
 // trust is for how long no absence counts once a replica was found to be further
 // behind than documented.
 const trust = 10 * time.Minute
