@@ -200,7 +200,8 @@ func redact(text string, secrets ...string) string {
 	})
 	for i, word := range words {
 		switch {
-		case strings.Contains(word, "://"), strings.Count(word, "/") > 1, strings.Contains(strings.ToLower(word), "%2f"),
+		case strings.Contains(word, "://"), strings.Count(word, "/") > 1,
+			strings.Contains(strings.ToLower(word), "%2f"),
 			strings.Contains(word, "?") && strings.Contains(word, "="):
 			words[i] = "<url>"
 		case (strings.Contains(word, "tr_") || strings.Contains(word, "pk_")) && !strings.Contains(word, "…"):

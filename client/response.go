@@ -23,7 +23,8 @@ var (
 	errHTML     = errors.New("the answer is an HTML page, not JSON: " +
 		"check that the API URL is the API's and not a dashboard's or a proxy's")
 	errOtherStatus = errors.New("want 200: check that the API URL is that of a Trigger.dev server")
-	errSwitching   = errors.New("want 200, not another protocol: check that the API URL is that of a Trigger.dev server")
+	errSwitching   = errors.New("want 200, not another protocol: " +
+		"check that the API URL is that of a Trigger.dev server")
 )
 
 // interpret returns the answer's page, or the error that its status stands for,

@@ -200,7 +200,8 @@ func date(ms float64) (time.Time, bool) {
 func dates() []string {
 	layouts := []string{
 		time.RFC1123, time.RFC1123Z, time.ANSIC, "Mon Jan 2 2006 15:04:05 GMT-0700",
-		"2006-01", "2006/1/2", "1/2/2006", "Jan 2, 2006", "Jan 2 2006", "2 Jan 2006", "January 2, 2006", "2 January 2006",
+		"2006-01", "2006/1/2", "1/2/2006", "Jan 2, 2006", "Jan 2 2006", "2 Jan 2006",
+		"January 2, 2006", "2 January 2006",
 	}
 	for _, at := range []string{"", "15:04", "15:04:05"} {
 		for _, zone := range []string{"", "Z07:00"} {

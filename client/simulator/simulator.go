@@ -116,7 +116,8 @@ func (s *Simulator) Environment(opts EnvironmentOptions) *Environment {
 		e.bucket = s.environments[i].bucket
 	} else {
 		e.bucket = &bucket{
-			limit: opts.Limit, silent: opts.NoRateHeaders, left: opts.Limit.Size, refilled: s.now(), keys: map[string]Key{},
+			limit: opts.Limit, silent: opts.NoRateHeaders, left: opts.Limit.Size, refilled: s.now(),
+			keys: map[string]Key{},
 		}
 	}
 	s.environments = append(s.environments, e)

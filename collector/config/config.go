@@ -47,7 +47,8 @@ func (e Environment) Summary() string {
 	if e.Tokens.Period > 0 {
 		window = model.Duration(e.Tokens.Period).String()
 	}
-	return fmt.Sprintf("%s: %s, window %s, interval %s", e.Title(), e.APIURL, window, model.Duration(e.Refresh.Interval))
+	return fmt.Sprintf("%s: %s, window %s, interval %s",
+		e.Title(), e.APIURL, window, model.Duration(e.Refresh.Interval))
 }
 
 // Equal reports whether the settings are identical, ignoring where they were read.

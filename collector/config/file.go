@@ -123,7 +123,9 @@ func (f file) draft(defaults, node *yaml.Node) (*draft, int, error) {
 		case from == "":
 			from = field
 		default:
-			later := slices.MaxFunc([]string{from, field}, func(a, b string) int { return cmp.Compare(lines[a], lines[b]) })
+			later := slices.MaxFunc([]string{from, field}, func(a, b string) int {
+				return cmp.Compare(lines[a], lines[b])
+			})
 			return nil, 0, yamlfile.At(lines[later], later,
 				errors.New("want one of secret_key_file, secret_key_env and secret_key"))
 		}

@@ -156,7 +156,8 @@ func Parse(app *kingpin.Application, args []string) error {
 		known = append(known, f.Name)
 	}
 	name := token.Value
-	if token.Type == kingpin.TokenLong && app.GetFlag(name) == nil && app.GetFlag(strings.TrimPrefix(name, "no-")) == nil {
+	if token.Type == kingpin.TokenLong && app.GetFlag(name) == nil &&
+		app.GetFlag(strings.TrimPrefix(name, "no-")) == nil {
 		return fmt.Errorf("--%s: %w", name, notation.Unknown("flag", "--", name, known))
 	}
 	return err

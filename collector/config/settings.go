@@ -73,7 +73,8 @@ func newDraft(folder string) *draft {
 			"Value of the label project. By default there is no such label.").as("<name>").owned(),
 		both("dashboard_url", "trigger.dashboard-url", single(&d.DashboardURL, notation.DashboardURL),
 			"The environment's page in Trigger.dev's dashboard, as in a browser's address bar: "+
-				"https://cloud.trigger.dev/orgs/ORG/projects/PROJECT/env/ENV.").as("<URL>").or("TRIGGER_DASHBOARD_URL").owned(),
+				"https://cloud.trigger.dev/orgs/ORG/projects/PROJECT/env/ENV.").
+			as("<URL>").or("TRIGGER_DASHBOARD_URL").owned(),
 		both("tokens.period", "tokens.period", single(&d.Tokens.Period, notation.Duration),
 			"Count only finished tokens that were created within this time, such as 30d. By default all count.").
 			as("<duration>"),

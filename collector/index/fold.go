@@ -45,7 +45,8 @@ func (x *Index) foldTags() {
 		return name.kept || name.text == "" || name.text == OtherTag || r.total == 0 || (!x.loaded && r.waiting == 0)
 	})
 	slices.SortFunc(ranks, func(a, b rank) int {
-		return cmp.Or(cmp.Compare(b.waiting, a.waiting), cmp.Compare(b.total, a.total), cmp.Compare(t.names[a.id].text, t.names[b.id].text))
+		return cmp.Or(cmp.Compare(b.waiting, a.waiting), cmp.Compare(b.total, a.total),
+			cmp.Compare(t.names[a.id].text, t.names[b.id].text))
 	})
 	for _, r := range ranks[:min(len(ranks), limit-kept)] {
 		t.names[r.id].kept = true

@@ -281,7 +281,8 @@ func million(ctx context.Context, b *bench) ([]row, error) {
 func (p *process) scrapes(ctx context.Context) (p50, p99 string, err error) {
 	const n = 1000
 	header := http.Header{
-		"Accept":          {"application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"},
+		"Accept": {"application/openmetrics-text;version=1.0.0;q=0.6," +
+			"text/plain;version=0.0.4;q=0.3,*/*;q=0.2"},
 		"Accept-Encoding": {"gzip"},
 	}
 	var times []float64
@@ -367,7 +368,8 @@ func requests(ctx context.Context, _ *bench) ([]row, error) {
 		return nil, err
 	}
 	var rows []row
-	for _, m := range regexp.MustCompile(`: ((\d+) tokens, .*): ([0-9.]+) requests a refresh`).FindAllStringSubmatch(out, -1) {
+	line := regexp.MustCompile(`: ((\d+) tokens, .*): ([0-9.]+) requests a refresh`)
+	for _, m := range line.FindAllStringSubmatch(out, -1) {
 		all, err := strconv.Atoi(m[2])
 		if err != nil {
 			return nil, err

@@ -18,7 +18,9 @@ func ProxyHeader(target *config.ProxyHeader) func(*yaml.Node) error {
 	return func(node *yaml.Node) error {
 		*target = config.ProxyHeader{}
 		return eachHeader(node, func(name string, values *yaml.Node) error {
-			return eachValue(values, func(text string) { (*target)[name] = append((*target)[name], config.Secret(text)) })
+			return eachValue(values, func(text string) {
+				(*target)[name] = append((*target)[name], config.Secret(text))
+			})
 		})
 	}
 }

@@ -51,7 +51,8 @@ func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTrip
 		return build(settings)
 	}
 	return config.NewTLSRoundTripperWithContext(ctx, settings, config.TLSRoundTripperSettings{
-		CA: source(cfg.TLSConfig.CA, ca), Cert: source(cfg.TLSConfig.Cert, cert), Key: source(string(cfg.TLSConfig.Key), key),
+		CA: source(cfg.TLSConfig.CA, ca), Cert: source(cfg.TLSConfig.Cert, cert),
+		Key: source(string(cfg.TLSConfig.Key), key),
 	}, build)
 }
 

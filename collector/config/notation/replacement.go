@@ -22,9 +22,11 @@ func checkReplacement(replacement string, expr *regexp.Regexp) error {
 		case found == "$$", name != "" && hasGroup(expr, name):
 			continue
 		case digit != "":
-			return fmt.Errorf("%q: a group is written with a dollar sign: want ${%s} in place of %s", replacement, digit, found)
+			return fmt.Errorf("%q: a group is written with a dollar sign: want ${%s} in place of %s",
+				replacement, digit, found)
 		case name == "":
-			return fmt.Errorf("%q: the name of a group is not closed: want ${1}, or $$ for the sign itself", replacement)
+			return fmt.Errorf("%q: the name of a group is not closed: want ${1}, or $$ for the sign itself",
+				replacement)
 		}
 		for i := range m[2] {
 			if group := m[2][:i]; hasGroup(expr, group) {
@@ -32,7 +34,8 @@ func checkReplacement(replacement string, expr *regexp.Regexp) error {
 					replacement, found, name, group, m[2][i:])
 			}
 		}
-		return fmt.Errorf("%q: %s is a group that the expression does not have: it has %s", replacement, found, groups(expr))
+		return fmt.Errorf("%q: %s is a group that the expression does not have: it has %s",
+			replacement, found, groups(expr))
 	}
 	return nil
 }

@@ -12,7 +12,8 @@ func Unknown(what, dashes, name string, known []string) error {
 	best, least := "", len(name)/4+2
 	for _, k := range known {
 		d := distance(name, k)
-		if strings.HasPrefix(k, name) || k[strings.LastIndexByte(k, '.')+1:] == name[strings.LastIndexByte(name, '.')+1:] {
+		if strings.HasPrefix(k, name) ||
+			k[strings.LastIndexByte(k, '.')+1:] == name[strings.LastIndexByte(name, '.')+1:] {
 			d = min(d, 1)
 		}
 		if d < least {
