@@ -157,7 +157,7 @@ func (r *refusal) wait(ctx context.Context, now time.Time) error {
 	var timeout <-chan time.Time
 	if !r.until.IsZero() {
 		wait := r.until.Sub(now)
-		if deadline, ok := ctx.Deadline(); ok && r.until.After(deadline) {
+		if deadline, ok := ctx.Deadline(); ok && wait > time.Until(deadline) {
 			return fmt.Errorf("%s, next request in %s", r.reason, wait.Round(time.Second))
 		}
 		timer := time.NewTimer(wait)

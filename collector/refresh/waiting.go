@@ -107,12 +107,13 @@ func (e *Environment) lookAgain(s sight, missing []*index.Token) *request {
 }
 
 // A second look at what a page lacked may take several pages: a replica that is
-// behind shows more tokens.
+// behind shows more tokens. If it is empty a third one has to agree.
 type second struct {
 	cursor       string
 	to           time.Time
 	open, agreed []*index.Token // Not looked at yet; lacked by the second look, too.
 	contradicted int            // Shown by it.
+	empty        bool
 }
 
 func (e *Environment) lookBelow(s sight, look second) *request {
@@ -122,12 +123,18 @@ func (e *Environment) lookBelow(s sight, look second) *request {
 			if _, err := e.observe(waiting, page, at); err != nil {
 				return err
 			}
+			if len(page.Tokens) == 0 && !look.empty {
+				third := look
+				third.to, third.empty = look.to.Add(time.Millisecond), true
+				e.sched.queue(waiting, e.lookBelow(s, third))
+				return nil
+			}
 			shown := map[string]bool{}
 			last := ""
 			for _, t := range page.Tokens {
 				shown[t.ID], last = true, t.ID
 			}
-			next := second{cursor: page.Next, to: look.to, agreed: look.agreed, contradicted: look.contradicted}
+			next := second{cursor: page.Next, to: look.to, agreed: look.agreed, contradicted: look.contradicted, empty: look.empty}
 			for _, t := range look.open {
 				switch {
 				case shown[t.ID]:
