@@ -172,9 +172,11 @@ func Fields(node *yaml.Node, visit func(name string, line int, value *yaml.Node)
 	return nil
 }
 
-// Items calls visit for each item of a list.
+// Items calls visit for each item of a list. An empty value has none.
 func Items(node *yaml.Node, visit func(*yaml.Node) error) error {
-	if node.Kind != yaml.SequenceNode {
+	if node == nil {
+		return nil
+	} else if node.Kind != yaml.SequenceNode {
 		return errors.New("must be a list")
 	}
 	for _, item := range node.Content {
