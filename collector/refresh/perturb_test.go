@@ -1,7 +1,6 @@
 package refresh_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -405,7 +404,7 @@ func TestOrderComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var odd atomic.Bool
 		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 30 * time.Minute}, func(next http.RoundTripper) http.RoundTripper {
-			return between{next, reversing{next}, func(*http.Request) bool { return odd.Load() }}
+			return between{next, rewriter{next, tokensOf(slices.Reverse[[]map[string]any])}, func(*http.Request) bool { return odd.Load() }}
 		}, func(e *simulator.Environment) {
 			e.Populate(simulator.Population{Seed: 1, Tokens: 4000, Waiting: 125})
 		})
@@ -430,31 +429,6 @@ func TestOrderComesBack(t *testing.T) {
 		if n := w.gauge(t, "triggerdev_waitpoint_assumption_broken", "id_order"); n != 0 {
 			t.Errorf("id_order is %v long after", n)
 		}
-	})
-}
-
-// reversing has each page in ascending order of id.
-type reversing struct{ http.RoundTripper }
-
-func (v reversing) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := v.RoundTripper.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	return rewrite(resp, func(body string) string {
-		var page struct {
-			Data       []json.RawMessage `json:"data"`
-			Pagination json.RawMessage   `json:"pagination"`
-		}
-		if json.Unmarshal([]byte(body), &page) != nil {
-			return body
-		}
-		slices.Reverse(page.Data)
-		out, err := json.Marshal(page)
-		if err != nil {
-			return body
-		}
-		return string(out)
 	})
 }
 
@@ -499,21 +473,22 @@ func (n renaming) RoundTrip(r *http.Request) (*http.Response, error) {
 		q.Del("page[after]")
 	}
 	r.URL.RawQuery = q.Encode()
-	resp, err := n.RoundTripper.RoundTrip(r)
-	if err != nil || !n.renamed.Load() {
-		return resp, err
-	}
-	return rewrite(resp, func(body string) string { return strings.Replace(body, `"next":"`, `"next":"new-`, 1) })
+	return rewriter{n.RoundTripper, func(body string) string {
+		if !n.renamed.Load() {
+			return body
+		}
+		return strings.Replace(body, `"next":"`, `"next":"new-`, 1)
+	}}.RoundTrip(r)
 }
 
 // TestWrongCursor holds that a single page that names another place's cursor makes
 // one refresh fail, and no more.
 func TestWrongCursor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n atomic.Int64
+		var wrong atomic.Bool
 		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 30 * time.Minute},
 			func(next http.RoundTripper) http.RoundTripper {
-				return between{next, sticking{next, &n}, func(*http.Request) bool { return n.Load() > 0 }}
+				return between{next, rewriter{next, sameCursor}, func(*http.Request) bool { return wrong.Swap(false) }}
 			}, func(e *simulator.Environment) {
 				e.Populate(simulator.Population{Seed: 1, Tokens: 4000, Waiting: 325})
 			})
@@ -523,7 +498,7 @@ func TestWrongCursor(t *testing.T) {
 		for i := range 90 {
 			f.quick("", time.Now(), 0)
 			if i%9 == 0 && i < 60 {
-				n.Store(1)
+				wrong.Store(true)
 			}
 			time.Sleep(20 * time.Second)
 		}
@@ -532,25 +507,11 @@ func TestWrongCursor(t *testing.T) {
 	})
 }
 
-// sticking names the cursor that was asked with as the one to go on from, or the
-// same for all pages, for so many pages.
-type sticking struct {
-	http.RoundTripper
-
-	left *atomic.Int64
-}
-
-func (s sticking) RoundTrip(r *http.Request) (*http.Response, error) {
-	s.left.Add(-1)
-	resp, err := s.RoundTripper.RoundTrip(r)
-	if err != nil {
-		return nil, err
+// sameCursor has each page name the same cursor as the one to go on from.
+func sameCursor(body string) string {
+	const cursor = "cmwszwhac0000ja7d3k8d0g4v"
+	if before, after, ok := strings.Cut(body, `"next":"`); ok {
+		return before + `"next":"` + cursor + after[strings.Index(after, `"`):]
 	}
-	const of = "cmwszwhac0000ja7d3k8d0g4v"
-	return rewrite(resp, func(body string) string {
-		if before, after, ok := strings.Cut(body, `"next":"`); ok {
-			return before + `"next":"` + of + after[strings.Index(after, `"`):]
-		}
-		return body
-	})
+	return body
 }

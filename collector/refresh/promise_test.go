@@ -1,15 +1,11 @@
 package refresh_test
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -122,46 +118,14 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// scrambled is a service whose ids say nothing about the order of its list.
-type scrambled struct {
-	http.RoundTripper
-
-	salt int
-}
-
-func (s scrambled) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := s.RoundTripper.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return resp, err
+// scrambled has ids that say nothing about the order of the list.
+func scrambled(salt int) func(tokens []map[string]any) {
+	return func(tokens []map[string]any) {
+		for _, token := range tokens {
+			sum := sha256.Sum256(fmt.Append(nil, salt, token["id"]))
+			token["id"] = "waitpoint_" + hex.EncodeToString(sum[:12])
+		}
 	}
-	var page struct {
-		Data       []map[string]any `json:"data"`
-		Pagination map[string]any   `json:"pagination"`
-	}
-	err = json.NewDecoder(resp.Body).Decode(&page)
-	_ = resp.Body.Close() // All of it is read.
-	if err != nil {
-		return nil, err
-	}
-	for _, token := range page.Data {
-		sum := sha256.Sum256(fmt.Append(nil, s.salt, token["id"]))
-		token["id"] = "waitpoint_" + hex.EncodeToString(sum[:12])
-	}
-	body, err := json.Marshal(page)
-	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	return resp, err
-}
-
-// rewrite changes the text of an answer.
-func rewrite(resp *http.Response, change func(string) string) (*http.Response, error) {
-	body, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close() // All of it is read.
-	if err != nil {
-		return nil, err
-	}
-	text := change(string(body))
-	resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(text)), int64(len(text))
-	return resp, nil
 }
 
 // TestOtherOrder holds that nothing but cost depends on the order of the list, in
@@ -171,7 +135,7 @@ func TestOtherOrder(t *testing.T) {
 	for salt := range size.Of(3, 8) {
 		synctest.Test(t, func(t *testing.T) {
 			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
-				func(t http.RoundTripper) http.RoundTripper { return scrambled{t, salt} },
+				func(next http.RoundTripper) http.RoundTripper { return rewriter{next, tokensOf(scrambled(salt))} },
 				func(e *simulator.Environment) {
 					e.Populate(simulator.Population{Seed: 1, Tokens: 2500, Waiting: 125})
 				})
