@@ -113,6 +113,7 @@ type Environment struct {
 	urgent      map[string]bool // Pieces with a timeout that has come.
 	missed      map[string]bool // Tokens that the page of their piece did not reach.
 	echo        time.Time       // When a look-up last met a replica behind.
+	byTime      bool            // One by createdAt is under way.
 	locate      []place         // Tokens whose place is to be listed.
 	pinning     bool            // The cursor of a new place is being asked for.
 

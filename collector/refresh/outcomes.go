@@ -25,17 +25,19 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 			}
 			return true
 		}
-		if e.all == nil || t.CreatedAt.Before(line) || e.missed[t.ID] {
+		var p *piece
+		if e.all != nil && !t.CreatedAt.Before(line) && !e.missed[t.ID] {
+			p = e.all.find(t.ID)
+		}
+		switch {
+		case p == nil || p.gap && !p.busy:
+			if e.byTime {
+				return true // The page that is under way may show this one, too.
+			}
 			found = e.askByTime(t.Token)
 			return false
-		}
-		p := e.all.find(t.ID)
-		switch {
 		case p.busy:
 			return true
-		case p.gap:
-			found = e.askByTime(t.Token)
-			return false
 		}
 		found = e.ask(e.all, p, func(s sight) error {
 			if n := len(s.page.Tokens); s.page.Next != "" && (n == 0 || s.page.Tokens[n-1].ID > t.ID) {
@@ -71,7 +73,8 @@ func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
 func (e *Environment) askByTime(t *index.Token) *request {
 	return &request{
 		opts:  client.ListOptions{To: t.CreatedAt},
-		start: func() { e.index.Look(t.ID, e.now()) },
+		start: func() { e.byTime = true; e.index.Look(t.ID, e.now()) },
+		drop:  func() { e.byTime = false },
 		take: func(page client.Page, at time.Time) error {
 			if _, err := e.observe(outcomes, page, at); err != nil || shows(page, t.ID) {
 				return err
