@@ -4,11 +4,7 @@ package simulator_test
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -16,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"waitpoint_exporter/client/simulator"
+	"waitpoint_exporter/test/programs"
 )
 
 // sdkQuery is what wait.listTokens takes.
@@ -84,7 +81,7 @@ func TestSDK(t *testing.T) {
 		t.Fatal(err)
 	}
 	var seen [][]sdkToken
-	if err := json.Unmarshal(node(t, "TRIGGER_API_URL="+server.URL, "TRIGGER_SECRET_KEY="+key,
+	if err := json.Unmarshal(programs.Node(t, "sdk", "TRIGGER_API_URL="+server.URL, "TRIGGER_SECRET_KEY="+key,
 		"CHECK_QUERIES="+string(asked)), &seen); err != nil {
 		t.Fatal(err)
 	}
@@ -114,25 +111,4 @@ func expected(t simulator.Token) sdkToken {
 	tags := append([]string{}, t.Tags...)
 	slices.Sort(tags)
 	return sdkToken{t.ID, t.Status, tags, iso(t.CreatedAt), iso(t.CompletedAt), iso(t.TimeoutAt)}
-}
-
-// node installs what the lock file pins, runs the script and returns its output.
-func node(t *testing.T, env ...string) []byte {
-	t.Helper()
-	run := func(name string, args ...string) []byte {
-		cmd := exec.CommandContext(t.Context(), name, args...)
-		cmd.Dir, cmd.Env = "sdk", append(os.Environ(), env...)
-		out, err := cmd.Output()
-		if err != nil {
-			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-				t.Fatalf("%s %v: %v\n%s", name, args, err, exit.Stderr)
-			}
-			t.Fatalf("%s: %v: install Node.js and npm", name, err)
-		}
-		return out
-	}
-	if _, err := os.Stat(filepath.Join("sdk", "node_modules")); err != nil {
-		run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	}
-	return run("node", "check.mjs")
 }

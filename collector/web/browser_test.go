@@ -4,14 +4,11 @@ package web_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +19,7 @@ import (
 	"waitpoint_exporter/collector/index"
 	"waitpoint_exporter/collector/refresh"
 	"waitpoint_exporter/collector/web"
+	"waitpoint_exporter/test/programs"
 )
 
 // TestBrowser opens the pages in Chromium, light and dark, at widths from
@@ -112,7 +110,8 @@ func TestBrowser(t *testing.T) {
 		Rows                            []float64 // Their heights.
 		Brightness, Contrast            float64
 	}
-	if err := json.Unmarshal(browse(t, "BASE="+server.URL, "PAGES="+string(asked)), &seen); err != nil {
+	programs.Path(t, "CHROMIUM") // The script starts it.
+	if err := json.Unmarshal(programs.Node(t, "browser", "BASE="+server.URL, "PAGES="+string(asked)), &seen); err != nil {
 		t.Fatal(err)
 	}
 	if len(seen) != len(pages)*10 {
@@ -154,29 +153,4 @@ func TestBrowser(t *testing.T) {
 			}
 		}
 	}
-}
-
-// browse installs what the lock file pins, runs the script and returns its
-// output.
-func browse(t *testing.T, env ...string) []byte {
-	t.Helper()
-	if os.Getenv("CHROMIUM") == "" {
-		t.Fatal("CHROMIUM is not set; it says where the program is")
-	}
-	run := func(name string, args ...string) []byte {
-		cmd := exec.CommandContext(t.Context(), name, args...)
-		cmd.Dir, cmd.Env = "browser", append(os.Environ(), env...)
-		out, err := cmd.Output()
-		if err != nil {
-			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-				t.Fatalf("%s %v: %v\n%s", name, args, err, exit.Stderr)
-			}
-			t.Fatalf("%s: %v: install Node.js and npm", name, err)
-		}
-		return out
-	}
-	if _, err := os.Stat(filepath.Join("browser", "node_modules")); err != nil {
-		run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	}
-	return run("node", "check.mjs")
 }

@@ -216,7 +216,7 @@ scrape_configs:
 		ctx,
 		t,
 		dir,
-		program(t, "PROMETHEUS"),
+		programs.Path(t, "PROMETHEUS"),
 		"--config.file="+config,
 		"--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 		"--web.listen-address="+address,
@@ -272,7 +272,7 @@ func exampleAlertmanager(ctx context.Context, t *testing.T, dir string) (told *m
 		ctx,
 		t,
 		dir,
-		program(t, "ALERTMANAGER"),
+		programs.Path(t, "ALERTMANAGER"),
 		"--config.file="+programs.Write(t, dir, "alertmanager.yml", config),
 		"--storage.path="+filepath.Join(
 			dir,

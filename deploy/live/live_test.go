@@ -77,7 +77,7 @@ func TestLive(t *testing.T) {
 func testServer(ctx context.Context, t *testing.T, exporter, variable string, settings ...string) (*api, []expression) {
 	t.Helper()
 	dir := t.TempDir()
-	prom := &api{ctx, startPrometheus(ctx, t, dir, program(t, variable), exporter, settings)}
+	prom := &api{ctx, startPrometheus(ctx, t, dir, programs.Path(t, variable), exporter, settings)}
 	programs.WaitFor(ctx, t, "the demo's history", func() error {
 		return prom.hasData("triggerdev_waitpoint_history_loaded == 1")
 	})
@@ -737,15 +737,6 @@ func ruleFiles(t *testing.T, dir string) {
 		}
 		programs.Write(t, dir, name, forClause.ReplaceAllString(tokens, "${1}for: 0s")+rest)
 	}
-}
-
-func program(t *testing.T, variable string) string {
-	t.Helper()
-	path := os.Getenv(variable)
-	if path == "" {
-		t.Fatalf("%s is not set; it says where the program is", variable)
-	}
-	return path
 }
 
 // get returns the body of a link that must be answered with 200.

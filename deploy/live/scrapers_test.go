@@ -99,7 +99,7 @@ func TestScrapers(t *testing.T) {
 	)
 	for _, s := range scrapers {
 		t.Run(s.variable, func(t *testing.T) {
-			read := s.start(ctx, t, t.TempDir(), program(t, s.variable), fmt.Sprintf(
+			read := s.start(ctx, t, t.TempDir(), programs.Path(t, s.variable), fmt.Sprintf(
 				`[{job_name: %s, scrape_interval: 1s, static_configs: [{targets: [%q]}]}]`, job, address))
 			programs.WaitFor(ctx, t, "the tags", func() error {
 				got, err := read()

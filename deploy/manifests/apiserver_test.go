@@ -91,9 +91,9 @@ func startCluster(ctx context.Context, t *testing.T) *cluster {
 		string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})),
 	)
 	tokens := programs.Write(t, dir, "tokens.csv", fmt.Sprintf("%q,admin,admin,system:masters\n", token))
-	programs.Start(ctx, t, dir, program(t, "ETCD"), "--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync",
+	programs.Start(ctx, t, dir, programs.Path(t, "ETCD"), "--data-dir="+filepath.Join(dir, "etcd"), "--unsafe-no-fsync",
 		"--log-level=warn", "--listen-client-urls="+store, "--advertise-client-urls="+store, "--listen-peer-urls="+peer)
-	programs.Start(ctx, t, dir, program(t, "KUBE_APISERVER"), "--etcd-servers="+store, "--cert-dir="+dir,
+	programs.Start(ctx, t, dir, programs.Path(t, "KUBE_APISERVER"), "--etcd-servers="+store, "--cert-dir="+dir,
 		"--bind-address="+host, "--secure-port="+port, "--service-cluster-ip-range=10.0.0.0/24",
 		"--token-auth-file="+tokens, "--authorization-mode=AlwaysAllow", "--service-account-issuer=https://localhost",
 		"--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts,
@@ -249,15 +249,6 @@ func clone(o object) object {
 		panic(err)
 	}
 	return out
-}
-
-func program(t *testing.T, variable string) string {
-	t.Helper()
-	path := os.Getenv(variable)
-	if path == "" {
-		t.Fatalf("%s is not set; it says where the program is", variable)
-	}
-	return path
 }
 
 // run returns what a program prints, and the error with what it says of it.

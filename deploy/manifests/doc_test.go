@@ -22,6 +22,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"waitpoint_exporter/test/programs"
 )
 
 const (
@@ -52,10 +54,10 @@ func helm(ctx context.Context, t *testing.T, from string, args []string, values 
 		t.Fatal(err)
 	}
 	args = append([]string{
-		"template", release, from, "--namespace=" + namespace, "--kube-version=" + program(t, "KUBERNETES"),
+		"template", release, from, "--namespace=" + namespace, "--kube-version=" + programs.Path(t, "KUBERNETES"),
 		"--values=-",
 	}, args...)
-	return run(ctx, string(stdin), program(t, "HELM"), args...)
+	return run(ctx, string(stdin), programs.Path(t, "HELM"), args...)
 }
 
 func render(ctx context.Context, t *testing.T, values ...string) []object {

@@ -125,7 +125,7 @@ func kustomize(ctx context.Context, t *testing.T, folder string, components ...s
 	}
 	programs.Write(t, dir, "kustomization.yaml", fmt.Sprintf("namespace: %s\nresources: [%s]\ncomponents: [%s]\n",
 		namespace, filepath.Join(way, folder), strings.Join(ways, ", ")))
-	out, err := run(ctx, "", program(t, "KUSTOMIZE"), "build", dir)
+	out, err := run(ctx, "", programs.Path(t, "KUSTOMIZE"), "build", dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,7 +88,7 @@ func testPackage(t *testing.T, c *cluster) {
 	} {
 		expect(t, objects, e)
 	}
-	shown, err := run(t.Context(), "", program(t, "HELM"), "show", "chart", packed)
+	shown, err := run(t.Context(), "", programs.Path(t, "HELM"), "show", "chart", packed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func testPackage(t *testing.T, c *cluster) {
 	}
 	for i, step := range steps {
 		args := append(step, "--namespace="+namespace, "--kubeconfig="+c.kubeconfig)
-		if out, err := run(t.Context(), everything, program(t, "HELM"), args...); err != nil {
+		if out, err := run(t.Context(), everything, programs.Path(t, "HELM"), args...); err != nil {
 			t.Fatalf("helm %s: %s%s", strings.Join(args, " "), out, err)
 		}
 		var list struct{ Items []map[string]any }
@@ -135,10 +135,10 @@ func testPackage(t *testing.T, c *cluster) {
 func push(t *testing.T, packed string) string {
 	t.Helper()
 	_, port, _ := strings.Cut(programs.FreeAddress(t.Context(), t), ":")
-	programs.Start(t.Context(), t, t.TempDir(), program(t, "REGISTRY"), "-port="+port)
+	programs.Start(t.Context(), t, t.TempDir(), programs.Path(t, "REGISTRY"), "-port="+port)
 	registry := "oci://localhost:" + port + "/acme/charts"
 	programs.WaitFor(t.Context(), t, "the registry", func() error {
-		cmd := exec.CommandContext(t.Context(), program(t, "HELM"), "push", packed, registry, "--plain-http")
+		cmd := exec.CommandContext(t.Context(), programs.Path(t, "HELM"), "push", packed, registry, "--plain-http")
 		out, err := cmd.CombinedOutput()
 		// It is signed by what this line says.
 		if err == nil && !digestLine.Match(out) {

@@ -131,7 +131,7 @@ func (s *server) helmTest(t *testing.T, objects []object, address string) error 
 	t.Helper()
 	dir := t.TempDir()
 	for _, applet := range []string{"sh", "wget", "nc", "grep"} {
-		if err := os.Symlink(program(t, "BUSYBOX"), filepath.Join(dir, applet)); err != nil {
+		if err := os.Symlink(programs.Path(t, "BUSYBOX"), filepath.Join(dir, applet)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,6 +4,7 @@ package programs
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +15,16 @@ import (
 	"testing"
 	"time"
 )
+
+// Path returns where a program is, as the variable says.
+func Path(t *testing.T, variable string) string {
+	t.Helper()
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Fatalf("%s is not set; it says where the program is", variable)
+	}
+	return path
+}
 
 // Start runs a program until the test ends, with its log in dir, and shows the end
 // of the log if the test failed.
@@ -92,6 +103,28 @@ func WaitFor(ctx context.Context, t *testing.T, what string, ask func() error) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// Node runs the folder's check.mjs, once what its lock file pins is installed, and
+// returns its output.
+func Node(t *testing.T, dir string, env ...string) []byte {
+	t.Helper()
+	run := func(name string, args ...string) []byte {
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+		out, err := cmd.Output()
+		if err != nil {
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+				t.Fatalf("%s %v: %v\n%s", name, args, err, exit.Stderr)
+			}
+			t.Fatalf("%s: %v: install Node.js and npm", name, err)
+		}
+		return out
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
+		run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	}
+	return run("node", "check.mjs")
 }
 
 // A Log is written by a program while a test reads it.
