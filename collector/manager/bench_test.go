@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"waitpoint_exporter/client/simulator"
-	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/manager"
 )
 
@@ -37,13 +35,7 @@ func BenchmarkScrape(b *testing.B) {
 		)
 	}
 	path := filepath.Join(b.TempDir(), "config.yml")
-	if err := os.WriteFile(path, []byte(file.String()), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	environments, err := config.ReadFile(path, os.Getenv)
-	if err != nil {
-		b.Fatal(err)
-	}
+	environments := configured(b, path, file.String())
 	m := manager.New(
 		b.Context(),
 		manager.Options{

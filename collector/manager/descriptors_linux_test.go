@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"waitpoint_exporter/client/simulator"
-	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/manager"
 )
 
@@ -59,13 +58,7 @@ func TestDescriptors(t *testing.T) {
 			api.URL,
 			round+1,
 		)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		environments, err := config.ReadFile(path, os.Getenv)
-		if err != nil {
-			t.Fatal(err)
-		}
+		environments := configured(t, path, text)
 		asked := truth.Count()
 		if err := m.Apply(environments); err != nil {
 			t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -28,7 +27,6 @@ import (
 	"golang.org/x/net/html"
 
 	"waitpoint_exporter/client/simulator"
-	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/manager"
 	"waitpoint_exporter/collector/web"
 	"waitpoint_exporter/test/size"
@@ -139,16 +137,7 @@ func exporter(
 		key("a"),
 		settings,
 	)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	environments, err := config.ReadFile(path, os.Getenv)
-	if err == nil {
-		err = m.Apply(environments)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	apply(t, m, path, text)
 	return web.New(web.Options{
 		Environments: m.Environments, MetricsPath: "/metrics", Metrics: promhttp.HandlerFor(m,
 			promhttp.HandlerOpts{EnableOpenMetrics: true}),

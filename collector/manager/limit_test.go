@@ -3,7 +3,6 @@ package manager_test
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"waitpoint_exporter/client/simulator"
-	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/manager"
 	"waitpoint_exporter/test/size"
 
@@ -74,7 +72,7 @@ func TestOneKey(t *testing.T) {
 		)
 		t.Cleanup(m.Stop)
 		path := t.TempDir() + "/config.yml"
-		apply := func(interval string) {
+		refreshEach := func(interval string) {
 			t.Helper()
 			var text strings.Builder
 			text.WriteString("environments:\n")
@@ -90,18 +88,9 @@ func TestOneKey(t *testing.T) {
 					interval,
 				)
 			}
-			if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			environments, err := config.ReadFile(path, os.Getenv)
-			if err == nil {
-				err = m.Apply(environments)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			apply(t, m, path, text.String())
 		}
-		apply("1m")
+		refreshEach("1m")
 		time.Sleep(5 * time.Minute)
 		for i := range branches {
 			if got := samples(t, m, fmt.Sprintf("branch-%d", i)); got["waitpoint_history_loaded"] != 1 {
@@ -118,7 +107,7 @@ func TestOneKey(t *testing.T) {
 		if used := requests - before; used > share*11 || used < share*8 {
 			t.Errorf("%d requests in ten minutes; a quarter of what is refilled is %d", used, share*10)
 		}
-		apply("59s")
+		refreshEach("59s")
 		time.Sleep(2 * time.Minute)
 		if _, remains := seen.sofar(); remains < limit/2 {
 			t.Errorf("bucket down to %d of a reserve of %d after a reload", remains, limit/2)

@@ -93,16 +93,28 @@ func (w *world) apply(names ...string) {
 		name, more, _ := strings.Cut(name, "|")
 		fmt.Fprintf(&text, "  - {name: %s, api_url: \"http://api.test\", secret_key: %s%s}\n", name, key(name), more)
 	}
-	if err := os.WriteFile(w.path, []byte(text.String()), 0o600); err != nil {
-		w.t.Fatal(err)
+	apply(w.t, w.manager, w.path, text.String())
+}
+
+// apply has the manager run what a configuration says.
+func apply(t *testing.T, m *manager.Manager, path, text string) {
+	t.Helper()
+	if err := m.Apply(configured(t, path, text)); err != nil {
+		t.Fatal(err)
 	}
-	environments, err := config.ReadFile(w.path, os.Getenv)
-	if err == nil {
-		err = w.manager.Apply(environments)
+}
+
+// configured writes a configuration to a file and returns its environments.
+func configured(t testing.TB, path, text string) []config.Environment {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	environments, err := config.ReadFile(path, os.Getenv)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
+	return environments
 }
 
 // samples are all of an environment's gauges and counters, by name and labels.
@@ -313,16 +325,7 @@ func TestRotatedKey(t *testing.T) {
 		}
 		put(key("old"))
 		text := "environments: [{name: prod, api_url: \"http://api.test\", secret_key_file: " + path + "}]\n"
-		if err := os.WriteFile(w.path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		environments, err := config.ReadFile(w.path, os.Getenv)
-		if err == nil {
-			err = w.manager.Apply(environments)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		apply(t, w.manager, w.path, text)
 		time.Sleep(90 * time.Second)
 		old := w.truth["old"].Count()
 		if old == 0 || w.truth["new"].Count() != 0 {
@@ -390,13 +393,7 @@ func TestProxyAndCA(t *testing.T) {
 				key("a"),
 				tc.settings,
 			)
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			environments, err := config.ReadFile(path, os.Getenv)
-			if err != nil {
-				t.Fatal(err)
-			}
+			environments := configured(t, path, text)
 			begin := tunnels.Load()
 			m := manager.New(
 				t.Context(),
