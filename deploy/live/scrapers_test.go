@@ -119,34 +119,25 @@ func TestScrapers(t *testing.T) {
 
 func scrapePrometheus(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
-	address := programs.FreeAddress(ctx, t)
-	programs.Start(
-		ctx,
-		t,
-		dir,
-		binary,
-		"--config.file="+programs.Write(t, dir, "prometheus.yml", "scrape_configs: "+scrape),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+address,
-		"--log.level=warn",
-	)
-	return query(ctx, "http://"+address)
+	return keep(ctx, t, dir, binary, scrape,
+		"--config.file=", "--storage.tsdb.path=", "--web.listen-address=", "--log.level=warn")
 }
 
 func scrapeVictoriaMetrics(ctx context.Context, t *testing.T, dir, binary, scrape string) read {
 	t.Helper()
+	return keep(ctx, t, dir, binary, scrape,
+		"-promscrape.config=", "-storageDataPath=", "-httpListenAddr=", "-loggerLevel=WARN", "-search.latencyOffset=0s")
+}
+
+// keep starts a program that scrapes and keeps samples. Its flags for the file with
+// its configuration, its folder and its address come first.
+func keep(ctx context.Context, t *testing.T, dir, binary, scrape, config, data, listen string, more ...string) read {
+	t.Helper()
 	address := programs.FreeAddress(ctx, t)
-	programs.Start(
-		ctx,
-		t,
-		dir,
-		binary,
-		"-promscrape.config="+programs.Write(t, dir, "scrape.yml", "scrape_configs: "+scrape),
-		"-storageDataPath="+filepath.Join(dir, "data"),
-		"-httpListenAddr="+address,
-		"-search.latencyOffset=0s",
-		"-loggerLevel=WARN",
-	)
+	programs.Start(ctx, t, dir, binary, append(more,
+		config+programs.Write(t, dir, "scrape.yml", "scrape_configs: "+scrape),
+		data+filepath.Join(dir, "data"),
+		listen+address)...)
 	return query(ctx, "http://"+address)
 }
 
