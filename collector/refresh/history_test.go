@@ -32,7 +32,7 @@ import (
 // it still fails, and printed.
 
 var (
-	histories = flag.Int("histories", size.Of(6, 8), "random histories of each kind to try")
+	histories = flag.Int("histories", size.Of(6, 5), "random histories of each kind to try")
 	firstSeed = flag.Uint64("seed", 1, "seed of the first random history")
 	perturb   = flag.String("perturb", size.Of("", "each"), "perturbations of the random histories, comma-separated; empty: drawn from the seed; \"each\": drawn, none, and each of them alone")
 	keepWhole = flag.Bool("whole", false, "do not make a history that fails smaller")

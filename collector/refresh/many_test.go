@@ -155,7 +155,7 @@ func TestSteadyUse(t *testing.T) {
 // the staleness limit of ten minutes, and as many look-ups as tokens finish, take a
 // little more than the default share of the default limit.
 func TestGrown(t *testing.T) {
-	most, growth := size.Of(4_000, 300_000), time.Duration(size.Of(10, 360))*time.Minute
+	most, growth := size.Of(4_000, 300_000), time.Duration(size.Of(10, 120))*time.Minute
 	synctest.Test(t, func(t *testing.T) {
 		limiter := ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: .5, Share: .35, Interval: time.Minute})
 		w := startWith(t, limiter, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour},
