@@ -39,15 +39,7 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 		case p.busy:
 			return true
 		}
-		found = e.ask(e.all, p, func(s sight) error {
-			if n := len(s.page.Tokens); s.page.Next != "" && (n == 0 || s.page.Tokens[n-1].ID > t.ID) {
-				e.missed[t.ID] = true // The piece has more tokens than fit on a page.
-				e.index.Look(t.ID, time.Time{})
-			}
-			return e.takeAll(outcomes, s)
-		}, time.Time{})
-		start := found.start
-		found.start = func() { start(); e.index.Look(t.ID, now) }
+		found = e.askAtPlace(t.Token, p, now)
 		return false
 	})
 	return found
@@ -64,6 +56,20 @@ func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
 		return t.Since.Add(lag).Sub(now)
 	}
 	return 0
+}
+
+// askAtPlace asks for the piece that the token is in.
+func (e *Environment) askAtPlace(t *index.Token, p *piece, now time.Time) *request {
+	r := e.ask(e.all, p, func(s sight) error {
+		if n := len(s.page.Tokens); s.page.Next != "" && (n == 0 || s.page.Tokens[n-1].ID > t.ID) {
+			e.missed[t.ID] = true // The piece has more tokens than fit on a page.
+			e.index.Look(t.ID, time.Time{})
+		}
+		return e.takeAll(outcomes, s)
+	}, time.Time{})
+	start := r.start
+	r.start = func() { start(); e.index.Look(t.ID, now) }
+	return r
 }
 
 // askByTime asks for a page of what was created when the token was, and before: a
