@@ -20,7 +20,9 @@ func newTaggedWaits(reg prometheus.Registerer, labels prometheus.Labels) *promet
 		Name:        "triggerdev_waitpoint_tagged_wait_duration_seconds",
 		Help: "How long tokens waited (completedAt - createdAt) that background refreshes saw finish," +
 			" by tag; only the native histogram has buckets.",
-		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  160,
+		NativeHistogramMinResetDuration: time.Hour,
 	}, []string{"tag", "status"})
 	reg.MustRegister(countable{vec})
 	return vec

@@ -225,7 +225,8 @@ func (e *Environment) checkCapacity(tenths int) error {
 	if e.filled.IsZero() {
 		e.filled = e.now()
 	}
-	return fmt.Errorf("there are more tokens than can be held, which is %d, or %d MiB of them: if they are real, set --tokens.period", tokens, bytes>>20)
+	return fmt.Errorf("there are more tokens than can be held, which is %d, or %d MiB of them: "+
+		"if they are real, set --tokens.period", tokens, bytes>>20)
 }
 
 // Snapshot returns the newest snapshot; nil before the WAITING tokens are known.
@@ -306,7 +307,9 @@ func (e *Environment) advance(t task) {
 	if !e.round.open && t == outcomes {
 		every = time.Second
 	}
-	if now := e.now(); whole && t != history && e.round.err == nil && now.Sub(e.published) >= every && now.Sub(at) < e.opts.MaxStaleness {
+	now := e.now()
+	due := now.Sub(e.published) >= every && now.Sub(at) < e.opts.MaxStaleness
+	if whole && due && t != history && e.round.err == nil {
 		e.publish()
 	}
 }

@@ -25,7 +25,8 @@ func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
 			free = p
 			return false
 		}
-		if !p.splitting && !p.unsplit && p.pages > 0 && (longest == nil || e.remaining(p, from) > e.remaining(longest, from)) {
+		longer := longest == nil || e.remaining(p, from) > e.remaining(longest, from)
+		if longer && !p.splitting && !p.unsplit && p.pages > 0 {
 			longest = p
 		}
 		return true
@@ -176,5 +177,6 @@ func (e *Environment) show(s sight) {
 	state := e.State()
 	state.Listed, state.Oldest = e.index.Len(), e.oldest
 	e.state.Store(&state)
-	level.Info(e.log).Log("msg", "loading the history", "tokens", state.Listed, "back_to", state.Oldest.Format(time.RFC3339))
+	level.Info(e.log).Log("msg", "loading the history", "tokens", state.Listed,
+		"back_to", state.Oldest.Format(time.RFC3339))
 }

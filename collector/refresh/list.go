@@ -349,7 +349,8 @@ func (l *list) split(t client.Token, cursor string) bool {
 	}
 	l.set(&piece{
 		above: t.ID, cursor: cursor, at: t.CreatedAt, bound: p.bound,
-		listed: p.listed, served: p.served, known: p.known, gap: true, history: p.history, high: p.high, changed: p.changed,
+		listed: p.listed, served: p.served, known: p.known, gap: true, history: p.history,
+		high: p.high, changed: p.changed,
 	})
 	p.known = t.ID
 	return true

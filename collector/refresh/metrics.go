@@ -64,8 +64,10 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 		duration: f.NewHistogram(prometheus.HistogramOpts{
 			ConstLabels: labels,
 			Name:        "triggerdev_waitpoint_refresh_duration_seconds", Help: "How long background refreshes take.",
-			Buckets:                     []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
-			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+			Buckets:                         []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  160,
+			NativeHistogramMinResetDuration: time.Hour,
 		}),
 		errors: f.NewCounterVec(prometheus.CounterOpts{
 			ConstLabels: labels,
@@ -80,7 +82,9 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 				1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600,
 				3 * 24 * 3600, 7 * 24 * 3600, 14 * 24 * 3600, 30 * 24 * 3600,
 			},
-			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  160,
+			NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"status"}),
 		taggedWaits: newTaggedWaits(reg, labels),
 		requests: f.NewCounterVec(prometheus.CounterOpts{
@@ -89,10 +93,13 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 			Help:        "Requests to the Trigger.dev API by HTTP status code, or error if there was no answer.",
 		}, []string{"code"}),
 		requestTime: f.NewHistogram(prometheus.HistogramOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_api_request_duration_seconds", Help: "How long requests to the Trigger.dev API take.",
-			Buckets:                     []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour,
+			ConstLabels:                     labels,
+			Name:                            "triggerdev_api_request_duration_seconds",
+			Help:                            "How long requests to the Trigger.dev API take.",
+			Buckets:                         []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  160,
+			NativeHistogramMinResetDuration: time.Hour,
 		}),
 		limit: f.NewGaugeVec(prometheus.GaugeOpts{
 			ConstLabels: labels,
@@ -113,7 +120,8 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 	m.broken = f.NewGaugeVec(prometheus.GaugeOpts{
 		ConstLabels: labels,
 		Name:        "triggerdev_waitpoint_assumption_broken",
-		Help:        "Whether the service broke something that background refreshes assume (1); they then do without it.",
+		Help: "Whether the service broke something that background refreshes assume (1); " +
+			"they then do without it.",
 	}, []string{"assumption"})
 	for _, a := range []string{"id_order", "newest_on_top", "creation_order", "replica_lag", "page_size"} {
 		m.broken.WithLabelValues(a)

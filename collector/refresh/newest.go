@@ -146,7 +146,8 @@ func (e *Environment) takeTop(s sight) {
 			return
 		}
 		e.index.Behind(s.at)
-		e.warn("replica_lag", "a replica of the service is further behind than "+lag.String()+", believing no absence for a while")
+		e.warn("replica_lag", "a replica of the service is further behind than "+lag.String()+
+			", believing no absence for a while")
 	}
 }
 
@@ -200,7 +201,8 @@ func (e *Environment) growth(s sight, ch index.Changes) {
 				e.found(t)
 			}
 		}
-		if i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.outOfTurn(s.page.Tokens[i-1].CreatedAt, t, s) && !e.pinning && len(e.all.places) < mostPlaces {
+		below := i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.outOfTurn(s.page.Tokens[i-1].CreatedAt, t, s)
+		if below && !e.pinning && len(e.all.places) < mostPlaces {
 			e.pinBelow(s, i)
 			e.found(t)
 		}

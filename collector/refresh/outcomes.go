@@ -94,7 +94,8 @@ func (e *Environment) askByTime(t *index.Token) *request {
 // askAround asks for everything that was created about when the token was, one page
 // after another. A token that none of them shows is gone.
 func (e *Environment) askAround(t *index.Token) *request {
-	r := &request{pager: e.api.Pager(client.ListOptions{From: t.CreatedAt.Add(-time.Millisecond), To: t.CreatedAt.Add(time.Millisecond)})}
+	from, to := t.CreatedAt.Add(-time.Millisecond), t.CreatedAt.Add(time.Millisecond)
+	r := &request{pager: e.api.Pager(client.ListOptions{From: from, To: to})}
 	shown := false
 	r.take = func(page client.Page, at time.Time) error {
 		if _, err := e.observe(outcomes, page, at); err != nil {

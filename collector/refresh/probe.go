@@ -100,7 +100,8 @@ func (e *Environment) late(id string, created, seen time.Time) {
 	if behind <= e.slack {
 		return
 	}
-	e.warn("creation_order", "tokens appear later than "+e.slack.String()+" after their createdAt, waiting longer for them")
+	e.warn("creation_order", "tokens appear later than "+e.slack.String()+" after their createdAt, "+
+		"waiting longer for them")
 	e.slack = behind
 	e.all.pieces.Scan(func(_ string, p *piece) bool {
 		if !p.gap && p.high.After(e.clean.Add(-maxSlack)) {

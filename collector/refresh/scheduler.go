@@ -299,7 +299,9 @@ func (e *Environment) idle() bool {
 	}
 	now := e.now()
 	for t := range tasks {
-		if t == history && (e.historyErr == nil || e.round.benched[history] || e.round.pages[history] > 0) || e.round.benched[t] {
+		// The history goes on after the round, unless it could not be listed at all.
+		later := t == history && (e.historyErr == nil || e.round.pages[history] > 0)
+		if later || e.round.benched[t] {
 			continue
 		}
 		if e.wants(t, now) {

@@ -23,7 +23,8 @@ func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Cha
 	ch := e.index.Observe(page.Tokens, at)
 	e.opts.Metrics.finished(ch.Finished)
 	for _, s := range ch.Statuses {
-		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished", "status", textForLog(string(s)))
+		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished",
+			"status", textForLog(string(s)))
 	}
 	if t == newest {
 		e.appeared += len(ch.Created)
@@ -158,7 +159,8 @@ func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
 			if e.all == nil || again.ordered() {
 				return take(again)
 			}
-			e.warn("id_order", "tokens are not listed in order of id, listing them one page after another and looking outcomes up by createdAt")
+			e.warn("id_order", "tokens are not listed in order of id, "+
+				"listing them one page after another and looking outcomes up by createdAt")
 			e.loseOrder()
 			return nil
 		},

@@ -134,7 +134,8 @@ func (e *Environment) lookBelow(s sight, look second) *request {
 			for _, t := range page.Tokens {
 				shown[t.ID], last = true, t.ID
 			}
-			next := second{cursor: page.Next, to: look.to, agreed: look.agreed, contradicted: look.contradicted, empty: look.empty}
+			next := look
+			next.cursor, next.open = page.Next, nil
 			for _, t := range look.open {
 				switch {
 				case shown[t.ID]:
@@ -161,7 +162,8 @@ func (e *Environment) lookBelow(s sight, look second) *request {
 // contradict drops a page that a second look has shown to be wrong. Its piece is
 // asked for again, but not for ever.
 func (e *Environment) contradict(s sight) error {
-	level.Warn(e.log).Log("msg", "two looks at the same tokens contradict each other, believing the one that shows more")
+	level.Warn(e.log).Log("msg",
+		"two looks at the same tokens contradict each other, believing the one that shows more")
 	if e.waiting == nil {
 		return nil
 	}
