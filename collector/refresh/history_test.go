@@ -122,6 +122,8 @@ func drawScenario(seed uint64, perturbations []string) *scenario {
 		s.allowed.add(p.allowed)
 		p.plan(rng, s)
 	}
+	// Whatever the limit is, it is enough for production.
+	s.production = min(s.production, .7*float64(s.refill)/refillEvery.Seconds())
 	s.then(step{kind: "quiet"})
 	return s
 }
