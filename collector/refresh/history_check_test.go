@@ -103,8 +103,7 @@ func (h *history) check(format string, args ...any) {
 			h.fail("%s: %s is %d, want %d to %d", when(), name, n, b.least, b.most)
 		}
 	}
-	if h.allowed.corrections {
-		// What a replica too far behind does not show is unresolved, until it is looked up.
+	if h.allowed.lacking {
 		sums.waiting.least -= s.Unresolved
 		for i := range thresholds {
 			sums.near[i].least -= s.Unresolved

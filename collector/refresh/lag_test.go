@@ -86,7 +86,7 @@ func TestPagesOfALaggingReplica(t *testing.T) {
 func TestFinishedOutsideWindow(t *testing.T) {
 	t.Parallel()
 	const period = 20 * time.Minute
-	for _, besides := range []string{"", "new ids", "empty pages"} {
+	for _, besides := range []string{"nothing", "new ids", "empty pages"} {
 		t.Run(besides, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := start(t, simulator.EnvironmentOptions{Lag: 25 * time.Second}, refresh.Options{Interval: 10 * time.Second, Period: period, VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
