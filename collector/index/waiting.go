@@ -32,14 +32,15 @@ func (x *Index) seeWaiting(id string, h *held, at time.Time) verdict {
 	case h.lacked.IsZero(), !at.After(h.lacked):
 		return verdictKnown
 	case !h.left:
-		h.lacked, h.lost = time.Time{}, time.Time{}
+		h.clear()
 		x.missing.Delete(id)
 		return verdictKnown
 	case at.Sub(h.lacked) <= x.opts.Lag:
 		return verdictKnown // The row may come from a replica that does not know yet.
 	}
 	// It was never gone.
-	h.left, h.lacked, h.looked, h.lost, h.firstSeen = false, time.Time{}, time.Time{}, time.Time{}, at
+	h.clear()
+	h.left, h.looked, h.firstSeen = false, time.Time{}, at
 	x.left--
 	x.missing.Delete(id)
 	x.waiting.Set(id, h)
@@ -48,6 +49,9 @@ func (x *Index) seeWaiting(id string, h *held, at time.Time) verdict {
 	}
 	return verdictDiffers
 }
+
+// clear forgets what looks have lacked.
+func (h *held) clear() { h.lacked, h.lost = time.Time{}, time.Time{} }
 
 // Complete says that the WAITING tokens are all known. Only the first call counts.
 func (x *Index) Complete() { x.complete = true }
@@ -96,7 +100,8 @@ func (x *Index) Lack(tokens []*Token, at time.Time) {
 func (x *Index) Clear() {
 	for _, h := range x.missing.Values() {
 		if !h.left {
-			h.lacked, h.looked, h.lost = time.Time{}, time.Time{}, time.Time{}
+			h.clear()
+			h.looked = time.Time{}
 			x.missing.Delete(h.token.ID)
 		}
 	}

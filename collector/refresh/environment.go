@@ -114,7 +114,7 @@ type Environment struct {
 	missed      map[string]bool // Tokens that the page of their piece did not reach.
 	echo        time.Time       // When a look-up last met a replica behind.
 	byTime      bool            // One by createdAt is under way.
-	locate      []place         // Tokens whose place is to be listed.
+	locate      []sought        // Tokens whose place is to be listed.
 	pinning     bool            // The cursor of a new place is being asked for.
 
 	unplaced map[string]arrival // Seen, but not yet where new tokens appear.
@@ -141,8 +141,8 @@ type Environment struct {
 	state    atomic.Pointer[State]
 }
 
-// A place is that of a token which was found somewhere else at the given time.
-type place struct {
+// A sought token was found where the newest do not appear, at the given time.
+type sought struct {
 	id    string
 	since time.Time
 }

@@ -269,29 +269,20 @@ func (s sight) reach() string {
 // last sure token has no cursor then, until the page is asked for with no more.
 func (l *list) sure(s sight) int {
 	tokens := s.page.Tokens
-	sure := len(tokens)
 	lo := s.reach()
-	if lo == "" || sure == 0 {
-		return sure
+	if lo == "" || len(tokens) == 0 {
+		return len(tokens)
 	}
-	l.pieces.Descend(s.above, func(id string, _ *piece) bool {
-		if id == s.above {
-			return true
-		}
-		if id <= lo {
-			return false
-		}
+	for _, p := range l.between(s.above, lo) {
 		above := 0 // Tokens above the boundary.
-		for above < len(tokens) && tokens[above].ID > id {
+		for above < len(tokens) && tokens[above].ID > p.above {
 			above++
 		}
-		if above > 0 && tokens[above].ID != id && len(tokens)-above < passed {
-			sure = above
-			return false
+		if above > 0 && tokens[above].ID != p.above && len(tokens)-above < passed {
+			return above
 		}
-		return true
-	})
-	return sure
+	}
+	return len(tokens)
 }
 
 // leave makes the piece that begins below a page, of what the page left over.

@@ -30,17 +30,13 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 			p = e.all.find(t.ID)
 		}
 		switch {
-		case p == nil || p.gap && !p.busy:
-			if e.byTime {
-				return true // The page that is under way may show this one, too.
-			}
+		case p != nil && p.busy:
+		case p != nil && !p.gap:
+			found = e.askAtPlace(t.Token, p, now)
+		case !e.byTime: // Else the page that is under way may show this one, too.
 			found = e.askByTime(t.Token)
-			return false
-		case p.busy:
-			return true
 		}
-		found = e.askAtPlace(t.Token, p, now)
-		return false
+		return found == nil
 	})
 	return found
 }

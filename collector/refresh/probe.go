@@ -92,7 +92,7 @@ func (e *Environment) late(id string, created, seen time.Time) {
 	}
 	if p := e.all.find(id); p.served.Sub(created) < e.slack {
 		if len(e.locate) < mostPlaces {
-			e.locate = append(e.locate, place{id, e.now()})
+			e.locate = append(e.locate, sought{id, e.now()})
 		}
 		return
 	}

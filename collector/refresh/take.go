@@ -1,7 +1,6 @@
 package refresh
 
 import (
-	"slices"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -16,6 +15,8 @@ const (
 	// mostJoins is how many cursors may lead elsewhere in one round, mostAstray in how
 	// many rounds one after the other more may.
 	mostJoins, mostAstray = 1, 2
+	// otherSize asks for a page by another query than the usual, which is for 100.
+	otherSize = 99
 )
 
 // observe takes in the tokens of a page: each exists, with this status.
@@ -60,7 +61,7 @@ func (e *Environment) takeAll(t task, s sight) error {
 	case !s.inOrder():
 		return e.disorder(t, s, func(again sight) error { return e.takeAll(t, again) })
 	case e.doubtsEnd(t, s):
-		e.again(t, s, 99, ch)
+		e.again(t, s, otherSize, ch)
 	default:
 		e.coverAll(t, s, ch)
 	}
@@ -78,7 +79,7 @@ func (e *Environment) again(t task, s sight, size int, ch index.Changes) {
 			if err != nil || e.all == nil || !again.inOrder() {
 				return err
 			}
-			if size == 99 && len(page.Tokens) == 0 && e.doubtsEnd(t, again) {
+			if size == otherSize && len(page.Tokens) == 0 && e.doubtsEnd(t, again) {
 				e.again(t, s, size-1, ch) // Two empty pages may both be wrong.
 				return nil
 			}
@@ -107,7 +108,7 @@ func (e *Environment) doubtsEnd(t task, s sight) bool {
 	p, ok := e.all.pieces.Get(s.above)
 	below := e.all.next(s.above)
 	return t == history && ok && p.gap || len(s.page.Tokens) == 0 && e.index.Len() > 0 ||
-		below != nil && !slices.ContainsFunc(s.page.Tokens, func(t client.Token) bool { return t.ID == below.above })
+		below != nil && !shows(s.page, below.above)
 }
 
 func (e *Environment) coverAll(t task, s sight, ch index.Changes) {
@@ -135,7 +136,7 @@ func (e *Environment) coverAll(t task, s sight, ch index.Changes) {
 // other, all cursors are. If the page's own tokens are out of order, on a second
 // look too, nothing is taken from the order any more.
 func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
-	l, opts := e.all, client.ListOptions{After: s.cursor, From: s.from, PageSize: 99}
+	l, opts := e.all, client.ListOptions{After: s.cursor, From: s.from, PageSize: otherSize}
 	if t == waiting {
 		l, opts.Statuses = e.waiting, onlyWaiting
 	}

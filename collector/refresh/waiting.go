@@ -113,7 +113,7 @@ type second struct {
 	to           time.Time
 	open, agreed []*index.Token // Not looked at yet; lacked by the second look, too.
 	contradicted int            // Shown by it.
-	empty        bool
+	empty        bool           // It was empty, and this is the third.
 }
 
 func (e *Environment) lookBelow(s sight, look second) *request {
