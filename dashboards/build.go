@@ -434,8 +434,8 @@ func one(label string) *Variable {
 
 // dashboard adds to the panels what both dashboards have.
 func dashboard(b *board, uid, title, description string, links []BoardLink, tags bool) *Dashboard {
-	variables := []any{
-		&Variable{
+	variables := []*Variable{
+		{
 			Name: "datasource", Label: "Data source", Description: "The Prometheus that scrapes the exporter.",
 			Type: "datasource", Query: "prometheus",
 			Refresh: 1, Current: map[string]any{"text": "", "value": ""}, Options: []any{},
@@ -475,17 +475,16 @@ func dashboard(b *board, uid, title, description string, links []BoardLink, tags
 	)
 	url.Multi, url.IncludeAll, url.Current = false, false, map[string]any{"text": "", "value": ""}
 	variables = append(variables, url, one("environment"), one("project"))
-	annotations := []any{&Annotation{
+	annotations := []*Annotation{{
 		Name: "Annotations & Alerts", Datasource: Source{"grafana", "-- Grafana --"}, Enable: true, Hide: true,
 		IconColor: "rgba(0, 211, 255, 1)", Type: "dashboard", BuiltIn: 1,
 	}}
 	for _, a := range []struct{ severity, color string }{{"critical", "red"}, {"warning", "orange"}} {
 		annotations = append(annotations, &Annotation{
 			Name: "Alerts, " + a.severity, Datasource: *prometheus(), IconColor: a.color,
-			Target: map[string]any{
-				"refId": "Anno", "expr": "max(ALERTS{" + alerting + `, alertstate="firing", severity="` +
-					a.severity + `"})`,
-				"legendFormat": a.severity, "interval": "60s", "range": true, "instant": false,
+			Target: &AnnotationTarget{
+				RefID: "Anno", LegendFormat: a.severity, Interval: "60s", Range: true,
+				Expr: "max(ALERTS{" + alerting + `, alertstate="firing", severity="` + a.severity + `"})`,
 			},
 		})
 	}
@@ -493,6 +492,6 @@ func dashboard(b *board, uid, title, description string, links []BoardLink, tags
 		UID: uid, Title: title, Description: description, Tags: []string{"trigger.dev", "waitpoint"},
 		SchemaVersion: 42, Editable: true,
 		GraphTooltip: 1, Refresh: "1m", Time: TimeRange{"now-6h", "now"}, Timezone: "browser", Links: links,
-		Annotations: List{annotations}, Templating: List{variables}, Panels: b.panels,
+		Annotations: List[Annotation]{annotations}, Templating: List[Variable]{variables}, Panels: b.panels,
 	}
 }

@@ -10,20 +10,20 @@ package dashboards
 
 // A Dashboard marshals to the JSON that Grafana imports.
 type Dashboard struct {
-	UID           string      `json:"uid"`
-	Title         string      `json:"title"`
-	Description   string      `json:"description"`
-	Tags          []string    `json:"tags"`
-	SchemaVersion int         `json:"schemaVersion"`
-	Editable      bool        `json:"editable"`
-	GraphTooltip  int         `json:"graphTooltip"`
-	Refresh       string      `json:"refresh"`
-	Time          TimeRange   `json:"time"`
-	Timezone      string      `json:"timezone"`
-	Links         []BoardLink `json:"links"`
-	Annotations   List        `json:"annotations"`
-	Templating    List        `json:"templating"`
-	Panels        []*Panel    `json:"panels"`
+	UID           string           `json:"uid"`
+	Title         string           `json:"title"`
+	Description   string           `json:"description"`
+	Tags          []string         `json:"tags"`
+	SchemaVersion int              `json:"schemaVersion"`
+	Editable      bool             `json:"editable"`
+	GraphTooltip  int              `json:"graphTooltip"`
+	Refresh       string           `json:"refresh"`
+	Time          TimeRange        `json:"time"`
+	Timezone      string           `json:"timezone"`
+	Links         []BoardLink      `json:"links"`
+	Annotations   List[Annotation] `json:"annotations"`
+	Templating    List[Variable]   `json:"templating"`
+	Panels        []*Panel         `json:"panels"`
 }
 
 // A TimeRange is the range shown at first.
@@ -33,8 +33,8 @@ type TimeRange struct {
 }
 
 // A List has variables or annotations.
-type List struct {
-	List []any `json:"list"`
+type List[T any] struct {
+	List []*T `json:"list"`
 }
 
 // A BoardLink is a link at the top of the dashboard.
@@ -62,14 +62,24 @@ func prometheus() *Source { return &Source{"prometheus", "${datasource}"} }
 
 // An Annotation draws at most one region, since its query returns one series.
 type Annotation struct {
-	Name       string `json:"name"`
-	Datasource Source `json:"datasource"`
-	Enable     bool   `json:"enable"`
-	Hide       bool   `json:"hide"`
-	IconColor  string `json:"iconColor"`
-	Type       string `json:"type,omitempty"`
-	BuiltIn    int    `json:"builtIn,omitempty"`
-	Target     any    `json:"target,omitempty"`
+	Name       string            `json:"name"`
+	Datasource Source            `json:"datasource"`
+	Enable     bool              `json:"enable"`
+	Hide       bool              `json:"hide"`
+	IconColor  string            `json:"iconColor"`
+	Type       string            `json:"type,omitempty"`
+	BuiltIn    int               `json:"builtIn,omitempty"`
+	Target     *AnnotationTarget `json:"target,omitempty"`
+}
+
+// An AnnotationTarget is the query of an annotation.
+type AnnotationTarget struct {
+	Expr         string `json:"expr"`
+	Instant      bool   `json:"instant"`
+	Interval     string `json:"interval"`
+	LegendFormat string `json:"legendFormat"`
+	Range        bool   `json:"range"`
+	RefID        string `json:"refId"`
 }
 
 // A Variable is selected at the top, or hidden.

@@ -435,7 +435,7 @@ func Waitpoints() *Dashboard {
 			"not visible",
 			steps(neutral, 0, "blue"),
 			all("Stuck for ${__field.labels.after}", "&stuck=${__field.labels.after:percentencode}"),
-			query{"sum by (after) (" + each(gauge("tokens_stuck"), "after") + ")", "{{after}}"},
+			query{"sort_desc(sum by (after) (" + each(gauge("tokens_stuck"), "after") + "))", "{{after}}"},
 		),
 	)
 	b.add(12, 7, stat("Tokens by status", "Tokens in the window; each counts once.", "locale", "not loaded",

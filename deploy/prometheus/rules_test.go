@@ -3,18 +3,22 @@
 package runbook_test
 
 import (
+	"cmp"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 )
 
 // A rule is one of the file's alerts.
 type rule struct {
 	Alert, Expr, For    string
+	KeepFiringFor       string `yaml:"keep_firing_for"`
 	Labels, Annotations map[string]string
 }
 
@@ -102,6 +106,79 @@ func TestAlertFields(t *testing.T) {
 			) && !strings.Contains(text, "query }}") && a.Alert != "WaitpointEnvironmentGone" &&
 			a.Alert != "WaitpointExporterDown" {
 			t.Errorf("%s: no number in %q", a.Alert, text)
+		}
+	}
+}
+
+// TestKeepFiring checks that an alert on something that goes up and down outlasts a dip.
+// What the others are about does not come and go.
+func TestKeepFiring(t *testing.T) {
+	lasting := []string{
+		"WaitpointTokensForgotten", "WaitpointEnvironmentGone", "WaitpointHistoryNotLoaded",
+		"WaitpointThresholdMissing", "WaitpointConfigReloadFailed",
+	}
+	for _, a := range readAlerts(t) {
+		if (a.KeepFiringFor == "") != slices.Contains(lasting, a.Alert) {
+			t.Errorf("%s: keep_firing_for is %q", a.Alert, a.KeepFiringFor)
+		}
+	}
+}
+
+// A route is one of Alertmanager's.
+type route struct {
+	GroupBy        []string `yaml:"group_by"`
+	RepeatInterval string   `yaml:"repeat_interval"`
+	Mute           []string `yaml:"mute_time_intervals"`
+	Matchers       []string
+	Routes         []route
+}
+
+// TestAlertmanager checks that one cause is one message for each environment and
+// receiver, that what is not urgent waits for working hours, and that Alertmanager
+// remembers each message until it repeats it: for 120h, if nobody sets another
+// --data.retention. Who is inhibited by whom is tried on a real one, see ../live.
+func TestAlertmanager(t *testing.T) {
+	var file struct{ Route route }
+	read(t, "alertmanager.yml", &file)
+	muted := 0
+	var visit func(route)
+	visit = func(r route) {
+		repeat, err := model.ParseDuration(cmp.Or(r.RepeatInterval, "0s"))
+		if err != nil || time.Duration(repeat) > 120*time.Hour {
+			t.Errorf("repeat_interval %q of the route %q: %v, want at most 120h", r.RepeatInterval, r.Matchers, err)
+		}
+		if slices.Contains(r.GroupBy, "alertname") {
+			t.Errorf("the route %q groups by %q: one cause has many alerts", r.Matchers, r.GroupBy)
+		}
+		muted += len(r.Mute)
+		for _, child := range r.Routes {
+			visit(child)
+		}
+	}
+	visit(file.Route)
+	if muted == 0 {
+		t.Error("no route is muted at nights or weekends")
+	}
+}
+
+// TestScrapeExamples checks that each example of a scrape keeps the exporter's labels,
+// and the classic histograms beside the native ones.
+func TestScrapeExamples(t *testing.T) {
+	for name, want := range map[string][]string{
+		"prometheus.yml":                         {"honor_labels: true", "always_scrape_classic_histograms: true"},
+		"../compose/prometheus.yml":              {"honor_labels: true", "always_scrape_classic_histograms: true"},
+		"../kubernetes/base/servicemonitor.yaml": {"honorLabels: true", "scrapeClassicHistograms: true"},
+		"../helm/waitpoint-exporter/values.yaml": {"honorLabels: true", "scrapeClassicHistograms: true"},
+		"../../README.md":                        {"honor_labels: true", "always_scrape_classic_histograms: true"},
+	} {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range want {
+			if !strings.Contains(string(content), w) {
+				t.Errorf("%s lacks %s", name, w)
+			}
 		}
 	}
 }
