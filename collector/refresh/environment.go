@@ -103,6 +103,7 @@ type Environment struct {
 	historyErr   error     // Why the history could not be listed further.
 	wake         time.Time // When a look-up is due that waits.
 	published    time.Time
+	unshown      bool // Pages have come that the last snapshot does not show.
 
 	slack       time.Duration // For how long a new token may yet be seen.
 	served      time.Time     // When the top was last listed, by the service's clock.
@@ -302,21 +303,33 @@ func (e *Environment) advance(t task) {
 	if whole && e.flowing && !e.index.IsLoaded() && e.historyKnown() {
 		e.loaded()
 	}
-	// Between rounds, and in one that lasts, numbers are shown as they are found.
+	if whole && t != history && e.now().Sub(at) < e.opts.MaxStaleness {
+		e.unshown = true
+	}
+}
+
+// show publishes what pages have found since the last snapshot: now and then in a
+// round that lasts, and soon after a round. It returns when it will; zero if there is
+// nothing to show.
+func (e *Environment) show() (due time.Time) {
+	if !e.unshown || e.round.err != nil {
+		return time.Time{}
+	}
 	every := e.opts.Interval / 2
-	if !e.round.open && t == outcomes {
+	if !e.round.open {
 		every = time.Second
 	}
-	now := e.now()
-	due := now.Sub(e.published) >= every && now.Sub(at) < e.opts.MaxStaleness
-	if whole && due && t != history && e.round.err == nil {
-		e.publish()
+	if due = e.published.Add(every); e.now().Before(due) {
+		return due
 	}
+	e.publish()
+	return time.Time{}
 }
 
 // publish makes the snapshot of what is known: what a look has lacked has left
 // WAITING. While the newest are known with a gap, what is finished is not shown.
 func (e *Environment) publish() {
+	e.unshown = false
 	at, whole := e.waitingAt()
 	if !whole {
 		return

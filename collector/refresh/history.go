@@ -16,7 +16,7 @@ import (
 // a place to split the one with the longest way to go.
 func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
 	var free, longest *piece
-	from := e.windowStart(now)
+	from := e.listFrom(now)
 	e.all.gaps.Reverse(func(_ string, p *piece) bool {
 		if p.history != ofHistory || p.above == topID {
 			return true
@@ -31,15 +31,12 @@ func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
 		}
 		return true
 	})
+	t := history
 	if !ofHistory {
-		from = time.Time{}
+		t, from = newest, time.Time{}
 	}
 	if free != nil {
-		take := e.takeHistory
-		if !ofHistory {
-			take = e.takeNewest
-		}
-		return e.ask(e.all, free, take, from)
+		return e.askAll(t, free, from)
 	}
 	if longest == nil || !e.worthSplitting(longest, from) {
 		return nil
@@ -50,7 +47,7 @@ func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
 // askSplit asks for the token half way down a gap. The filter on createdAt is for
 // this one request: from the cursor that it brings on, none is needed.
 func (e *Environment) askSplit(p *piece, from time.Time) *request {
-	seek := p.at.Add(-e.remaining(p, from) / 2)
+	seek := p.aboveAt.Add(-e.remaining(p, from) / 2)
 	if seek.Before(from) {
 		return nil
 	}
@@ -84,15 +81,15 @@ func (e *Environment) askSplit(p *piece, from time.Time) *request {
 func (e *Environment) bound(p *piece, from time.Time) time.Time {
 	below := e.all.next(p.above)
 	switch {
-	case p.known != "" && (below == nil || p.high.After(below.at)):
+	case p.known != "" && (below == nil || p.high.After(below.aboveAt)):
 		return p.high // The newest that was known before.
 	case below != nil:
-		return below.at
+		return below.aboveAt
 	}
 	if !p.bound.IsZero() || !from.IsZero() {
 		return cmp.Or(p.bound, from)
 	}
-	if s := e.snapshot.Load(); s != nil && len(s.Tokens) > 0 && s.Tokens[0].CreatedAt.Before(p.at) {
+	if s := e.snapshot.Load(); s != nil && len(s.Tokens) > 0 && s.Tokens[0].CreatedAt.Before(p.aboveAt) {
 		return s.Tokens[0].CreatedAt
 	}
 	return time.Time{}
@@ -101,17 +98,17 @@ func (e *Environment) bound(p *piece, from time.Time) time.Time {
 // remaining is how far in time a gap has still to go. Below the oldest known token
 // it is guessed to be as far again as the list has come.
 func (e *Environment) remaining(p *piece, from time.Time) time.Duration {
-	if bound := e.bound(p, from); p.at.After(bound) && !bound.IsZero() {
-		return p.at.Sub(bound)
+	if bound := e.bound(p, from); p.aboveAt.After(bound) && !bound.IsZero() {
+		return p.aboveAt.Sub(bound)
 	}
-	return 2 * min(max(e.top.Sub(p.at), p.span, time.Second), math.MaxInt64/2)
+	return 2 * min(max(e.top.Sub(p.aboveAt), p.span, time.Second), math.MaxInt64/2)
 }
 
 // worthSplitting tells whether a gap has several pages to go, if its tokens go on
 // as dense as on its last page: a split costs a request, and half a page that is
 // listed twice.
 func (e *Environment) worthSplitting(p *piece, from time.Time) bool {
-	if bound := e.bound(p, from); bound.IsZero() || !p.at.After(bound) {
+	if bound := e.bound(p, from); bound.IsZero() || !p.aboveAt.After(bound) {
 		return e.all.next(p.above) == nil
 	}
 	return e.remaining(p, from)/16 > max(p.span, time.Millisecond)
@@ -128,12 +125,6 @@ func (e *Environment) nextHistory(now time.Time) *request {
 		return nil
 	}
 	return e.nextGap(true, now)
-}
-
-// takeHistory takes in a page of what was there before the first listing. The end
-// of the list has to be shown twice.
-func (e *Environment) takeHistory(s sight) error {
-	return e.takeAll(history, s)
 }
 
 func (e *Environment) historyKnown() bool {
@@ -155,8 +146,8 @@ func (e *Environment) loaded() {
 	e.plan(e.now())
 }
 
-// show notes how far the list has come, and tells so now and then.
-func (e *Environment) show(s sight) {
+// noteProgress notes how far the list has come, and tells so now and then.
+func (e *Environment) noteProgress(s sight) {
 	for _, t := range s.page.Tokens {
 		if e.oldest.IsZero() || t.CreatedAt.Before(e.oldest) {
 			e.oldest = t.CreatedAt

@@ -19,7 +19,8 @@ const documentedLag = 30 * time.Second
 // watch is what is known of an exporter that runs.
 type watch struct {
 	started   time.Time
-	begun     time.Time // The start of the last refresh that succeeded.
+	begun     time.Time     // The start of the last refresh that succeeded.
+	outage    time.Duration // The time in which none did.
 	up        bool
 	refreshes int
 	flowing   time.Time // When counters were first seen.
@@ -36,6 +37,9 @@ func (h *history) refreshed(start time.Time, failed error) {
 	h.refreshes++
 	h.up = failed == nil
 	if failed == nil {
+		if gap := start.Sub(h.begun); !h.begun.IsZero() && gap > 2*h.interval {
+			h.outage += gap
+		}
 		h.begun = start
 	}
 	h.check("after refresh %d", h.refreshes)
@@ -159,9 +163,13 @@ func (h *history) odd(s *index.Snapshot, now, left time.Time) string {
 
 const clockLayout = "2006-01-02 15:04:05.000"
 
-// lateBy is how late a token may be found.
+// lateBy is how late a token may be found. What is found by verification is not found
+// while nothing can be listed.
 func (h *history) lateBy() time.Duration {
-	return h.allowed.arrive + time.Duration(h.allowed.arriveTurns)*h.verify
+	if h.allowed.arriveTurns == 0 {
+		return h.allowed.arrive
+	}
+	return h.allowed.arrive + time.Duration(h.allowed.arriveTurns)*h.verify + h.outage
 }
 
 // checkFlow holds counters against what has happened.
@@ -306,7 +314,7 @@ func (h *history) ends(t *stored, created bool) (bool, bool) {
 	case h.flowing.IsZero() || t.finished.Before(h.started.Add(-documentedLag-h.allowed.leave)):
 		return false, false
 	}
-	waited := !t.visible.After(h.started.Add(-documentedLag)) && t.finished.After(h.flowing)
+	waited := !t.visible.After(h.started.Add(-documentedLag-h.allowed.leave)) && t.finished.After(h.flowing)
 	return waited, true
 }
 

@@ -494,7 +494,17 @@ func TestHistoriesThatFailed(t *testing.T) {
 	for _, found := range []struct {
 		seed uint64
 		kind string
-	}{{3017, "new ids"}, {1066, "skew"}, {3016, "disorder"}, {40021, "empty pages"}, {200396, "clock behind"}} {
+	}{
+		{3017, "new ids"},
+		{1066, "skew"},
+		{3016, "disorder"},
+		{40021, "empty pages"},
+		{200396, "clock behind"},
+		{2000115, "lag"},          // A piece had the createdAt of another one's token.
+		{2000165, "lag"},          // A second look-up waited, while the token counted as WAITING.
+		{1002151, "bulk,latency"}, // The last look-up was not shown until the next round.
+		{2000248, "outages"},      // The window moved past what was created in an outage.
+	} {
 		t.Run(fmt.Sprint(found.kind, " ", found.seed), func(t *testing.T) {
 			t.Parallel()
 			if problem := play(t, drawScenario(found.seed, perturbationsOf(found.kind, found.seed)), nil); problem != "" {

@@ -31,13 +31,19 @@ type list struct {
 	size    int      // Roughly the bytes that they take.
 }
 
-// A piece is the part of a list below the id above, down to and with the id that
-// the next piece is named after.
+// A boundary is a place in a list: right below the token with the id above, which was
+// created at aboveAt. Cursor asks for the page from there on; it is empty at the top.
+type boundary struct {
+	above, cursor string
+	aboveAt       time.Time
+}
+
+// A piece is the part of a list from its boundary down to the token that the next
+// piece is named after.
 type piece struct {
-	above string
-	// Cursor asks for the page below above; empty at the top. Resume, if set, asks
-	// for the rest behind pages that had no token of use.
-	cursor, resume string
+	boundary
+	// Resume, if set, asks for the rest behind pages that had no token of use.
+	resume string
 	// Listed is when a page last showed the piece, and served the same by the
 	// service's clock; zero if none did.
 	listed, served time.Time
@@ -56,10 +62,10 @@ type piece struct {
 	idle    int
 	busy    bool
 
-	// For loading: the createdAt of the token above, that down to which the last
-	// piece goes as far as known, how much time the page above spans, and whether
-	// a place to split the gap is being looked for, or is of no use.
-	at, bound          time.Time
+	// For loading: the createdAt down to which the last piece goes as far as known, how
+	// much time the page above spans, and whether a place to split the gap is being
+	// looked for, or is of no use.
+	bound              time.Time
 	span               time.Duration
 	pages              int
 	splitting, unsplit bool
@@ -68,7 +74,7 @@ type piece struct {
 
 func newList(now time.Time) *list {
 	l := &list{places: map[string]*piece{}, cursors: map[string]string{}}
-	l.set(&piece{above: topID, gap: true, history: true, watched: true, at: now})
+	l.set(&piece{boundary: boundary{above: topID, aboveAt: now}, gap: true, history: true, watched: true})
 	return l
 }
 
@@ -135,11 +141,10 @@ func (l *list) next(above string) *piece {
 
 // A sight is one page and what it proves.
 type sight struct {
-	// The page was asked for below the id above, by the cursor, at the time at.
-	above, cursor string
-	page          client.Page
-	at            time.Time
-	from          time.Time // It was asked for with this filter on createdAt; zero without.
+	boundary // From which on the page was asked for.
+	page     client.Page
+	at       time.Time // When it was asked for.
+	from     time.Time // It was asked for with this filter on createdAt; zero without.
 	// Fresh says that it showed a token that was not known, tail that its last one
 	// was not.
 	fresh, tail bool
@@ -155,7 +160,7 @@ func (s sight) served() time.Time {
 // again is the sight of another page that was asked for at the same place, with the
 // same filter.
 func (s sight) again(page client.Page, at time.Time) sight {
-	return sight{above: s.above, cursor: s.cursor, page: page, at: at, from: s.from}
+	return sight{boundary: s.boundary, page: page, at: at, from: s.from}
 }
 
 // inOrder reports whether the page is in descending order of id, below the id that
@@ -172,7 +177,7 @@ func (s sight) inOrder() bool {
 }
 
 // ordered is inOrder wherever the page lies in the list.
-func (s sight) ordered() bool { return sight{above: topID, page: s.page}.inOrder() }
+func (s sight) ordered() bool { return sight{boundary: boundary{above: topID}, page: s.page}.inOrder() }
 
 // cover takes in a page that is in order and whole, and returns the id down to which
 // it covers the list, empty for its end.
@@ -182,7 +187,7 @@ func (l *list) cover(s sight) string {
 	if !ok {
 		// The piece was taken in by another while this page was under way.
 		whole := *l.find(s.above)
-		whole.above, whole.cursor, whole.watched, whole.busy, whole.resume = s.above, s.cursor, false, false, ""
+		whole.boundary, whole.watched, whole.busy, whole.resume = s.boundary, false, false, ""
 		p = &whole
 		l.set(p)
 	}
@@ -298,13 +303,14 @@ func (l *list) leave(s sight, lo string) {
 	rest := *l.find(lo)
 	tokens := s.page.Tokens
 	last := tokens[len(tokens)-1]
-	rest.above, rest.cursor, rest.resume, rest.watched, rest.busy = lo, s.page.Next, "", false, false
+	rest.boundary = boundary{above: lo, cursor: s.page.Next, aboveAt: last.CreatedAt}
+	rest.resume, rest.watched, rest.busy = "", false, false
 	rest.gap = s.tail || rest.listed.IsZero() || lo > rest.known
 	rest.history = rest.history && rest.gap
 	if s.tail && lo <= rest.known {
 		rest.known = "" // New tokens have come below ones that were known.
 	}
-	rest.at, rest.span = last.CreatedAt, tokens[0].CreatedAt.Sub(last.CreatedAt)
+	rest.span = tokens[0].CreatedAt.Sub(last.CreatedAt)
 	if rest.high.After(last.CreatedAt) {
 		rest.high = last.CreatedAt // In order of id is in order of its host's clock.
 	}
@@ -339,8 +345,8 @@ func (l *list) split(t client.Token, cursor string) bool {
 		return false
 	}
 	l.set(&piece{
-		above: t.ID, cursor: cursor, at: t.CreatedAt, bound: p.bound,
-		listed: p.listed, served: p.served, known: p.known, gap: true, history: p.history,
+		boundary: boundary{above: t.ID, cursor: cursor, aboveAt: t.CreatedAt},
+		bound:    p.bound, listed: p.listed, served: p.served, known: p.known, gap: true, history: p.history,
 		high: p.high, changed: p.changed,
 	})
 	p.known = t.ID
@@ -386,8 +392,8 @@ func (l *list) oldest() (time.Time, bool) {
 // show: as many seconds have passed as a new one may take to be seen.
 func (p *piece) settled(slack time.Duration) bool {
 	high := p.high
-	if p.at.After(high) {
-		high = p.at // A replica may not have had what is just below the token above.
+	if p.aboveAt.After(high) {
+		high = p.aboveAt // A replica may not have had what is just below the token above.
 	}
 	return p.served.Sub(high) >= slack || p.listed.Sub(p.changed) >= slack
 }

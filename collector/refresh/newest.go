@@ -33,8 +33,8 @@ func (e *Environment) nextNewest(now time.Time) *request {
 		return r
 	}
 	if !e.flowing && e.checkCapacity(loadTenths) == nil {
-		if p := e.topGap(); p != nil && !p.busy && !p.at.Before(e.served.Add(-e.slack)) && !e.served.IsZero() {
-			return e.ask(e.all, p, e.takeNewest, e.windowStart(now))
+		if p := e.topGap(); p != nil && !p.busy && !p.aboveAt.Before(e.served.Add(-e.slack)) && !e.served.IsZero() {
+			return e.askAll(newest, p, e.listFrom(now))
 		}
 	}
 	if r := e.nextLocated(now); r != nil {
@@ -47,11 +47,7 @@ func (e *Environment) nextNewest(now time.Time) *request {
 func (e *Environment) nextPlace(now time.Time) *request {
 	for _, p := range e.places() {
 		if !p.busy && p.listed.Before(e.round.start) {
-			from := time.Time{}
-			if p.above != topID {
-				from = e.windowStart(now) // It may be the end of the list.
-			}
-			return e.ask(e.all, p, e.takeNewest, from)
+			return e.askAll(newest, p, e.listFrom(now)) // It may be the end of the list.
 		}
 	}
 	return nil
@@ -65,7 +61,7 @@ func (e *Environment) nextLocated(now time.Time) *request {
 			break
 		}
 		if p.listed.Before(e.locate[0].since) {
-			return e.ask(e.all, p, e.takeNewest, e.windowStart(now))
+			return e.askAll(newest, p, e.listFrom(now))
 		}
 		e.locate = e.locate[1:]
 	}
@@ -82,7 +78,7 @@ func (e *Environment) nextUnsettled() *request {
 			if p.busy {
 				return nil
 			}
-			return e.ask(e.all, p, e.takeNewest, time.Time{})
+			return e.askAll(newest, p, time.Time{})
 		}
 		e.unsettled = e.unsettled[1:]
 	}
@@ -113,13 +109,6 @@ func (e *Environment) topGap() *piece {
 		return true
 	})
 	return top
-}
-
-func (e *Environment) takeNewest(s sight) error {
-	if s.above == topID {
-		e.takeTop(s)
-	}
-	return e.takeAll(newest, s)
 }
 
 // takeTop notes what the top of the list says of the time and of replicas.
@@ -196,7 +185,7 @@ func (e *Environment) growth(s sight, ch index.Changes) {
 		if p, ok := e.all.pieces.Get(s.above); ok && i == 0 && s.above != topID {
 			if p.watched {
 				p.idle = 0
-			} else if e.outOfTurn(p.at, t, s) && len(e.all.places) < mostPlaces {
+			} else if e.outOfTurn(p.aboveAt, t, s) && len(e.all.places) < mostPlaces {
 				e.all.watch(p)
 				e.found(t)
 			}
@@ -288,7 +277,7 @@ func (e *Environment) newestKnown() bool {
 		return false
 	}
 	gap := e.topGap()
-	return gap == nil || gap.at.Before(e.firstServed.Add(-e.slack))
+	return gap == nil || gap.aboveAt.Before(e.firstServed.Add(-e.slack))
 }
 
 // newGaps reports whether new tokens are known with a gap.

@@ -17,7 +17,7 @@ const echoes = 10 * time.Minute
 // first: a page settles every token that it shows.
 func (e *Environment) nextOutcome(now time.Time) *request {
 	var found *request
-	line := e.windowStart(now)
+	line := e.listFrom(now)
 	e.index.Unresolved(func(t index.Lookup) bool {
 		if wait := e.lookUpIn(t, now); wait > 0 {
 			if at := now.Add(wait); e.wake.IsZero() || at.Before(e.wake) {
@@ -42,13 +42,15 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 }
 
 // lookUpIn returns how long a look-up has to wait. Where replicas were seen to be
-// behind it waits until none is, so that it is made once; what counts as WAITING as
-// long as it is not made cannot wait.
+// behind it waits until none is, so that it is made once. What counts as WAITING until
+// its outcome is known is looked up in each round.
 func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
-	if !t.Looked.IsZero() {
+	switch {
+	case !t.Sure && t.Looked.Before(e.round.start):
+		return 0
+	case !t.Looked.IsZero():
 		return t.Looked.Add(lag).Sub(now)
-	}
-	if t.Sure && !e.echo.IsZero() && now.Sub(e.echo) < echoes {
+	case !e.echo.IsZero() && now.Sub(e.echo) < echoes:
 		return t.Since.Add(lag).Sub(now)
 	}
 	return 0

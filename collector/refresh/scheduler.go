@@ -178,6 +178,9 @@ func (e *Environment) launch(ctx context.Context) (wake time.Time) {
 		e.round.sent++
 		go r.fetch(requests, e.opts.MaxStaleness, e.api, e.sched.results)
 	}
+	if due := e.show(); !due.IsZero() && (e.wake.IsZero() || due.Before(e.wake)) {
+		e.wake = due
+	}
 	return e.wake
 }
 

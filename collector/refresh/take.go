@@ -51,6 +51,9 @@ func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Cha
 
 // takeAll takes in a page with tokens of all statuses.
 func (e *Environment) takeAll(t task, s sight) error {
+	if s.above == topID && e.all != nil {
+		e.takeTop(s)
+	}
 	ch, err := e.observe(t, s.page, s.at)
 	if err != nil {
 		return err
@@ -126,7 +129,7 @@ func (e *Environment) coverAll(t task, s sight, ch index.Changes) {
 	lo := e.all.cover(s)
 	e.index.Covered(lo, s.above, s.from, s.at)
 	if t == history || t == newest {
-		e.show(s)
+		e.noteProgress(s)
 	}
 	e.growth(s, ch)
 }

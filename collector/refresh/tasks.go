@@ -24,7 +24,7 @@ func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.T
 	if l == e.waiting {
 		opts.Statuses = onlyWaiting
 	}
-	above, cursor := p.above, p.cursor
+	below := p.boundary
 	return &request{
 		opts:  opts,
 		start: func() { p.busy = true },
@@ -36,19 +36,37 @@ func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.T
 			if n := len(page.Tokens); page.Next != "" && 0 < n && n < 80 {
 				e.warn("page_size", "the service gives shorter pages than were asked for", "tokens", n)
 			}
-			return take(sight{above: above, cursor: cursor, page: page, at: at, from: from})
+			return take(sight{boundary: below, page: page, at: at, from: from})
 		},
 	}
 }
 
+// askAll returns the request for a piece of the list of all tokens. At the top no
+// filter applies: what is new there may have any createdAt.
+func (e *Environment) askAll(t task, p *piece, from time.Time) *request {
+	if p.above == topID {
+		from = time.Time{}
+	}
+	return e.ask(e.all, p, func(s sight) error { return e.takeAll(t, s) }, from)
+}
+
 func invalid(err error) error { return &client.Error{Reason: client.ReasonInvalidResponse, Err: err} }
 
-// windowStart is the createdAt before which finished tokens do not count.
-func (e *Environment) windowStart(now time.Time) time.Time {
+// listFrom is the createdAt from which on tokens of all statuses are listed: the start
+// of the window. After an outage that was longer than the window it is earlier, since
+// what was created meanwhile counts as created.
+func (e *Environment) listFrom(now time.Time) time.Time {
 	if e.opts.Period == 0 {
 		return time.Time{}
 	}
-	return now.Add(-e.opts.Period)
+	from, known := now.Add(-e.opts.Period), e.line.Add(-e.slack)
+	if known.Before(e.flowLine) {
+		known = e.flowLine
+	}
+	if e.flowing && known.Before(from) {
+		return known
+	}
+	return from
 }
 
 // plan works out, at the start of a round, which pieces it has to list again.

@@ -20,24 +20,27 @@ type chain struct {
 	busy  bool
 	pages int
 
-	list          *list // Of the pages so far; nil once they were out of order, or where none is made.
-	above, cursor string
+	list *list // Of the pages so far; nil once they were out of order, or where none is made.
+	boundary
 }
 
 // newChain begins a walk through a whole listing.
 func (e *Environment) newChain(opts client.ListOptions) *chain {
 	now := e.now()
-	return &chain{pager: e.api.Pager(opts), begun: now, list: newList(now), above: topID}
+	return &chain{pager: e.api.Pager(opts), begun: now, list: newList(now), boundary: boundary{above: topID}}
 }
 
 // cover takes in the walk's next page.
 func (c *chain) cover(page client.Page, at time.Time) {
-	s := sight{above: c.above, cursor: c.cursor, page: page, at: at, fresh: true}
+	s := sight{boundary: c.boundary, page: page, at: at, fresh: true}
 	if c.list == nil || !s.inOrder() {
 		c.list = nil
 		return
 	}
 	c.above, c.cursor = c.list.cover(s), page.Next
+	if n := len(page.Tokens); n > 0 {
+		c.aboveAt = page.Tokens[n-1].CreatedAt
+	}
 }
 
 // loseOrder gives up all that was built on the order of ids.
@@ -119,14 +122,14 @@ func (e *Environment) nextNewestInTurn(time.Time) *request {
 	}
 	c := e.newestChain
 	return e.follow(&e.newestChain, func(page client.Page, at time.Time) error {
-		s := sight{above: topID, page: page, at: at}
+		s := sight{boundary: boundary{above: topID}, page: page, at: at}
 		if c.pages == 1 {
 			e.served = s.served()
 		}
 		if _, err := e.observe(newest, page, at); err != nil {
 			return err
 		}
-		e.show(s)
+		e.noteProgress(s)
 		line := e.line
 		if line.IsZero() {
 			line = e.served
@@ -154,7 +157,7 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 	loaded := e.index.IsLoaded()
 	if e.allChain == nil {
 		e.index.BeginTurn(now)
-		e.allChain = e.newChain(client.ListOptions{From: e.windowStart(now)})
+		e.allChain = e.newChain(client.ListOptions{From: e.listFrom(now)})
 		e.turnBegun, e.turnLine = now, e.line.Add(-e.slack)
 	}
 	c := e.allChain
@@ -173,7 +176,7 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 		if _, err := e.observe(t, page, at); err != nil {
 			return err
 		}
-		e.show(sight{above: topID, page: page, at: at})
+		e.noteProgress(sight{boundary: boundary{above: topID}, page: page, at: at})
 		if c.pager.More() {
 			return nil
 		}

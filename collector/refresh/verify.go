@@ -25,7 +25,7 @@ func (e *Environment) nextVerify(now time.Time) *request {
 		if p.busy {
 			return nil
 		}
-		r := e.ask(e.all, p, func(s sight) error { return e.takeAll(verify, s) }, e.windowStart(now))
+		r := e.askAll(verify, p, e.listFrom(now))
 		start := r.start
 		r.start = func() { start(); e.due = e.due[1:] }
 		return r
