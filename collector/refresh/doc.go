@@ -21,8 +21,8 @@
 //     interval, the top and what has come to its timeout in each refresh, the rest
 //     in turn; Snapshot.At is when the least recently listed token was listed.
 //   - outcomes: the piece that holds a token which has left WAITING, or where there is
-//     none what was created up to then: a page each at the worst, and a page settles
-//     every token it shows.
+//     none what was created up to then; where most tokens wait, first a page of finished
+//     ones. A page each at the worst, and a page settles every token it shows.
 //   - history: what was there before the first listing. It is split at places found
 //     by createdAt, so that several parts are listed side by side.
 //   - verify: each piece again before it is a verify interval old, whichever task

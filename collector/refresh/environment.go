@@ -114,7 +114,9 @@ type Environment struct {
 	urgent      map[string]bool // Pieces with a timeout that has come.
 	missed      map[string]bool // Tokens that the page of their piece did not reach.
 	echo        time.Time       // When a look-up last met a replica behind.
-	byTime      bool            // One by createdAt is under way.
+	unlisted    map[string]bool // Tokens that a page of finished ones did not show.
+	byTime      bool            // A look-up by createdAt is under way.
+	byStatus    bool            // One for finished tokens is.
 	locate      []sought        // Tokens whose place is to be listed.
 	pinning     bool            // The cursor of a new place is being asked for.
 
@@ -177,7 +179,7 @@ func New(api Lister, opts Options) *Environment {
 			Lag:          lag, Horizon: opts.MaxStaleness,
 		}),
 	}
-	e.slack, e.unplaced, e.missed = lag, map[string]arrival{}, map[string]bool{}
+	e.slack, e.unplaced, e.missed, e.unlisted = lag, map[string]arrival{}, map[string]bool{}, map[string]bool{}
 	now := e.now()
 	e.waiting, e.all = newList(now), newList(now)
 	e.state.Store(&State{})

@@ -323,7 +323,7 @@ func (d *database) list(q url.Values, raw string, now time.Time) []byte {
 	if err != nil {
 		to = never
 	}
-	onlyWaiting := q.Get("filter[status]") == "WAITING"
+	only := q.Get("filter[status]")
 	then := d.look(raw, now)
 	i := 0
 	if after := q.Get("page[after]"); after != "" {
@@ -334,7 +334,7 @@ func (d *database) list(q url.Values, raw string, now time.Time) []byte {
 	for ; i < len(d.rows); i++ {
 		t := d.rows[i]
 		status := t.statusAt(then[t.store])
-		if status == "" || onlyWaiting && status != "WAITING" || t.created.Before(from) || t.created.After(to) {
+		if status == "" || !strings.Contains(only, status) && only != "" || t.created.Before(from) || t.created.After(to) {
 			continue
 		}
 		if more = len(page) == size; more {

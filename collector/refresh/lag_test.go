@@ -148,18 +148,20 @@ func looksUp(r *http.Request) bool {
 func TestLookUps(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		lag   time.Duration
-		leave func(w *world, id string)
-		most  int // Requests for each token.
+		lag     time.Duration
+		waiting int
+		leave   func(w *world, id string)
+		most    float64 // Requests for each token.
 	}{
-		"finished":           {0, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
-		"finished under lag": {25 * time.Second, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
-		"vanished":           {0, func(w *world, id string) { w.truth.Delete(id) }, 2},
+		"finished":           {0, 400, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
+		"finished under lag": {25 * time.Second, 400, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
+		"most wait":          {0, size.Of(9_000, 36_000), func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, .2},
+		"vanished":           {0, 400, func(w *world, id string) { w.truth.Delete(id) }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := start(t, simulator.EnvironmentOptions{Lag: tc.lag}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
-					e.Populate(simulator.Population{Seed: 1, Tokens: size.Of(10_000, 40_000), Waiting: 400})
+					e.Populate(simulator.Population{Seed: 1, Tokens: size.Of(10_000, 40_000), Waiting: tc.waiting})
 				})
 				defer w.stop()
 				time.Sleep(5 * time.Minute)
@@ -168,7 +170,7 @@ func TestLookUps(t *testing.T) {
 				idle = w.truth.Count() - idle
 				left := 0
 				for i, token := range slices.DeleteFunc(w.truth.Tokens(), func(t simulator.Token) bool { return t.Status != "WAITING" }) {
-					if i%4 == 0 {
+					if i%(tc.waiting/100) == 0 {
 						left++
 						tc.leave(w, token.ID)
 					}
@@ -177,8 +179,8 @@ func TestLookUps(t *testing.T) {
 				time.Sleep(10 * time.Minute)
 				n := w.truth.Count() - before - idle
 				t.Logf("%d requests for %d tokens", n, left)
-				if n > tc.most*left+10 {
-					t.Errorf("%d requests for %d tokens, want at most %d", n, left, tc.most*left+10)
+				if most := int(tc.most*float64(left)) + 10; n > most {
+					t.Errorf("%d requests for %d tokens, want at most %d", n, left, most)
 				}
 				if d := w.diff(time.Now()); d != "" {
 					t.Error(d)

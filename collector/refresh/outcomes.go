@@ -17,7 +17,7 @@ const echoes = 10 * time.Minute
 // first: a page settles every token that it shows.
 func (e *Environment) nextOutcome(now time.Time) *request {
 	var found *request
-	line := e.listFrom(now)
+	line, scattered := e.listFrom(now), e.scattered()
 	e.index.Unresolved(func(t index.Lookup) bool {
 		if wait := e.lookUpIn(t, now); wait > 0 {
 			if at := now.Add(wait); e.wake.IsZero() || at.Before(e.wake) {
@@ -30,10 +30,14 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 			p = e.all.find(t.ID)
 		}
 		switch {
+		case scattered && !e.unlisted[t.ID]:
+			if !e.byStatus { // Else the page that is under way may show this one, too.
+				found = e.askFinished(t.Token)
+			}
 		case p != nil && p.busy:
 		case p != nil && !p.gap:
 			found = e.askAtPlace(t.Token, p, now)
-		case !e.byTime: // Else the page that is under way may show this one, too.
+		case !e.byTime:
 			found = e.askByTime(t.Token)
 		}
 		return found == nil
@@ -41,16 +45,24 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 	return found
 }
 
+// scattered reports whether finished tokens are few among many that wait: then a page
+// of finished ones shows what became of several. With a window nobody knows.
+func (e *Environment) scattered() bool {
+	return e.all != nil && e.waiting != nil && e.waiting.pieces.Len() > shortList &&
+		e.index.IsLoaded() && e.opts.Period == 0 && 2*e.index.Len() < 3*e.index.WaitingLen()
+}
+
 // lookUpIn returns how long a look-up has to wait. Where replicas were seen to be
-// behind it waits until none is, so that it is made once. What counts as WAITING until
-// its outcome is known is looked up in each round.
+// behind it waits until none is, so that it is made once; where a page shows many
+// outcomes it waits for more. What counts as WAITING until its outcome is known is
+// looked up in each round.
 func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
 	switch {
 	case !t.Sure && t.Looked.Before(e.round.start):
 		return 0
 	case !t.Looked.IsZero():
 		return t.Looked.Add(lag).Sub(now)
-	case !e.echo.IsZero() && now.Sub(e.echo) < echoes:
+	case !e.echo.IsZero() && now.Sub(e.echo) < echoes || e.scattered():
 		return t.Since.Add(lag).Sub(now)
 	}
 	return 0
@@ -68,6 +80,33 @@ func (e *Environment) askAtPlace(t *index.Token, p *piece, now time.Time) *reque
 	start := r.start
 	r.start = func() { start(); e.index.Look(t.ID, now) }
 	return r
+}
+
+// askFinished asks for finished tokens from the boundary above the token on. What the
+// page does not show is looked up at its place.
+func (e *Environment) askFinished(t *index.Token) *request {
+	p := e.waiting.find(t.ID)
+	if q := e.all.find(t.ID); q.above < p.above {
+		p = q
+	}
+	return &request{
+		opts:  client.ListOptions{Statuses: onlyFinished, After: p.cursor},
+		start: func() { e.byStatus = true },
+		drop:  func() { e.byStatus = false },
+		take: func(page client.Page, at time.Time) error {
+			_, err := e.observe(outcomes, page, at)
+			e.unlisted[t.ID] = true
+			if n := len(page.Tokens); n > 0 {
+				e.index.Unresolved(func(u index.Lookup) bool {
+					if u.ID < p.above && u.ID > page.Tokens[n-1].ID {
+						e.unlisted[u.ID] = true
+					}
+					return true
+				})
+			}
+			return err
+		},
+	}
 }
 
 // askByTime asks for a page of what was created when the token was, and before: a

@@ -15,8 +15,11 @@ import (
 // What each task asks for next. None of these functions does I/O, and none takes
 // anything from what is to be done: request.start does that.
 
-//nolint:gochecknoglobals // A list that nothing changes.
-var onlyWaiting = []client.Status{client.StatusWaiting}
+//nolint:gochecknoglobals // Lists that nothing changes.
+var (
+	onlyWaiting  = []client.Status{client.StatusWaiting}
+	onlyFinished = []client.Status{client.StatusCompleted, client.StatusTimedOut}
+)
 
 // ask returns the request for a piece.
 func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.Time) *request {
@@ -71,7 +74,8 @@ func (e *Environment) listFrom(now time.Time) time.Time {
 
 // plan works out, at the start of a round, which pieces it has to list again.
 func (e *Environment) plan(now time.Time) {
-	e.unsettled, e.urgent, e.missed, e.probed = nil, map[string]bool{}, map[string]bool{}, false
+	e.unsettled, e.urgent, e.probed = nil, map[string]bool{}, false
+	e.missed, e.unlisted = map[string]bool{}, map[string]bool{}
 	if e.waiting != nil {
 		e.waiting.pieces.Scan(func(_ string, p *piece) bool {
 			p.doubts = 0

@@ -11,9 +11,16 @@ import (
 
 // WAITING: the list of what waits.
 
-// A list of so many pieces is walked from one place at once: with more of them the
-// pages would show each other's tokens.
+// A list of so many pieces is walked from one place at once, a longer one from as many
+// as there may be requests. Pages that lie one below the other are listed one after the
+// other: each goes on where the one above ended, so that they stay full.
 const shortList = 16
+
+// A part of the list has one request at a time: its first piece that is to be listed.
+type part struct {
+	first *piece
+	busy  bool
+}
 
 // nextWaiting asks for the newest, then for tokens whose timeout has come, then
 // for what was not listed for the longest time.
@@ -21,32 +28,26 @@ func (e *Environment) nextWaiting() *request {
 	if e.waiting == nil {
 		return e.nextWaitingInTurn()
 	}
-	var best *piece
-	above, sequential := false, e.waiting.pieces.Len() <= shortList // Of the piece above: whether it is being listed.
-	first := e.snapshot.Load() == nil                               // Nothing is listed twice before all is listed.
-	urgent := e.round.pages[waiting]%3 == 0                         // The others must not wait for ever.
-	e.waiting.pieces.Reverse(func(id string, p *piece) bool {
-		switch {
-		case p.busy && sequential:
-			best = nil
-			return false
-		case p.busy || above || !p.listed.Before(e.round.start) && !p.gap || first && !p.gap:
-		case id == topID && p.listed.Before(e.round.start):
-			best = p
-			return sequential
-		case best == nil:
-			best = p
-		case best.above == topID:
-		case urgent && e.urgent[id] != e.urgent[best.above]:
-			if e.urgent[id] {
-				best = p
-			}
-		case p.listed.Before(best.listed):
-			best = p
+	n, i := e.waiting.pieces.Len(), 0
+	parts := make([]part, 1)
+	if n > shortList {
+		parts = make([]part, e.opts.Concurrency)
+	}
+	e.waiting.pieces.Reverse(func(_ string, p *piece) bool {
+		q := &parts[i*len(parts)/n]
+		i++
+		q.busy = q.busy || p.busy
+		if e.wantsWaiting(p) && e.goesFirst(p, q.first) {
+			q.first = p
 		}
-		above = p.busy
 		return true
 	})
+	var best *piece
+	for _, q := range parts {
+		if !q.busy && q.first != nil && e.goesFirst(q.first, best) {
+			best = q.first
+		}
+	}
 	if best == nil {
 		return nil
 	}
@@ -54,6 +55,26 @@ func (e *Environment) nextWaiting() *request {
 	start := r.start
 	r.start = func() { start(); delete(e.urgent, best.above) }
 	return r
+}
+
+// wantsWaiting reports whether a piece is to be listed in this round. Nothing is listed
+// twice before all is listed.
+func (e *Environment) wantsWaiting(p *piece) bool {
+	return p.gap || p.listed.Before(e.round.start) && e.snapshot.Load() != nil
+}
+
+// goesFirst reports whether a piece is to be listed before another, which may be nil.
+func (e *Environment) goesFirst(p, other *piece) bool {
+	urgent := e.round.pages[waiting]%3 == 0 // The others must not wait for ever.
+	switch {
+	case other == nil:
+		return true
+	case p.above == topID || other.above == topID:
+		return p.above == topID && p.listed.Before(e.round.start)
+	case urgent && e.urgent[p.above] != e.urgent[other.above]:
+		return e.urgent[p.above]
+	}
+	return p.listed.Before(other.listed)
 }
 
 // takeWaiting takes in a page of the WAITING tokens. What it should have shown and
