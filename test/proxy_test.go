@@ -28,6 +28,7 @@ func TestBehindProxy(t *testing.T) {
 		"that does not, with the prefix": {false, []string{"--web.route-prefix=/ops/waitpoints/"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			proxy := &httputil.ReverseProxy{}
 			var handler http.Handler = proxy
 			if tc.strips {

@@ -155,13 +155,13 @@ func TestLookUps(t *testing.T) {
 	}{
 		"finished":           {0, 400, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
 		"finished under lag": {25 * time.Second, 400, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
-		"most wait":          {0, size.Of(9_000, 36_000), func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, .2},
+		"most wait":          {0, size.Of(3_600, 36_000), func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, .2},
 		"vanished":           {0, 400, func(w *world, id string) { w.truth.Delete(id) }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := start(t, simulator.EnvironmentOptions{Lag: tc.lag}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(e *simulator.Environment) {
-					e.Populate(simulator.Population{Seed: 1, Tokens: size.Of(10_000, 40_000), Waiting: tc.waiting})
+					e.Populate(simulator.Population{Seed: 1, Tokens: size.Of(4_000, 40_000), Waiting: tc.waiting})
 				})
 				defer w.stop()
 				time.Sleep(5 * time.Minute)
