@@ -1,6 +1,7 @@
 package dashboards
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -165,37 +166,60 @@ func field(unit, none string, t Thresholds, links ...Link) *FieldConfig {
 	return &FieldConfig{Defaults: f, Overrides: []Override{}}
 }
 
-// stat shows current numbers.
-func stat(title, description, unit, none string, t Thresholds, links []Link, queries ...query) *Panel {
-	return &Panel{
-		Type: "stat", Title: title, Description: description, Targets: targets("time_series", true, queries),
-		FieldConfig: field(unit, none, t, links...),
+// A spec says what a panel shows.
+type spec struct {
+	title, about string
+	unit         string
+	none         string // What is shown without data.
+	thresholds   Thresholds
+	mappings     []any
+	links        []Link
+	queries      []query
+}
+
+// field returns the settings of its values.
+func (s spec) field() *FieldConfig {
+	if s.thresholds.Steps == nil {
+		s.thresholds = plain()
+	}
+	f := field(s.unit, cmp.Or(s.none, "no data"), s.thresholds, s.links...)
+	if s.mappings != nil {
+		f.Defaults.Mappings = s.mappings
+	}
+	return f
+}
+
+// stat adds a panel of current numbers.
+func (b *board) stat(w, h int, s spec) {
+	b.add(w, h, &Panel{
+		Type: "stat", Title: s.title, Description: s.about, Targets: targets("time_series", true, s.queries),
+		FieldConfig: s.field(),
 		Options: map[string]any{
 			"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
 			"textMode": "auto", "wideLayout": true,
 			"percentChangeColorMode": "standard", "showPercentChange": false,
 			"reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 		},
-	}
+	})
 }
 
-// curves shows values over time. Legends are sorted by the last value; a series that
-// has ended has none.
-func curves(title, description, unit string, t Thresholds, links []Link, queries ...query) *Panel {
-	f := field(unit, "no data", t, links...)
+// curves adds a panel of values over time. Legends are sorted by the last value; a
+// series that has ended has none.
+func (b *board) curves(w, h int, s spec) {
+	f := s.field()
 	f.Defaults.Color = map[string]any{"mode": "palette-classic"}
 	f.Defaults.Min = new(0.0)
 	f.Defaults.Decimals = nil
 	style := "off"
-	if len(t.Steps) > 1 {
+	if len(s.thresholds.Steps) > 1 {
 		style = "dashed"
 	}
 	f.Defaults.Custom = map[string]any{
 		"drawStyle": "line", "fillOpacity": 10, "lineWidth": 1, "showPoints": "never", "spanNulls": false,
 		"stacking": map[string]any{"group": "A", "mode": "none"}, "thresholdsStyle": map[string]any{"mode": style},
 	}
-	return &Panel{
-		Type: "timeseries", Title: title, Description: description, Targets: targets("time_series", false, queries),
+	b.add(w, h, &Panel{
+		Type: "timeseries", Title: s.title, Description: s.about, Targets: targets("time_series", false, s.queries),
 		FieldConfig: f,
 		Options: map[string]any{
 			"legend": map[string]any{
@@ -208,11 +232,11 @@ func curves(title, description, unit string, t Thresholds, links []Link, queries
 			},
 			"tooltip": map[string]any{"mode": "multi", "sort": "desc"},
 		},
-	}
+	})
 }
 
-// heatmap shows counts by bucket; the unit of the buckets is seconds.
-func heatmap(title, description, expr string) *Panel {
+// heatmap adds a panel of counts by bucket; the unit of the buckets is seconds.
+func (b *board) heatmap(w, h int, title, description, expr string) {
 	p := &Panel{
 		Type: "heatmap", Title: title, Description: description,
 		Targets:     targets("heatmap", false, []query{{expr, "{{le}}"}}),
@@ -245,7 +269,7 @@ func heatmap(title, description, expr string) *Panel {
 		}, "scaleDistribution": map[string]any{"type": "linear"},
 	}
 	p.Targets[0].Exemplar = true
-	return p
+	b.add(w, h, p)
 }
 
 // A column of a table: a label, or the value of a query.
