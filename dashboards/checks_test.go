@@ -361,7 +361,7 @@ func TestTables(t *testing.T) {
 			"waitpoints.json", "Environments", "state",
 			"state environment errors_in_15m age WAITING late stuck_1d overdue limit_left",
 		},
-		{"waitpoints.json", "By team and tag", "late", "shown WAITING late stuck_1d overdue in_5m oldest"},
+		{"waitpoints.json", "By team and tag", "late", "team_or_tag WAITING late stuck_1d overdue in_5m oldest"},
 		{"waitpoints.json", "Firing alerts", "severity", "severity alert environment tag since"},
 		{"waitpoint-exporter.json", "Environments", "age", "environment refresh age history unresolved window"},
 	} {

@@ -155,7 +155,7 @@ func tags() *Panel {
 			"Numbers link to their tokens.",
 		"–",
 		"late",
-		column{name: "shown", label: "shown", links: cell("Its tokens", tag), width: 220},
+		column{name: "team or tag", label: "shown", links: cell("Its tokens", tag), width: 220},
 		column{name: "tag", label: "tag", hidden: true},
 		column{name: "external_url", label: "external_url", hidden: true},
 		column{name: "project", label: "project"},
