@@ -1,5 +1,5 @@
-// Package yamlfile reads YAML strictly: it resolves aliases and merge keys, refuses
-// duplicate fields, and reports the line of each error.
+// Package yamlfile reads YAML strictly: with aliases and merge keys, without duplicate
+// fields, and with the line of each error.
 package yamlfile
 
 import (
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,9 +16,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 )
-
-// maxNodes bounds what aliases may expand to.
-const maxNodes = 1_000_000
 
 // An Error is an error at a line and in a field. Either may be unset.
 type Error struct {
@@ -56,8 +54,20 @@ func At(line int, field string, err error) error {
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
-// Parse returns the content of the only document, with aliases and merge keys resolved.
-// It is nil for an empty file.
+// located returns an error of the library with the line that its text begins with.
+func located(err error) error {
+	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
+	if e, ok := errors.AsType[*yaml.TypeError](err); ok {
+		text = e.Errors[0]
+	}
+	if m := yamlLine.FindStringSubmatchIndex(text); m != nil {
+		line, _ = strconv.Atoi(text[m[2]:m[3]])
+		text = text[m[1]:]
+	}
+	return At(line, "", errors.New(text))
+}
+
+// Parse returns the content of the only document. It is nil for an empty file.
 func Parse(content []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document, next yaml.Node
@@ -71,101 +81,53 @@ func Parse(content []byte) (*yaml.Node, error) {
 		}
 	}
 	if !errors.Is(err, io.EOF) {
-		text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
-		if m := yamlLine.FindStringSubmatchIndex(text); m != nil {
-			line, _ = strconv.Atoi(text[m[2]:m[3]])
-			text = text[m[1]:]
-		}
-		return nil, At(line, "", errors.New(text))
+		return nil, located(err)
 	}
-	_, err = resolve(&document, map[*yaml.Node]int{})
-	return document.Content[0], err
+	return document.Content[0], nil
 }
 
-// resolve resolves aliases and merge keys and returns the number of nodes after that.
-// It refuses cycles and too many nodes. Sizes has the number for each node that was
-// visited, 0 while it is.
-func resolve(node *yaml.Node, sizes map[*yaml.Node]int) (int, error) {
-	size, ok := sizes[node]
-	if ok && size == 0 {
-		return 0, At(node.Line, "&"+node.Anchor, errors.New("contains itself"))
-	} else if ok {
-		return size, nil
+// resolved returns what an alias stands for, and any other node as it is.
+func resolved(node *yaml.Node) *yaml.Node {
+	for node.Kind == yaml.AliasNode {
+		node = node.Alias
 	}
-	sizes[node] = 0
-	size = 1
-	for i, child := range node.Content {
-		if child.Kind == yaml.AliasNode {
-			child = child.Alias
-			node.Content[i] = child
-		}
-		n, err := resolve(child, sizes)
-		if err != nil {
-			return 0, err
-		}
-		if size += n; size > maxNodes {
-			return 0, At(node.Line, "the file",
-				fmt.Errorf("has more than %d values here, with those that aliases stand for", maxNodes))
-		}
-	}
-	sizes[node] = size
-	return size, merge(node)
+	return node
 }
 
-// merge adds the fields of the mappings that merge keys name. The mapping's own fields
-// take precedence, then those of the first mapping.
-func merge(node *yaml.Node) error {
-	if node.Kind != yaml.MappingNode {
-		return nil
-	}
-	var own, merged []*yaml.Node
-	seen := map[string]bool{}
-	for pair := range slices.Chunk(node.Content, 2) {
-		if pair[0].Tag != "!!merge" {
-			own = append(own, pair...)
-			seen[pair[0].Value] = true
-			continue
-		}
-		sources := []*yaml.Node{pair[1]}
-		if pair[1].Kind == yaml.SequenceNode {
-			sources = pair[1].Content
-		}
-		for _, source := range sources {
-			if source.Kind != yaml.MappingNode {
-				return At(pair[0].Line, "<<", errors.New("want a mapping, such as *base, or a list of them"))
-			}
-			merged = append(merged, source.Content...)
-		}
-	}
-	for pair := range slices.Chunk(merged, 2) {
-		if !seen[pair[0].Value] {
-			own = append(own, pair...)
-			seen[pair[0].Value] = true
-		}
-	}
-	node.Content = own
-	return nil
-}
-
-// Fields calls visit for each field of a mapping and refuses duplicates. An empty value
-// is nil.
+// Fields calls visit for each field of a mapping, in the order of lines, with the fields
+// that merge keys add. It refuses duplicates. An empty value is nil.
 func Fields(node *yaml.Node, visit func(name string, line int, value *yaml.Node) error) error {
 	if node == nil {
 		return nil
-	} else if node.Kind != yaml.MappingNode {
+	} else if node = resolved(node); node.Kind != yaml.MappingNode {
 		return At(node.Line, "", errors.New("must be a mapping of fields"))
 	}
-	seen := map[string]int{}
+	values, lines, merge := map[string]yaml.Node{}, map[string]int{}, 0
 	for pair := range slices.Chunk(node.Content, 2) {
-		name, line, value := pair[0].Value, pair[0].Line, pair[1]
-		if first, ok := seen[name]; ok {
+		line, name := pair[0].Line, resolved(pair[0]).Value
+		if pair[0].Tag == "!!merge" {
+			merge = line
+		} else if first, ok := lines[name]; ok {
 			return At(line, name, fmt.Errorf("is already set at line %d", first))
+		} else {
+			lines[name] = line
 		}
-		seen[name] = line
+	}
+	if err := node.Decode(&values); err != nil {
+		return At(merge, "<<", located(err)) // Nothing else can be wrong.
+	}
+	for name, value := range values {
+		lines[name] = cmp.Or(lines[name], value.Line)
+	}
+	for _, name := range slices.SortedFunc(maps.Keys(values), func(a, b string) int {
+		return cmp.Or(cmp.Compare(lines[a], lines[b]), cmp.Compare(a, b))
+	}) {
+		found := values[name]
+		value := resolved(&found)
 		if value.ShortTag() == "!!null" {
 			value = nil
 		}
-		if err := visit(name, line, value); err != nil {
+		if err := visit(name, lines[name], value); err != nil {
 			return err
 		}
 	}
@@ -180,7 +142,7 @@ func Items(node *yaml.Node, visit func(*yaml.Node) error) error {
 		return errors.New("must be a list")
 	}
 	for _, item := range node.Content {
-		if err := visit(item); err != nil {
+		if err := visit(resolved(item)); err != nil {
 			return At(item.Line, "", err)
 		}
 	}

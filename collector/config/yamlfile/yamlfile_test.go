@@ -41,18 +41,17 @@ func show(node *yaml.Node) (string, error) {
 // TestParse holds what is read, and what is refused with its line and field.
 func TestParse(t *testing.T) {
 	for text, want := range map[string]string{
-		"a: 1\nb: [2, 3]\nc:\n":                            "{a@1=1 b@2=[2 3] c@3=none}",
-		"a: &a {x: 1}\nb: *a\nc: [*a]\n":                   "{a@1={x@1=1} b@2={x@1=1} c@3=[{x@1=1}]}",
-		"a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n":       "{a@1={x@1=1 y@1=2} b@2={y@4=3 x@1=1}}",
-		"a: {<<: [{x: 1}, {x: 2, y: 2}]}\n":                "{a@1={x@1=1 y@1=2}}",
-		"a: &a {<<: &b {x: 1}}\nc: {<<: *a, <<: {z: 1}}\n": "{a@1={x@1=1} c@2={x@1=1 z@2=1}}",
+		"a: 1\nb: [2, 3]\nc:\n":                          "{a@1=1 b@2=[2 3] c@3=none}",
+		"a: &a {x: 1}\nb: *a\nc: [*a]\n":                 "{a@1={x@1=1} b@2={x@1=1} c@3=[{x@1=1}]}",
+		"a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n":     "{a@1={x@1=1 y@1=2} b@2={x@1=1 y@4=3}}",
+		"a: {<<: [{x: 1}, {x: 2, y: 2}]}\n":              "{a@1={x@1=1 y@1=2}}",
+		"a: &a {<<: &b {x: 1}}\nc: {<<: [*a, {z: 1}]}\n": "{a@1={x@1=1} c@2={x@1=1 z@2=1}}",
 		"\"<<\": 1\n":            "{<<@1=1}",
 		"a: 1\na: 2\n":           "2: a: is already set at line 1",
 		"a: [1\n":                "1: did not find expected ',' or ']'",
-		"a: &a [*a]\n":           "1: &a: contains itself",
-		"a: &a {<<: *a}\n":       "1: &a: contains itself",
-		"a: {<<: 1}\n":           "1: <<: want a mapping, such as *base, or a list of them",
-		"a: {<<: [{x: 1}, 2]}\n": "1: <<: want a mapping, such as *base, or a list of them",
+		"a: &a {<<: *a}\n":       "1: <<: anchor 'a' value contains itself",
+		"a: {<<: 1}\n":           "1: <<: map merge requires map or sequence of maps as the value",
+		"a: {<<: [{x: 1}, 2]}\n": "1: <<: map merge requires map or sequence of maps as the value",
 		"a: 1\n---\nb: 1\n":      "more than one document: want one",
 		"":                       "nothing",
 	} {
