@@ -17,22 +17,22 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// lag bounds how far the service's replicas are behind and its hosts' clocks apart.
+// lag bounds the sum of the lag of the service's replicas and the difference of its hosts'
+// clocks.
 const lag = 30 * time.Second
 
-// How often a long first listing says how far it is.
+// How often a long first listing logs its progress.
 const progressEvery = 5 * time.Second
 
-// Bounds on what is held of an environment, so that the process survives any
-// listing. Reaching either takes about 3 GiB.
+// Bounds on what is kept of an environment, so that the process survives a listing of any
+// size. At either bound the process takes about 3 GiB.
 const (
-	// MaxTokens is how many tokens are held.
+	// MaxTokens is the maximum number of tokens.
 	MaxTokens = 20_000_000
-	// MaxBytes is how many bytes they take, with their tags and what is remembered
-	// of the list, by rough count.
+	// MaxBytes is their maximum size with tags and lists, approximately.
 	MaxBytes = min(2<<30, math.MaxInt)
-	// The loading of the history stops at so many tenths: the last one is left to
-	// the tokens that wait, so that their numbers stay right.
+	// Loading the history stops at so many tenths. The last one is for WAITING tokens, so
+	// that their numbers stay right.
 	loadTenths = 9
 )
 
@@ -45,27 +45,27 @@ type Lister interface {
 type Options struct {
 	// Interval is the time from the start of one refresh to the next.
 	Interval time.Duration
-	// MaxStaleness is the age past which a snapshot is no longer shown, and the
-	// longest that a refresh may take.
+	// MaxStaleness is the age past which a snapshot is no longer shown, and the maximum
+	// duration of a refresh.
 	MaxStaleness time.Duration
-	// VerifyInterval is the time in which every token of the window is listed again.
+	// VerifyInterval is the time within which each token of the window is listed again.
 	VerifyInterval time.Duration
-	// Concurrency is the number of requests at once while the history loads.
+	// Concurrency is the maximum number of concurrent requests.
 	Concurrency int
-	// Period and the other rules of what counts.
+	// Period and the following say which tokens count, see index.Options.
 	Period              time.Duration
 	WaitingWithinPeriod bool
 	Tags                index.TagRules
 	ExpectedWait        []index.ExpectedWait
-	// MaxTokens and MaxBytes bound what is held. Zero: the constants of these names.
+	// MaxTokens and MaxBytes default to the constants of these names.
 	MaxTokens, MaxBytes int
 	Logger              log.Logger
 	Metrics             *Metrics
-	// Now is the clock; nil stands for time.Now.
+	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// State tells a reader how an environment is doing. It is immutable.
+// State is the state of an environment. It is immutable.
 type State struct {
 	// Up is whether the last refresh succeeded; Err and Reason say why not.
 	Up     bool
@@ -73,16 +73,16 @@ type State struct {
 	Reason client.Reason
 	// LastRefresh is the end of the last successful refresh; zero before it.
 	LastRefresh time.Time
-	// Listed is the number of tokens known so far, for the progress of a first
-	// listing; Oldest is how far back in time it has come, zero if unknown.
+	// Listed is the number of tokens known so far, and Oldest the oldest createdAt among
+	// them, zero if unknown: the progress of a first listing.
 	Listed int
 	Oldest time.Time
-	// Usage is what it has used of the API.
+	// Usage is its use of the API.
 	Usage Usage
 }
 
-// Environment keeps the snapshot of one environment. Run owns it; Snapshot and
-// State may be called from anywhere at any time.
+// Environment keeps the snapshot of one environment. Run owns it. Snapshot and State are
+// safe for concurrent use.
 type Environment struct {
 	api  Lister
 	opts Options
@@ -92,72 +92,29 @@ type Environment struct {
 	index *index.Index
 	round round
 	sched scheduler
-	// What is known of the two listings; nil where ids are in no order.
+	wake  time.Time // When a look-up is due that is delayed.
+	// The two lists; nil while ids are in no order.
 	waiting, all *list
-	joins        int  // Boundaries that were forgotten in this round.
-	astray       int  // Rounds, one after the other, in which too many were.
-	loadedOnce   bool // The history has been loaded at least once.
-	flowing      bool
-	careful      bool // The last refresh failed, and few pages came since.
-	failing      bool
-	historyErr   error     // Why the history could not be listed further.
-	wake         time.Time // When a look-up is due that waits.
-	published    time.Time
-	unshown      bool // Pages have come that the last snapshot does not show.
 
-	slack       time.Duration // For how long a new token may yet be seen.
-	served      time.Time     // When the top was last listed, by the service's clock.
-	firstServed time.Time
-	flowLine    time.Time
-	highest     high
-	unsettled   []string        // Pieces to list again in this round.
-	urgent      map[string]bool // Pieces with a timeout that has come.
-	missed      map[string]bool // Tokens that the page of their piece did not reach.
-	echo        time.Time       // When a look-up last met a replica behind.
-	unlisted    map[string]bool // Tokens that a page of finished ones did not show.
-	byTime      bool            // A look-up by createdAt is under way.
-	byStatus    bool            // One for finished tokens is.
-	locate      []sought        // Tokens whose place is to be listed.
-	pinning     bool            // The cursor of a new place is being asked for.
+	// The state of the tasks, see their files.
+	arrivals arrivals
+	probing  probing
+	lookUps  lookUps
+	loading  loading
+	turn     turn
+	walks    walks
+	stray    stray
+	urgent   map[string]bool // Pieces of WAITING with a timeout that has come.
 
-	unplaced map[string]arrival // Seen, but not yet where new tokens appear.
-	appeared int                // Tokens that appeared there in this round.
-	rate     float64            // The same at its most of late.
-	probes   float64            // Probes that may be made.
-	probed   bool
-	clean    time.Time // The time up to which a probe last found nothing.
+	flowing bool      // Tokens are counted as created and finished.
+	failing bool      // The last refresh failed.
+	careful bool      // It did, and few pages came since.
+	filled  time.Time // When a bound was reached; zero if none is.
 
-	turnOpen            bool
-	turnBegun, turnLine time.Time
-	due                 []*piece // Pieces that verification has to list in this round.
-
-	waitingChain, newestChain, allChain *chain
-	listedAt, newestAt, line            time.Time
-	doubted, walked                     bool
-
-	top, oldest time.Time // The createdAt of the first and the oldest token listed.
-	loadBegun   time.Time
-	progress    time.Time // When progress was last logged.
-	filled      time.Time // When a bound was reached; zero if none is.
-
-	snapshot atomic.Pointer[index.Snapshot]
-	state    atomic.Pointer[State]
-}
-
-// A sought token was found where the newest do not appear, at the given time.
-type sought struct {
-	id    string
-	since time.Time
-}
-
-// An arrival is when a token was created, and when it was first seen.
-type arrival struct{ created, seen time.Time }
-
-// high is the highest id seen on top of the list, and how often a page lacked it.
-type high struct {
-	id      string
-	at      time.Time
-	strikes int
+	published time.Time
+	unshown   bool // Pages came that the last snapshot does not show.
+	snapshot  atomic.Pointer[index.Snapshot]
+	state     atomic.Pointer[State]
 }
 
 var (
@@ -179,15 +136,15 @@ func New(api Lister, opts Options) *Environment {
 			Lag:          lag, Horizon: opts.MaxStaleness,
 		}),
 	}
-	e.slack, e.unplaced, e.missed, e.unlisted = lag, map[string]arrival{}, map[string]bool{}, map[string]bool{}
+	e.arrivals.slack, e.arrivals.unplaced, e.lookUps.missed, e.lookUps.unlisted = lag, map[string]arrival{}, map[string]bool{}, map[string]bool{}
 	now := e.now()
 	e.waiting, e.all = newList(now), newList(now)
 	e.state.Store(&State{})
 	return e
 }
 
-// startOver forgets all that was listed, and lists it again. What counts events
-// goes on where it stands, and the last snapshot stays until the next is known.
+// startOver forgets everything and lists it again. Counters keep their values, and the
+// last snapshot stays until the next one is known.
 func (e *Environment) startOver(now time.Time) {
 	level.Warn(e.log).Log("msg", "more tokens were listed than can be held, listing everything again")
 	e.index.Reset()
@@ -197,23 +154,23 @@ func (e *Environment) startOver(now time.Time) {
 	e.filled = time.Time{}
 }
 
-// listAgain has the history listed as if for the first time.
+// listAgain starts listing the history again.
 func (e *Environment) listAgain(now time.Time) {
 	e.all = newList(now)
 	e.forgetPlaces()
-	e.top, e.oldest, e.historyErr, e.loadBegun = time.Time{}, time.Time{}, nil, time.Time{}
-	e.turnBegun, e.turnOpen = time.Time{}, false
+	e.loading.top, e.loading.oldest, e.loading.err, e.loading.begun = time.Time{}, time.Time{}, nil, time.Time{}
+	e.turn.begun, e.turn.open = time.Time{}, false
 }
 
-// forgetPlaces drops what is under way about places in the list of all tokens.
+// forgetPlaces drops pending work on places in the list of all tokens.
 func (e *Environment) forgetPlaces() {
-	e.locate, e.unsettled, e.pinning = nil, nil, false
+	e.arrivals.sought, e.arrivals.unsettled, e.arrivals.pinning = nil, nil, false
 	e.sched.queued[newest] = nil
 }
 
 // checkCapacity returns an error once tenths/10 of MaxTokens or MaxBytes is in use.
-// What fills the index may be gone from the service, but nothing more is listed
-// then: so after a verify interval the next round starts over.
+// Nothing more is listed then, although the service may have fewer tokens by now. So
+// after a verify interval the next round starts over.
 func (e *Environment) checkCapacity(tenths int) error {
 	tokens, bytes := e.opts.MaxTokens/10*tenths, e.opts.MaxBytes/10*tenths
 	size := e.index.Size()
@@ -245,10 +202,10 @@ func (e *Environment) State() State {
 // begin starts a round.
 func (e *Environment) begin(start time.Time) {
 	e.round = round{start: start, open: true, number: e.round.number + 1}
-	if e.astray++; e.joins <= mostJoins {
-		e.astray = 0
+	if e.stray.rounds++; e.stray.cursors <= mostJoins {
+		e.stray.rounds = 0
 	}
-	e.careful, e.joins = e.failing, 0
+	e.careful, e.stray.cursors = e.failing, 0
 	if e.index.ClockSetBack(start) {
 		level.Warn(e.log).Log("msg", "the clock has been set back, listing the history again")
 		e.index.Rewind(start)
@@ -266,8 +223,7 @@ func (e *Environment) begin(start time.Time) {
 	e.plan(start)
 }
 
-// end closes the round: what its looks lacked has left, and its success is
-// accounted for.
+// end closes the round, publishes a snapshot, and records whether the round succeeded.
 func (e *Environment) end() {
 	err := e.round.err
 	if err == nil && !e.index.IsLoaded() {
@@ -278,7 +234,7 @@ func (e *Environment) end() {
 		if e.all != nil {
 			e.settleArrivals()
 		}
-		if e.all != nil && !e.served.IsZero() && !e.newGaps() {
+		if e.all != nil && !e.arrivals.served.IsZero() && !e.newGaps() {
 			e.newestListed()
 		}
 	}
@@ -289,7 +245,8 @@ func (e *Environment) end() {
 	e.account(err)
 }
 
-// advance takes the steps that a page may have made possible.
+// advance takes the steps that a page may allow: WAITING is known, counters begin, the
+// history is loaded.
 func (e *Environment) advance(t task) {
 	at, whole := e.waitingAt()
 	if whole && e.snapshot.Load() == nil {
@@ -298,8 +255,8 @@ func (e *Environment) advance(t task) {
 		level.Info(e.log).Log("msg", "WAITING tokens are known", "waiting", e.index.WaitingLen())
 	}
 	if whole && !e.flowing && e.newestKnown() {
-		e.flowing, e.flowLine = true, e.firstServed.Add(-e.slack)
-		e.index.StartFlow(e.flowLine)
+		e.flowing, e.arrivals.flowLine = true, e.arrivals.firstServed.Add(-e.arrivals.slack)
+		e.index.StartFlow(e.arrivals.flowLine)
 		e.opts.Metrics.flowing()
 	}
 	if whole && e.flowing && !e.index.IsLoaded() && e.historyKnown() {
@@ -310,9 +267,9 @@ func (e *Environment) advance(t task) {
 	}
 }
 
-// show publishes what pages have found since the last snapshot: now and then in a
-// round that lasts, and soon after a round. It returns when it will; zero if there is
-// nothing to show.
+// show publishes a snapshot if pages came since the last one: every half interval during a
+// round, and after a second between rounds. It returns when that is due; zero if no page
+// came.
 func (e *Environment) show() (due time.Time) {
 	if !e.unshown || e.round.err != nil {
 		return time.Time{}
@@ -328,8 +285,8 @@ func (e *Environment) show() (due time.Time) {
 	return time.Time{}
 }
 
-// publish makes the snapshot of what is known: what a look has lacked has left
-// WAITING. While the newest are known with a gap, what is finished is not shown.
+// publish makes a snapshot. Tokens that a listing lacked have left WAITING. While there is
+// a gap in the list of all tokens, finished tokens are not shown.
 func (e *Environment) publish() {
 	e.unshown = false
 	at, whole := e.waitingAt()
@@ -348,7 +305,7 @@ func (e *Environment) publish() {
 	e.published = now
 }
 
-// account takes the end of a refresh into the metrics, the state and the log.
+// account records the end of a refresh in metrics, state and log.
 func (e *Environment) account(err error) {
 	now := e.now()
 	e.opts.Metrics.ended(now, now.Sub(e.round.start), err)
@@ -377,12 +334,12 @@ func (e *Environment) report(err error, at time.Time) {
 	} else {
 		s.LastRefresh = at
 	}
-	s.Listed, s.Oldest = e.index.Len(), e.oldest
+	s.Listed, s.Oldest = e.index.Len(), e.loading.oldest
 	e.state.Store(&s)
 }
 
-// textForLog returns the text that does nothing in a terminal. The log's formats
-// escape control characters, but only those of ASCII.
+// textForLog replaces everything in a text that could affect a terminal. The log's formats
+// escape ASCII control characters only.
 func textForLog(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -10,10 +10,18 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// History: what was there before the first listing, in several parts at once.
+// History: the tokens from before the first listing, in several parts at once.
 
-// nextGap asks for the page below the highest gap that nobody walks, or else for
-// a place to split the one with the longest way to go.
+// loading is what the task history knows.
+type loading struct {
+	top, oldest   time.Time // The createdAt of the first and of the oldest token listed.
+	begun, logged time.Time // When it began, and when progress was last logged.
+	err           error     // Why the history could not be listed further.
+	once          bool      // The history has been loaded at least once.
+}
+
+// nextGap requests the first page of the topmost gap that is not being listed. If there is
+// none, it requests a place at which to split the largest gap.
 func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
 	var free, longest *piece
 	from := e.listFrom(now)
@@ -44,8 +52,8 @@ func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
 	return e.askSplit(longest, from)
 }
 
-// askSplit asks for the token half way down a gap. The filter on createdAt is for
-// this one request: from the cursor that it brings on, none is needed.
+// askSplit requests the token in the middle of a gap by createdAt. The following pages are
+// requested by the cursor of that page.
 func (e *Environment) askSplit(p *piece, from time.Time) *request {
 	seek := p.aboveAt.Add(-e.remaining(p, from) / 2)
 	if seek.Before(from) {
@@ -77,7 +85,7 @@ func (e *Environment) askSplit(p *piece, from time.Time) *request {
 	}
 }
 
-// bound is the createdAt down to which a piece goes, as far as known.
+// bound returns the createdAt at which a piece ends, as far as known.
 func (e *Environment) bound(p *piece, from time.Time) time.Time {
 	below := e.all.next(p.above)
 	switch {
@@ -95,18 +103,17 @@ func (e *Environment) bound(p *piece, from time.Time) time.Time {
 	return time.Time{}
 }
 
-// remaining is how far in time a gap has still to go. Below the oldest known token
-// it is guessed to be as far again as the list has come.
+// remaining returns the time span of a gap. Below the oldest known token it is estimated
+// as twice what was listed so far.
 func (e *Environment) remaining(p *piece, from time.Time) time.Duration {
 	if bound := e.bound(p, from); p.aboveAt.After(bound) && !bound.IsZero() {
 		return p.aboveAt.Sub(bound)
 	}
-	return 2 * min(max(e.top.Sub(p.aboveAt), p.span, time.Second), math.MaxInt64/2)
+	return 2 * min(max(e.loading.top.Sub(p.aboveAt), p.span, time.Second), math.MaxInt64/2)
 }
 
-// worthSplitting tells whether a gap has several pages to go, if its tokens go on
-// as dense as on its last page: a split costs a request, and half a page that is
-// listed twice.
+// worthSplitting reports whether a gap probably has several pages, judging by the density
+// of the page above. A split costs a request, and half a page that is listed twice.
 func (e *Environment) worthSplitting(p *piece, from time.Time) bool {
 	if bound := e.bound(p, from); bound.IsZero() || !p.aboveAt.After(bound) {
 		return e.all.next(p.above) == nil
@@ -114,10 +121,10 @@ func (e *Environment) worthSplitting(p *piece, from time.Time) bool {
 	return e.remaining(p, from)/16 > max(p.span, time.Millisecond)
 }
 
-// nextHistory asks for what was there before the first listing.
+// nextHistory requests tokens from before the first listing.
 func (e *Environment) nextHistory(now time.Time) *request {
 	switch {
-	case e.index.IsLoaded(), e.historyErr != nil && e.sched.active[history] > 0:
+	case e.index.IsLoaded(), e.loading.err != nil && e.sched.active[history] > 0:
 		return nil
 	case e.all == nil:
 		return e.nextHistoryInTurn(now)
@@ -129,44 +136,44 @@ func (e *Environment) nextHistory(now time.Time) *request {
 
 func (e *Environment) historyKnown() bool {
 	if e.all == nil {
-		return e.walked
+		return e.walks.done
 	}
 	return e.all.gaps.Len() == 0 && len(e.sched.queued[newest]) == 0
 }
 
-// loaded says that the history is known.
+// loaded records that the history is known.
 func (e *Environment) loaded() {
 	e.index.Loaded()
-	e.loadedOnce, e.historyErr = true, nil
+	e.loading.once, e.loading.err = true, nil
 	e.publish()
-	level.Info(e.log).Log("msg", "history is loaded", "tokens", e.index.Len(), "duration", e.now().Sub(e.loadBegun))
+	level.Info(e.log).Log("msg", "history is loaded", "tokens", e.index.Len(), "duration", e.now().Sub(e.loading.begun))
 	if !e.round.open && e.round.err == nil {
 		e.report(nil, e.now())
 	}
 	e.plan(e.now())
 }
 
-// noteProgress notes how far the list has come, and tells so now and then.
+// noteProgress records how far back the listing has come, and logs it now and then.
 func (e *Environment) noteProgress(s sight) {
 	for _, t := range s.page.Tokens {
-		if e.oldest.IsZero() || t.CreatedAt.Before(e.oldest) {
-			e.oldest = t.CreatedAt
+		if e.loading.oldest.IsZero() || t.CreatedAt.Before(e.loading.oldest) {
+			e.loading.oldest = t.CreatedAt
 		}
 	}
 	if e.index.IsLoaded() {
 		return
 	}
 	now := e.now()
-	if e.loadBegun.IsZero() {
-		e.loadBegun, e.progress = now, now
+	if e.loading.begun.IsZero() {
+		e.loading.begun, e.loading.logged = now, now
 		level.Info(e.log).Log("msg", "loading the history")
 	}
-	if now.Sub(e.progress) < progressEvery {
+	if now.Sub(e.loading.logged) < progressEvery {
 		return
 	}
-	e.progress = now
+	e.loading.logged = now
 	state := e.State()
-	state.Listed, state.Oldest = e.index.Len(), e.oldest
+	state.Listed, state.Oldest = e.index.Len(), e.loading.oldest
 	e.state.Store(&state)
 	level.Info(e.log).Log("msg", "loading the history", "tokens", state.Listed,
 		"back_to", state.Oldest.Format(time.RFC3339))

@@ -12,23 +12,22 @@ import (
 const (
 	// topID is above every id: ids are valid UTF-8, which never has this byte.
 	topID = "\xff"
-	// A page that shows so many tokens below a boundary has passed it, even if the
-	// boundary's own token is not shown: fewer may be out of order.
+	// A page with so many tokens below a boundary has passed it, even if it does not show
+	// the boundary's own token. Fewer tokens may be out of order.
 	passed = 8
 )
 
-// A list is what is known of the places in one listing of the service, which is
-// in descending order of id. It is made of pieces that lie one below the other.
-// Each page becomes a piece of its own, with the cursor that asks for it again: a
-// page that was fetched is never lost, and any piece can be asked for at any time.
+// A list is what is known of one listing of the service, which is in descending order of
+// id. It consists of pieces, one below the other. Each page becomes a piece, with the
+// cursor that requests it again: a page that was fetched is never lost, and any piece can
+// be requested at any time.
 type list struct {
-	pieces btree.Map[string, *piece] // By above.
-	gaps   btree.Map[string, *piece] // Those with a gap.
-	places map[string]*piece         // Those that are watched.
-	// Cursors are those of the pieces, with the ids above: one asks for one place.
-	cursors map[string]string
-	rests   []string // Pieces that pages have left over since they were last looked at.
-	size    int      // Roughly the bytes that they take.
+	pieces  btree.Map[string, *piece] // By above.
+	gaps    btree.Map[string, *piece] // Those with a gap.
+	places  map[string]*piece         // Those that are watched.
+	cursors map[string]string         // The ids above the pieces, by cursor: each has its own.
+	rests   []string                  // Pieces that were shortened by a page since they were last checked.
+	size    int                       // Approximate size in bytes.
 }
 
 // A boundary is a place in a list: right below the token with the id above, which was
@@ -42,29 +41,29 @@ type boundary struct {
 // piece is named after.
 type piece struct {
 	boundary
-	// Resume, if set, asks for the rest behind pages that had no token of use.
+	// Resume, if set, is the cursor to continue with after a page without tokens.
 	resume string
 	// Listed is when a page last showed the piece, and served the same by the
-	// service's clock; zero if none did.
+	// service's clock; zero if it was never listed.
 	listed, served time.Time
-	// Known is the highest id that the piece had then. What came above it since is
-	// not known; gap says that there is such a part.
+	// Known is the highest id that the piece had then. Gap is whether there may be
+	// unknown tokens above it.
 	known string
 	gap   bool
-	// History says that the gap was there before the first listing.
+	// History is whether the gap is from before the first listing.
 	history bool
-	// High is the newest createdAt that was listed, changed when a page last showed
-	// a token that was not known.
+	// High is the newest createdAt in the piece; changed is when a page last showed a
+	// token that was not known.
 	high, changed time.Time
-	// Watched says that new tokens appear here, as they do at the top; idle counts
-	// the rounds since one did.
+	// Watched is whether new tokens appear here, as they do at the top; idle counts the
+	// rounds since one did.
 	watched bool
 	idle    int
 	busy    bool
 
-	// For loading: the createdAt down to which the last piece goes as far as known, how
-	// much time the page above spans, and whether a place to split the gap is being
-	// looked for, or is of no use.
+	// For loading: the createdAt at the end of the last piece as far as known, the time
+	// span of the page above, and whether a place to split the gap is being requested, or
+	// cannot be found.
 	bound              time.Time
 	span               time.Duration
 	pages              int
@@ -86,7 +85,7 @@ func (l *list) set(p *piece) {
 	l.sort(p)
 }
 
-// sort puts a piece in with the gaps and the places, or takes it out.
+// sort adds a piece to the gaps and the places, or removes it from them.
 func (l *list) sort(p *piece) {
 	if p.gap {
 		l.gaps.Set(p.above, p)
@@ -139,14 +138,14 @@ func (l *list) next(above string) *piece {
 	return found
 }
 
-// A sight is one page and what it proves.
+// A sight is a page and how it was requested.
 type sight struct {
-	boundary // From which on the page was asked for.
+	boundary // Where the page begins.
 	page     client.Page
-	at       time.Time // When it was asked for.
-	from     time.Time // It was asked for with this filter on createdAt; zero without.
-	// Fresh says that it showed a token that was not known, tail that its last one
-	// was not.
+	at       time.Time // When it was requested.
+	from     time.Time // Its filter on createdAt; zero for none.
+	// Fresh is whether a token on it was not known before, tail whether that is its last
+	// one.
 	fresh, tail bool
 }
 
@@ -157,14 +156,13 @@ func (s sight) served() time.Time {
 	return s.page.Date
 }
 
-// again is the sight of another page that was asked for at the same place, with the
+// again returns the sight of another page that was requested at the same place with the
 // same filter.
 func (s sight) again(page client.Page, at time.Time) sight {
 	return sight{boundary: s.boundary, page: page, at: at, from: s.from}
 }
 
-// inOrder reports whether the page is in descending order of id, below the id that
-// it was asked for.
+// inOrder reports whether the page is in descending order of id, below its boundary.
 func (s sight) inOrder() bool {
 	above := s.above
 	for _, t := range s.page.Tokens {
@@ -176,16 +174,16 @@ func (s sight) inOrder() bool {
 	return true
 }
 
-// ordered is inOrder wherever the page lies in the list.
+// ordered is like inOrder, but for a page anywhere in the list.
 func (s sight) ordered() bool { return sight{boundary: boundary{above: topID}, page: s.page}.inOrder() }
 
-// cover takes in a page that is in order and whole, and returns the id down to which
-// it covers the list, empty for its end.
+// cover records a page that is in order. It returns the id at which the page ends; empty
+// for the end of the list.
 func (l *list) cover(s sight) string {
 	tokens := s.page.Tokens
 	p, ok := l.pieces.Get(s.above)
 	if !ok {
-		// The piece was taken in by another while this page was under way.
+		// While this page was requested, its piece became part of another one.
 		whole := *l.find(s.above)
 		whole.boundary, whole.watched, whole.busy, whole.resume = s.boundary, false, false, ""
 		p = &whole
@@ -241,8 +239,7 @@ func (l *list) between(above, lo string) []*piece {
 	return out
 }
 
-// swallow makes the piece q part of p, whose page listed it, too. A place that is
-// watched stays.
+// swallow makes the piece q part of p, whose page includes it. A watched place stays.
 func (l *list) swallow(p, q *piece, tokens []client.Token) {
 	if !q.watched {
 		l.remove(q.above)
@@ -268,10 +265,10 @@ func (s sight) reach() string {
 	}
 }
 
-// sure returns how many of a page's tokens are surely where they are shown. The
-// last ones may be out of order: a page that shows only a few below a boundary,
-// and not the boundary's own token, has not surely passed it. What is below the
-// last sure token has no cursor then, until the page is asked for with no more.
+// sure returns how many of a page's tokens are certainly in order. If a page shows only a
+// few tokens below a boundary, and not the boundary's own token, those few may be out of
+// order. No cursor begins right above them, so the page is requested again, short enough
+// to end there.
 func (l *list) sure(s sight) int {
 	tokens := s.page.Tokens
 	lo := s.reach()
@@ -290,7 +287,7 @@ func (l *list) sure(s sight) int {
 	return len(tokens)
 }
 
-// leave makes the piece that begins below a page, of what the page left over.
+// leave makes a piece of the part below a page that the page did not reach.
 func (l *list) leave(s sight, lo string) {
 	if p, ok := l.pieces.Get(lo); ok {
 		if p.cursor != s.page.Next {
@@ -308,14 +305,14 @@ func (l *list) leave(s sight, lo string) {
 	rest.gap = s.tail || rest.listed.IsZero() || lo > rest.known
 	rest.history = rest.history && rest.gap
 	if s.tail && lo <= rest.known {
-		rest.known = "" // New tokens have come below ones that were known.
+		rest.known = "" // New tokens appeared below known ones.
 	}
 	rest.span = tokens[0].CreatedAt.Sub(last.CreatedAt)
 	if rest.high.After(last.CreatedAt) {
-		rest.high = last.CreatedAt // In order of id is in order of its host's clock.
+		rest.high = last.CreatedAt // The order of ids is the order of their host's clock.
 	}
 	if s.fresh {
-		rest.changed = s.at // A replica may not have what is just below, either.
+		rest.changed = s.at // The replica may lack tokens just below, too.
 	}
 	rest.pages++
 	rest.splitting, rest.unsplit, rest.doubts = false, false, 0
@@ -325,8 +322,8 @@ func (l *list) leave(s sight, lo string) {
 	}
 }
 
-// taken reports whether the page names the cursor of another place as the one to go
-// on from. One of the two is wrong: the other place's boundary is forgotten.
+// taken reports whether the page's next cursor belongs to another place. One of the two
+// is wrong, so the boundary of the other place is forgotten.
 func (l *list) taken(page client.Page) bool {
 	above, ok := l.cursors[page.Next]
 	n := len(page.Tokens)
@@ -337,8 +334,8 @@ func (l *list) taken(page client.Page) bool {
 	return true
 }
 
-// split makes a boundary in a gap, below a token that a look by createdAt found.
-// It reports false for a token that is in none.
+// split adds a boundary to a gap, below a token that was found by createdAt. It reports
+// whether the token was in a gap.
 func (l *list) split(t client.Token, cursor string) bool {
 	p := l.find(t.ID)
 	if _, ok := l.pieces.Get(t.ID); ok || !p.gap || t.ID <= p.known {
@@ -353,8 +350,8 @@ func (l *list) split(t client.Token, cursor string) bool {
 	return true
 }
 
-// join forgets a boundary: its cursor leads somewhere else. The piece becomes part
-// of the one above.
+// join forgets a boundary whose cursor leads to another place. Its piece becomes part of
+// the one above.
 func (l *list) join(above string) {
 	p, ok := l.pieces.Get(above)
 	if !ok || above == topID {
@@ -366,14 +363,13 @@ func (l *list) join(above string) {
 	l.sort(q)
 }
 
-// watch has a place looked at as the top is. What is below it may not be known.
+// watch has a place listed as often as the top. Its tokens may not all be known.
 func (l *list) watch(p *piece) {
 	p.watched, p.idle, p.known = true, 0, ""
 	l.sort(p)
 }
 
-// oldest returns when the piece was listed that was least recently; false if one
-// never was.
+// oldest returns when the least recently listed piece was listed; false if one never was.
 func (l *list) oldest() (time.Time, bool) {
 	var oldest time.Time
 	whole := true
@@ -388,12 +384,12 @@ func (l *list) oldest() (time.Time, bool) {
 	return oldest, whole
 }
 
-// settled reports whether no token can be in the piece that its last page did not
-// show: as many seconds have passed as a new one may take to be seen.
+// settled reports whether the last page of the piece showed all tokens that can be in it:
+// it came at least the slack, the time a new token may take to appear, after the newest.
 func (p *piece) settled(slack time.Duration) bool {
 	high := p.high
 	if p.aboveAt.After(high) {
-		high = p.aboveAt // A replica may not have had what is just below the token above.
+		high = p.aboveAt // A replica may have lacked tokens just below the one above.
 	}
 	return p.served.Sub(high) >= slack || p.listed.Sub(p.changed) >= slack
 }

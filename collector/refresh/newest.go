@@ -13,15 +13,46 @@ import (
 // The newest: the places where new tokens appear, the top of the list first.
 
 const (
-	// A place where nothing came for so many rounds is looked at once in so many.
+	// A place without new tokens for so many rounds is listed once in as many rounds.
 	idleRounds = 10
 	// mostPlaces bounds how many places are watched.
 	mostPlaces = 8
 )
 
-// nextNewest asks for the places where new tokens appear, then for what is new
-// below them, then for what a token may still appear in that was created by a
-// host, or comes from a replica, with a clock behind.
+// A sought token appeared in an unknown place at the given time.
+type sought struct {
+	id    string
+	since time.Time
+}
+
+// An arrival is when a token was created, and when it was first seen.
+type arrival struct{ created, seen time.Time }
+
+// high is the highest id seen at the top of the list, and how often a page lacked it.
+type high struct {
+	id      string
+	at      time.Time
+	strikes int
+}
+
+// arrivals is what the task newest knows.
+type arrivals struct {
+	slack       time.Duration // How long a new token may take to appear.
+	served      time.Time     // When the top was last listed, by the service's clock.
+	firstServed time.Time     // The same for the first time.
+	line        time.Time     // The same for when the newest were last listed without a gap.
+	flowLine    time.Time     // Tokens created after it count as created.
+	highest     high
+	unsettled   []string           // Pieces to list again in this round.
+	sought      []sought           // Tokens whose place is to be listed.
+	pinning     bool               // The cursor of a new place is being requested.
+	unplaced    map[string]arrival // Tokens that another task has shown first.
+	appeared    int                // Number of tokens that appeared in this round.
+}
+
+// nextNewest requests the places where new tokens appear, then the unknown parts below
+// them, then the pieces in which tokens may still appear because of a host's clock or a
+// replica's lag.
 func (e *Environment) nextNewest(now time.Time) *request {
 	if e.all == nil {
 		return e.nextNewestInTurn(now)
@@ -33,7 +64,7 @@ func (e *Environment) nextNewest(now time.Time) *request {
 		return r
 	}
 	if !e.flowing && e.checkCapacity(loadTenths) == nil {
-		if p := e.topGap(); p != nil && !p.busy && !p.aboveAt.Before(e.served.Add(-e.slack)) && !e.served.IsZero() {
+		if p := e.topGap(); p != nil && !p.busy && !p.aboveAt.Before(e.arrivals.served.Add(-e.arrivals.slack)) && !e.arrivals.served.IsZero() {
 			return e.askAll(newest, p, e.listFrom(now))
 		}
 	}
@@ -43,50 +74,50 @@ func (e *Environment) nextNewest(now time.Time) *request {
 	return e.nextUnsettled()
 }
 
-// nextPlace asks for a watched place that this round has not listed yet.
+// nextPlace requests a watched place that was not listed in this round.
 func (e *Environment) nextPlace(now time.Time) *request {
 	for _, p := range e.places() {
 		if !p.busy && p.listed.Before(e.round.start) {
-			return e.askAll(newest, p, e.listFrom(now)) // It may be the end of the list.
+			return e.askAll(newest, p, e.listFrom(now)) // Without a filter, the last page is expensive.
 		}
 	}
 	return nil
 }
 
-// nextLocated asks for the place of a token that the newest did not show.
+// nextLocated requests the place of a token that appeared somewhere else.
 func (e *Environment) nextLocated(now time.Time) *request {
-	for len(e.locate) > 0 {
-		p := e.all.find(e.locate[0].id)
+	for len(e.arrivals.sought) > 0 {
+		p := e.all.find(e.arrivals.sought[0].id)
 		if p.busy {
 			break
 		}
-		if p.listed.Before(e.locate[0].since) {
+		if p.listed.Before(e.arrivals.sought[0].since) {
 			return e.askAll(newest, p, e.listFrom(now))
 		}
-		e.locate = e.locate[1:]
+		e.arrivals.sought = e.arrivals.sought[1:]
 	}
 	return nil
 }
 
-// nextUnsettled asks for a piece in which a token may still appear.
+// nextUnsettled requests a piece in which a token may still appear.
 func (e *Environment) nextUnsettled() *request {
-	e.unsettled = append(e.unsettled, e.all.rests...)
+	e.arrivals.unsettled = append(e.arrivals.unsettled, e.all.rests...)
 	e.all.rests = nil
-	for len(e.unsettled) > 0 {
-		p, ok := e.all.pieces.Get(e.unsettled[0])
-		if ok && p.listed.Before(e.round.start) && !p.settled(e.slack) {
+	for len(e.arrivals.unsettled) > 0 {
+		p, ok := e.all.pieces.Get(e.arrivals.unsettled[0])
+		if ok && p.listed.Before(e.round.start) && !p.settled(e.arrivals.slack) {
 			if p.busy {
 				return nil
 			}
 			return e.askAll(newest, p, time.Time{})
 		}
-		e.unsettled = e.unsettled[1:]
+		e.arrivals.unsettled = e.arrivals.unsettled[1:]
 	}
 	return nil
 }
 
-// places returns the pieces to watch in this round, the top first: those where
-// nothing came for a while are looked at now and then.
+// places returns the pieces to list in this round, the top first. Those without new
+// tokens for a while are listed less often.
 func (e *Environment) places() []*piece {
 	out := make([]*piece, 0, len(e.all.places))
 	for _, p := range e.all.places {
@@ -98,7 +129,7 @@ func (e *Environment) places() []*piece {
 	return out
 }
 
-// topGap returns the gap of the history that lies highest.
+// topGap returns the topmost gap of the history.
 func (e *Environment) topGap() *piece {
 	var top *piece
 	e.all.gaps.Reverse(func(_ string, p *piece) bool {
@@ -111,27 +142,27 @@ func (e *Environment) topGap() *piece {
 	return top
 }
 
-// takeTop notes what the top of the list says of the time and of replicas.
+// takeTop records the service's time, and whether a replica is behind.
 func (e *Environment) takeTop(s sight) {
-	e.served = s.served()
+	e.arrivals.served = s.served()
 	if len(s.page.Tokens) == 0 {
 		return
 	}
 	first := s.page.Tokens[0]
-	if e.top.IsZero() {
-		e.top = first.CreatedAt
+	if e.loading.top.IsZero() {
+		e.loading.top = first.CreatedAt
 	}
 	switch {
-	case !s.inOrder(): // What comes first says nothing.
-	case first.ID >= e.highest.id:
-		if first.ID != e.highest.id {
-			e.highest = high{id: first.ID, at: e.now()} // The answer may have taken long.
+	case !s.inOrder(): // Its first token may not be the top.
+	case first.ID >= e.arrivals.highest.id:
+		if first.ID != e.arrivals.highest.id {
+			e.arrivals.highest = high{id: first.ID, at: e.now()} // The answer may have taken a while.
 		}
-		e.highest.strikes = 0
-	case s.at.Sub(e.highest.at) > lag:
+		e.arrivals.highest.strikes = 0
+	case s.at.Sub(e.arrivals.highest.at) > lag:
 		// The token on top may have been deleted; a replica may be behind.
-		if e.highest.strikes++; e.highest.strikes > 3 {
-			e.highest = high{id: first.ID, at: s.at}
+		if e.arrivals.highest.strikes++; e.arrivals.highest.strikes > 3 {
+			e.arrivals.highest = high{id: first.ID, at: s.at}
 			return
 		}
 		e.index.Behind(s.at)
@@ -140,10 +171,10 @@ func (e *Environment) takeTop(s sight) {
 	}
 }
 
-// place adds to what a page has created the tokens that another look had shown
-// before, if the newest would have shown them here.
+// place adds to a page's created tokens those that another request had shown before, if
+// they appear here as new tokens do.
 func (e *Environment) place(t task, s sight, ch *index.Changes) {
-	if len(e.unplaced) == 0 || e.all == nil {
+	if len(e.arrivals.unplaced) == 0 || e.all == nil {
 		return
 	}
 	created := map[string]bool{}
@@ -152,10 +183,10 @@ func (e *Environment) place(t task, s sight, ch *index.Changes) {
 	}
 	ch.Created = ch.Created[:0]
 	for _, token := range s.page.Tokens {
-		if _, ok := e.unplaced[token.ID]; ok {
-			if p := e.all.find(token.ID); t == newest || p.gap || p.watched || !p.settled(e.slack) {
-				delete(e.unplaced, token.ID)
-				e.appeared++
+		if _, ok := e.arrivals.unplaced[token.ID]; ok {
+			if p := e.all.find(token.ID); t == newest || p.gap || p.watched || !p.settled(e.arrivals.slack) {
+				delete(e.arrivals.unplaced, token.ID)
+				e.arrivals.appeared++
 				created[token.ID] = true
 			}
 		}
@@ -165,14 +196,14 @@ func (e *Environment) place(t task, s sight, ch *index.Changes) {
 	}
 }
 
-// growth looks for a place where new tokens appear below older ones, or below ones
-// dated ahead, and has it watched as the top is.
+// growth finds a place where new tokens appear below older ones, or below ones dated
+// ahead, and watches it from then on.
 func (e *Environment) growth(s sight, ch index.Changes) {
-	if !e.index.IsLoaded() || len(ch.Created) == 0 && len(e.locate) == 0 {
+	if !e.index.IsLoaded() || len(ch.Created) == 0 && len(e.arrivals.sought) == 0 {
 		return
 	}
 	fresh := map[string]bool{}
-	for _, t := range e.locate {
+	for _, t := range e.arrivals.sought {
 		fresh[t.id] = true
 	}
 	for _, a := range ch.Created {
@@ -191,7 +222,7 @@ func (e *Environment) growth(s sight, ch index.Changes) {
 			}
 		}
 		below := i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.outOfTurn(s.page.Tokens[i-1].CreatedAt, t, s)
-		if below && !e.pinning && len(e.all.places) < mostPlaces {
+		if below && !e.arrivals.pinning && len(e.all.places) < mostPlaces {
 			e.pinBelow(s, i)
 			e.found(t)
 		}
@@ -205,20 +236,20 @@ func (e *Environment) found(t client.Token) {
 // outOfTurn reports whether a new token is listed below one that was created long
 // before it, or that is dated ahead.
 func (e *Environment) outOfTurn(above time.Time, t client.Token, s sight) bool {
-	return t.CreatedAt.Sub(above) > 2*e.slack || above.Sub(s.served()) > 2*e.slack
+	return t.CreatedAt.Sub(above) > 2*e.arrivals.slack || above.Sub(s.served()) > 2*e.arrivals.slack
 }
 
-// pinBelow gets the cursor right below the page's ith token.
+// pinBelow requests the cursor that begins right below the page's ith token.
 func (e *Environment) pinBelow(s sight, i int) {
 	above := s.page.Tokens[i-1].ID
 	if p, ok := e.all.pieces.Get(above); ok {
 		e.all.watch(p)
 		return
 	}
-	e.pinning = true
+	e.arrivals.pinning = true
 	e.sched.queue(newest, &request{
 		opts: client.ListOptions{After: s.cursor, From: s.from, PageSize: i},
-		drop: func() { e.pinning = false },
+		drop: func() { e.arrivals.pinning = false },
 		take: func(page client.Page, at time.Time) error {
 			if err := e.takeAll(newest, s.again(page, at)); err != nil || e.all == nil {
 				return err
@@ -233,14 +264,14 @@ func (e *Environment) pinBelow(s sight, i int) {
 	})
 }
 
-// settleArrivals counts the tokens that no place has shown a lag after they were
-// first seen.
+// settleArrivals counts the tokens as late that no place has shown within the lag after
+// they were first seen.
 func (e *Environment) settleArrivals() {
 	whole := !e.newGaps() && e.newestDone()
-	for id, a := range e.unplaced {
+	for id, a := range e.arrivals.unplaced {
 		if whole && e.round.start.Sub(a.seen) > lag {
-			delete(e.unplaced, id)
-			if a.created.Before(e.served.Add(-e.slack)) {
+			delete(e.arrivals.unplaced, id)
+			if a.created.Before(e.arrivals.served.Add(-e.arrivals.slack)) {
 				e.late(id, a.created, a.seen)
 			}
 		}
@@ -252,35 +283,35 @@ func (e *Environment) settleArrivals() {
 			e.all.sort(p)
 		}
 	}
-	e.rate = max(float64(e.appeared), e.rate*4/5)
-	e.probes += probeShare * float64(e.round.sent)
-	e.probes = math.Min(e.probes, 1)
-	e.appeared = 0
+	e.probing.rate = max(float64(e.arrivals.appeared), e.probing.rate*4/5)
+	e.probing.budget += probeShare * float64(e.round.sent)
+	e.probing.budget = math.Min(e.probing.budget, 1)
+	e.arrivals.appeared = 0
 }
 
-// newestDone reports whether the newest tokens are listed as far as this round goes:
-// nothing is left to ask for, and no other task has a piece under way that may be
-// one of theirs.
+// newestDone reports whether this round has listed the newest tokens: nothing is left to
+// request, and no other task is requesting a piece that may contain them.
 func (e *Environment) newestDone() bool {
 	return e.sched.active[newest]+e.sched.active[outcomes]+e.sched.active[verify] == 0 && !e.wants(newest, e.now())
 }
 
-// newestKnown reports whether all tokens are known that may count as created.
+// newestKnown reports whether all tokens are known that were created from the slack before
+// the first listing on: tokens can be counted as created from then on.
 func (e *Environment) newestKnown() bool {
-	if e.firstServed.IsZero() {
-		e.firstServed = e.served
+	if e.arrivals.firstServed.IsZero() {
+		e.arrivals.firstServed = e.arrivals.served
 	}
 	if e.all == nil {
-		return !e.newestAt.IsZero()
+		return !e.walks.newestAt.IsZero()
 	}
-	if e.served.IsZero() {
+	if e.arrivals.served.IsZero() {
 		return false
 	}
 	gap := e.topGap()
-	return gap == nil || gap.aboveAt.Before(e.firstServed.Add(-e.slack))
+	return gap == nil || gap.aboveAt.Before(e.arrivals.firstServed.Add(-e.arrivals.slack))
 }
 
-// newGaps reports whether new tokens are known with a gap.
+// newGaps reports whether there is a gap among the new tokens.
 func (e *Environment) newGaps() (found bool) {
 	e.all.gaps.Scan(func(_ string, p *piece) bool {
 		found = !p.history
@@ -289,9 +320,9 @@ func (e *Environment) newGaps() (found bool) {
 	return found
 }
 
-// newestListed says that what was created until a lag before the top was last listed
-// has been listed, whole.
+// newestListed records that all tokens were listed that were created until the slack
+// before the top was last listed.
 func (e *Environment) newestListed() {
-	e.line = e.served
-	e.index.Known(e.served.Add(-e.slack))
+	e.arrivals.line = e.arrivals.served
+	e.index.Known(e.arrivals.served.Add(-e.arrivals.slack))
 }

@@ -8,13 +8,22 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// Outcomes: what became of tokens that do not wait any more.
+// Outcomes: the status of tokens that are no longer WAITING.
 
-// echoes is for how long look-ups wait after one met a replica behind.
+// echoes is for how long look-ups are delayed after one met a lagging replica.
 const echoes = 10 * time.Minute
 
-// nextOutcome asks for the place of a token whose outcome is not known, newest
-// first: a page settles every token that it shows.
+// lookUps is what the task outcomes knows.
+type lookUps struct {
+	missed   map[string]bool // Tokens that the page of their piece did not reach.
+	unlisted map[string]bool // Tokens that a page of finished ones did not show.
+	echo     time.Time       // When a look-up last met a lagging replica.
+	byTime   bool            // A look-up by createdAt is under way.
+	byStatus bool            // A look-up among finished tokens is under way.
+}
+
+// nextOutcome requests a page with a token whose outcome is not known, the newest first.
+// A page settles every token on it.
 func (e *Environment) nextOutcome(now time.Time) *request {
 	var found *request
 	line, scattered := e.listFrom(now), e.scattered()
@@ -26,18 +35,18 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 			return true
 		}
 		var p *piece
-		if e.all != nil && !t.CreatedAt.Before(line) && !e.missed[t.ID] {
+		if e.all != nil && !t.CreatedAt.Before(line) && !e.lookUps.missed[t.ID] {
 			p = e.all.find(t.ID)
 		}
 		switch {
-		case scattered && !e.unlisted[t.ID]:
-			if !e.byStatus { // Else the page that is under way may show this one, too.
+		case scattered && !e.lookUps.unlisted[t.ID]:
+			if !e.lookUps.byStatus { // Otherwise the page under way may show this token, too.
 				found = e.askFinished(t.Token)
 			}
 		case p != nil && p.busy:
 		case p != nil && !p.gap:
 			found = e.askAtPlace(t.Token, p, now)
-		case !e.byTime:
+		case !e.lookUps.byTime:
 			found = e.askByTime(t.Token)
 		}
 		return found == nil
@@ -45,34 +54,33 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 	return found
 }
 
-// scattered reports whether finished tokens are few among many that wait: then a page
-// of finished ones shows what became of several. With a window nobody knows.
+// scattered reports whether there are few finished tokens among many WAITING ones. Then a
+// page of finished tokens settles several. With a window their number is not known.
 func (e *Environment) scattered() bool {
 	return e.all != nil && e.waiting != nil && e.waiting.pieces.Len() > shortList &&
 		e.index.IsLoaded() && e.opts.Period == 0 && 2*e.index.Len() < 3*e.index.WaitingLen()
 }
 
-// lookUpIn returns how long a look-up has to wait. Where replicas were seen to be
-// behind it waits until none is, so that it is made once; where a page shows many
-// outcomes it waits for more. What counts as WAITING until its outcome is known is
-// looked up in each round.
+// lookUpIn returns after how long a token is looked up. If replicas lag, it waits until
+// none does, so that one look-up is enough. If a page settles several tokens, it waits
+// for more of them. A token that counts as WAITING until then is looked up in each round.
 func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
 	switch {
 	case !t.Sure && t.Looked.Before(e.round.start):
 		return 0
 	case !t.Looked.IsZero():
 		return t.Looked.Add(lag).Sub(now)
-	case !e.echo.IsZero() && now.Sub(e.echo) < echoes || e.scattered():
+	case !e.lookUps.echo.IsZero() && now.Sub(e.lookUps.echo) < echoes || e.scattered():
 		return t.Since.Add(lag).Sub(now)
 	}
 	return 0
 }
 
-// askAtPlace asks for the piece that the token is in.
+// askAtPlace requests the piece that contains the token.
 func (e *Environment) askAtPlace(t *index.Token, p *piece, now time.Time) *request {
 	r := e.ask(e.all, p, func(s sight) error {
 		if n := len(s.page.Tokens); s.page.Next != "" && (n == 0 || s.page.Tokens[n-1].ID > t.ID) {
-			e.missed[t.ID] = true // The piece has more tokens than fit on a page.
+			e.lookUps.missed[t.ID] = true // The piece has more tokens than fit on a page.
 			e.index.Look(t.ID, time.Time{})
 		}
 		return e.takeAll(outcomes, s)
@@ -82,8 +90,8 @@ func (e *Environment) askAtPlace(t *index.Token, p *piece, now time.Time) *reque
 	return r
 }
 
-// askFinished asks for finished tokens from the boundary above the token on. What the
-// page does not show is looked up at its place.
+// askFinished requests the finished tokens from the boundary above the token. A token
+// that the page does not show is then looked up at its place.
 func (e *Environment) askFinished(t *index.Token) *request {
 	p := e.waiting.find(t.ID)
 	if q := e.all.find(t.ID); q.above < p.above {
@@ -91,15 +99,15 @@ func (e *Environment) askFinished(t *index.Token) *request {
 	}
 	return &request{
 		opts:  client.ListOptions{Statuses: onlyFinished, After: p.cursor},
-		start: func() { e.byStatus = true },
-		drop:  func() { e.byStatus = false },
+		start: func() { e.lookUps.byStatus = true },
+		drop:  func() { e.lookUps.byStatus = false },
 		take: func(page client.Page, at time.Time) error {
 			_, err := e.observe(outcomes, page, at)
-			e.unlisted[t.ID] = true
+			e.lookUps.unlisted[t.ID] = true
 			if n := len(page.Tokens); n > 0 {
 				e.index.Unresolved(func(u index.Lookup) bool {
 					if u.ID < p.above && u.ID > page.Tokens[n-1].ID {
-						e.unlisted[u.ID] = true
+						e.lookUps.unlisted[u.ID] = true
 					}
 					return true
 				})
@@ -109,15 +117,14 @@ func (e *Environment) askFinished(t *index.Token) *request {
 	}
 }
 
-// askByTime asks for a page of what was created when the token was, and before: a
-// page settles every token that it shows. If the token is not on it, everything is
-// asked for that was created about then: one answer, which may be empty by mistake,
-// does not make a token gone.
+// askByTime requests a page of the tokens that were created when the token was, and
+// before. If the token is not on it, everything that was created about then is requested:
+// a single answer, which may be empty by mistake, does not prove that a token is gone.
 func (e *Environment) askByTime(t *index.Token) *request {
 	return &request{
 		opts:  client.ListOptions{To: t.CreatedAt},
-		start: func() { e.byTime = true; e.index.Look(t.ID, e.now()) },
-		drop:  func() { e.byTime = false },
+		start: func() { e.lookUps.byTime = true; e.index.Look(t.ID, e.now()) },
+		drop:  func() { e.lookUps.byTime = false },
 		take: func(page client.Page, at time.Time) error {
 			if _, err := e.observe(outcomes, page, at); err != nil || shows(page, t.ID) {
 				return err
@@ -128,8 +135,8 @@ func (e *Environment) askByTime(t *index.Token) *request {
 	}
 }
 
-// askAround asks for everything that was created about when the token was, one page
-// after another. A token that none of them shows is gone.
+// askAround requests everything that was created within a millisecond of the token, one
+// page after another. If no page shows the token, it is gone.
 func (e *Environment) askAround(t *index.Token) *request {
 	from, to := t.CreatedAt.Add(-time.Millisecond), t.CreatedAt.Add(time.Millisecond)
 	r := &request{pager: e.api.Pager(client.ListOptions{From: from, To: to})}

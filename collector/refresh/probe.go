@@ -7,52 +7,59 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// Probe: a short time by createdAt, all of whose tokens the newest should have shown.
+// Probe: a short time range by createdAt, all of whose tokens should be known.
 
 const (
-	// maxSlack bounds for how long a token is waited for.
+	// maxSlack bounds the slack, for how long a token may still appear.
 	maxSlack = 10 * time.Minute
-	// probeShare is the part of all requests that probes may take where nothing
-	// points at tokens that are out of order.
+	// probeShare is the share of requests for probes while nothing suggests that tokens
+	// appear out of order.
 	probeShare = 0.005
-	// probePages is how many pages of its time a probe looks at.
+	// probePages is the number of pages of one probe.
 	probePages = 5
 )
 
-// nextProbe asks for a short time by createdAt of which the newest should have
-// shown every token.
+// probing is what the task probe knows.
+type probing struct {
+	rate   float64   // The recent maximum of tokens that appeared in a round.
+	budget float64   // The number of probes that may be sent.
+	sent   bool      // In this round.
+	clean  time.Time // The createdAt up to which a probe last found nothing.
+}
+
+// nextProbe requests a short time range by createdAt.
 func (e *Environment) nextProbe() *request {
-	if e.probed || !e.round.open || !e.flowing || e.served.IsZero() || e.round.pages[newest] == 0 || !e.newestDone() {
+	if e.probing.sent || !e.round.open || !e.flowing || e.arrivals.served.IsZero() || e.round.pages[newest] == 0 || !e.newestDone() {
 		return nil
 	}
-	sudden := e.rate >= 3 && (e.appeared == 0 || e.rate-float64(e.appeared) > 4*math.Sqrt(e.rate))
-	if !sudden && e.probes < 1 {
+	sudden := e.probing.rate >= 3 && (e.arrivals.appeared == 0 || e.probing.rate-float64(e.arrivals.appeared) > 4*math.Sqrt(e.probing.rate))
+	if !sudden && e.probing.budget < 1 {
 		return nil
 	}
-	to := e.served.Add(-e.slack)
+	to := e.arrivals.served.Add(-e.arrivals.slack)
 	span := e.opts.Interval
-	if e.rate > 0 {
-		span = min(span, time.Duration(float64(e.opts.Interval)*60/e.rate))
+	if e.probing.rate > 0 {
+		span = min(span, time.Duration(float64(e.opts.Interval)*60/e.probing.rate))
 	}
 	if !sudden {
-		// Hosts with clocks behind show only some time later.
+		// Tokens of hosts whose clock is behind appear some time later.
 		to = to.Add(-time.Duration(e.round.number%10) * 30 * time.Second)
 	}
 	to = to.Truncate(time.Millisecond)
 	from := to.Add(-max(span, 100*time.Millisecond))
-	if from.Before(e.flowLine) {
-		from = e.flowLine.Add(time.Millisecond)
+	if from.Before(e.arrivals.flowLine) {
+		from = e.arrivals.flowLine.Add(time.Millisecond)
 	}
 	if !from.Before(to) {
 		return nil
 	}
 	r := &request{
 		pager: e.api.Pager(client.ListOptions{From: from, To: to}),
-		start: func() { e.probed = true; e.probes = max(e.probes-1, 0) },
+		start: func() { e.probing.sent = true; e.probing.budget = max(e.probing.budget-1, 0) },
 	}
 	pages := 0
 	r.take = func(page client.Page, at time.Time) error {
-		// The ids that sort below all others come last.
+		// Ids of a new shape, which sort below all others, are on the last page.
 		if pages++; pages < probePages && r.pager.More() {
 			e.sched.queue(probe, r)
 		}
@@ -61,11 +68,11 @@ func (e *Environment) nextProbe() *request {
 	return r
 }
 
-// takeProbe counts what the newest should have shown.
+// takeProbe counts the tokens that should have been known.
 func (e *Environment) takeProbe(page client.Page, at, to time.Time) error {
 	var late []client.Token
 	for i := range page.Tokens {
-		if t := &page.Tokens[i]; t.CreatedAt.After(e.flowLine) && !e.index.Knows(t) {
+		if t := &page.Tokens[i]; t.CreatedAt.After(e.arrivals.flowLine) && !e.index.Knows(t) {
 			late = append(late, *t)
 		}
 	}
@@ -73,40 +80,40 @@ func (e *Environment) takeProbe(page client.Page, at, to time.Time) error {
 		return err
 	}
 	for _, t := range late {
-		delete(e.unplaced, t.ID)
+		delete(e.arrivals.unplaced, t.ID)
 		e.late(t.ID, t.CreatedAt, at)
 	}
 	if len(late) == 0 {
-		e.clean = to
+		e.probing.clean = to
 	}
 	return nil
 }
 
-// late notes a token that the newest did not show. If its place was not looked at
-// since it was to be seen there, new tokens appear in a place that is not watched;
-// else it came later than was waited for.
+// late counts a token that did not appear in time. If its place was not listed since, new
+// tokens appear in a place that is not watched, which is then requested. Otherwise the
+// token appeared later than the slack, which is then increased.
 func (e *Environment) late(id string, created, seen time.Time) {
 	e.opts.Metrics.late()
 	if e.all == nil {
 		return
 	}
-	if p := e.all.find(id); p.served.Sub(created) < e.slack {
-		if len(e.locate) < mostPlaces {
-			e.locate = append(e.locate, sought{id, e.now()})
+	if p := e.all.find(id); p.served.Sub(created) < e.arrivals.slack {
+		if len(e.arrivals.sought) < mostPlaces {
+			e.arrivals.sought = append(e.arrivals.sought, sought{id, e.now()})
 		}
 		return
 	}
 	behind := min(seen.Sub(created)*3/2, maxSlack)
-	if behind <= e.slack {
+	if behind <= e.arrivals.slack {
 		return
 	}
-	e.warn("creation_order", "tokens appear later than "+e.slack.String()+" after their createdAt, "+
+	e.warn("creation_order", "tokens appear later than "+e.arrivals.slack.String()+" after their createdAt, "+
 		"waiting longer for them")
-	e.slack = behind
+	e.arrivals.slack = behind
 	e.all.pieces.Scan(func(_ string, p *piece) bool {
-		if !p.gap && p.high.After(e.clean.Add(-maxSlack)) {
+		if !p.gap && p.high.After(e.probing.clean.Add(-maxSlack)) {
 			p.changed = p.listed // List it once more.
-			p.high = e.served
+			p.high = e.arrivals.served
 		}
 		return true
 	})

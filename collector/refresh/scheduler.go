@@ -12,7 +12,7 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// A task is one thing that requests are made for.
+// A task is a purpose of requests.
 type task int
 
 const (
@@ -25,21 +25,21 @@ const (
 	tasks
 )
 
-// weights are the tasks' shares of the requests while all of them want some. What
-// one does not use goes to the others in proportion.
+// weights are the tasks' shares of the requests while all of them have some to send. The
+// share that a task does not use goes to the others in proportion.
 //
 //nolint:gochecknoglobals // A table that nothing changes.
 var weights = [tasks]float64{newest: 4, waiting: 12, outcomes: 3, history: 3, verify: 2, probe: 1}
 
-// A request asks for one page.
+// A request is for one page.
 type request struct {
 	opts client.ListOptions
 	// Take is called with the page.
 	take func(client.Page, time.Time) error
-	// Start, if set, is called when the request is sent, drop when it is over,
-	// whatever came of it.
+	// Start, if set, is called when the request is sent, and drop when it has ended,
+	// successfully or not.
 	start, drop func()
-	// Pager, if set, is asked for its next page; else a new one is made of opts.
+	// Pager, if set, returns the page; otherwise a new one is made with opts.
 	pager *client.Pager
 
 	task task
@@ -59,11 +59,11 @@ func (r *request) fetch(ctx context.Context, most time.Duration, api Lister, res
 	results <- r
 }
 
-// After a failed refresh one request is sent at a time until so many pages came.
+// After a failed refresh, requests are sent one at a time until so many pages came.
 const fewPages = 8
 
-// A round is one refresh: from its start until nothing is left to be done, or
-// until the next one is due.
+// A round is one refresh: from its start until nothing is left to do, or until the next
+// one is due.
 type round struct {
 	start   time.Time
 	open    bool
@@ -83,16 +83,16 @@ type scheduler struct {
 	busy    int
 	virtual [tasks]float64 // What a task has used, divided by its weight.
 	clock   float64        // The same of the task that was served last.
-	// What pages have made a task ask for besides: it goes before all else.
+	// Requests that follow from pages. They are sent before the task's others.
 	queued [tasks][]*request
 }
 
-// turn returns the tasks in the order in which they may ask for a page.
+// turn returns the tasks in the order in which they may send a request.
 func (s *scheduler) turn() []task {
 	order := make([]task, tasks)
 	for t := range tasks {
 		order[t] = t
-		// A task that was idle gets no more than its share now.
+		// A task that was idle does not get more than its share now.
 		s.virtual[t] = max(s.virtual[t], s.clock-1)
 	}
 	slices.SortStableFunc(order, func(a, b task) int { return cmp.Compare(s.virtual[a], s.virtual[b]) })
@@ -138,7 +138,7 @@ func (e *Environment) Run(ctx context.Context) error {
 	}
 }
 
-// await waits for a page, or for the time until which there is nothing to do.
+// await waits for a page, or until wake or the next round.
 func (e *Environment) await(ctx context.Context, next, wake time.Time) error {
 	now := e.now()
 	var timeout <-chan time.Time
@@ -160,12 +160,12 @@ func (e *Environment) await(ctx context.Context, next, wake time.Time) error {
 	return ctx.Err()
 }
 
-// launch sends requests as long as there are some that may be sent, and returns
-// when to try again; zero if only a page makes a difference.
+// launch sends the requests that may be sent now. It returns when to call it again; zero
+// if only a page makes a difference.
 func (e *Environment) launch(ctx context.Context) (wake time.Time) {
 	e.wake = time.Time{}
 	requests := ctx
-	if !e.loadedOnce {
+	if !e.loading.once {
 		requests = ratelimit.BeyondShare(ctx)
 	}
 	for e.sched.busy < e.workers() && ctx.Err() == nil && !e.round.stopped {
@@ -184,7 +184,7 @@ func (e *Environment) launch(ctx context.Context) (wake time.Time) {
 	return e.wake
 }
 
-// workers is the number of requests at once. After a failure a single one tries
+// workers returns the number of concurrent requests. After a failure a single one checks
 // whether the service is back.
 func (e *Environment) workers() int {
 	if e.careful || e.round.err != nil {
@@ -234,7 +234,7 @@ func (e *Environment) next(t task, now time.Time) *request {
 	return nil
 }
 
-// finish takes in what a request brought.
+// finish handles the result of a request.
 func (e *Environment) finish(ctx context.Context, r *request) {
 	e.sched.busy--
 	e.sched.active[r.task]--
@@ -253,7 +253,7 @@ func (e *Environment) finish(ctx context.Context, r *request) {
 		err = e.checkCapacity(loadTenths)
 	}
 	if r.task == history {
-		e.historyErr = err
+		e.loading.err = err
 	}
 	if ctx.Err() != nil {
 		return
@@ -265,8 +265,8 @@ func (e *Environment) finish(ctx context.Context, r *request) {
 	e.fail(r.task, err)
 }
 
-// fail keeps a task from asking in this round. Where the next request would fail
-// too, none is sent: an outage is no time for more requests than usual.
+// fail suspends a task for the rest of the round. If other requests would fail too, none
+// are sent: an outage must not cause more requests than usual.
 func (e *Environment) fail(t task, err error) {
 	level.Debug(e.log).Log("msg", "request failed", "task", int(t), "err", err)
 	if e.round.benched[t] {
@@ -289,21 +289,21 @@ func (e *Environment) fail(t task, err error) {
 	}
 }
 
-// idle reports whether the round has nothing left to do but what may go on until
-// the next one.
+// idle reports whether the round has nothing left to do, except for the history, which
+// continues until the next round.
 func (e *Environment) idle() bool {
 	if e.round.stopped {
 		return true // What is under way would not make it succeed.
 	}
 	for t := range tasks {
-		if e.sched.active[t] > 0 && (t != history || e.historyErr != nil) {
+		if e.sched.active[t] > 0 && (t != history || e.loading.err != nil) {
 			return false
 		}
 	}
 	now := e.now()
 	for t := range tasks {
-		// The history goes on after the round, unless it could not be listed at all.
-		later := t == history && (e.historyErr == nil || e.round.pages[history] > 0)
+		// The history continues after the round, unless it could not be listed at all.
+		later := t == history && (e.loading.err == nil || e.round.pages[history] > 0)
 		if later || e.round.benched[t] {
 			continue
 		}
@@ -314,15 +314,15 @@ func (e *Environment) idle() bool {
 	return true
 }
 
-// progressed reports whether each task that still wants a page got one: past its
-// interval such a round has gone as far as it could.
+// progressed reports whether each task that still wants a page got one. A round for which
+// that is true may end after its interval.
 func (e *Environment) progressed() bool {
 	if e.round.stopped || e.round.err != nil {
 		return e.sched.busy == 0
 	}
 	now := e.now()
 	if e.all != nil {
-		// Another task may have asked for it.
+		// Another task may be requesting it.
 		if top, _ := e.all.pieces.Get(topID); top.listed.Before(e.round.start) {
 			return false
 		}
@@ -335,5 +335,5 @@ func (e *Environment) progressed() bool {
 	return true
 }
 
-// wants reports whether a task has a page to ask for.
+// wants reports whether a task has a page to request.
 func (e *Environment) wants(t task, now time.Time) bool { return e.next(t, now) != nil }

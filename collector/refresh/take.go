@@ -12,14 +12,20 @@ import (
 // What each page proves.
 
 const (
-	// mostJoins is how many cursors may lead elsewhere in one round, mostAstray in how
-	// many rounds one after the other more may.
+	// mostJoins is how many cursors may lead to another place in one round, mostAstray is
+	// how many consecutive rounds may exceed that.
 	mostJoins, mostAstray = 1, 2
-	// otherSize asks for a page by another query than the usual, which is for 100.
+	// otherSize makes a query different from the usual one, which has a page size of 100.
 	otherSize = 99
 )
 
-// observe takes in the tokens of a page: each exists, with this status.
+// stray counts the cursors that led to another place.
+type stray struct {
+	cursors int // In this round.
+	rounds  int // Consecutive rounds with more than mostJoins.
+}
+
+// observe records the tokens of a page and their statuses.
 func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Changes, error) {
 	ch := e.index.Observe(page.Tokens, at)
 	e.opts.Metrics.finished(ch.Finished)
@@ -28,28 +34,28 @@ func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Cha
 			"status", textForLog(string(s)))
 	}
 	if t == newest {
-		e.appeared += len(ch.Created)
+		e.arrivals.appeared += len(ch.Created)
 	} else if e.index.IsLoaded() {
 		for _, a := range ch.Created {
-			e.unplaced[a.ID] = arrival{a.CreatedAt, at}
+			e.arrivals.unplaced[a.ID] = arrival{a.CreatedAt, at}
 		}
 	}
 	if t == verify {
 		n := ch.New - len(ch.Created) + ch.Differs
 		for _, a := range ch.Created {
-			if a.CreatedAt.Before(e.turnLine) {
+			if a.CreatedAt.Before(e.turn.line) {
 				n++
 			}
 		}
 		e.index.Correct(n)
 	}
 	if t == outcomes && ch.Returned > 0 {
-		e.echo = at // A replica does not know yet.
+		e.lookUps.echo = at // A replica is behind.
 	}
 	return ch, e.checkCapacity(10)
 }
 
-// takeAll takes in a page with tokens of all statuses.
+// takeAll records a page with tokens of all statuses.
 func (e *Environment) takeAll(t task, s sight) error {
 	if s.above == topID && e.all != nil {
 		e.takeTop(s)
@@ -71,8 +77,8 @@ func (e *Environment) takeAll(t task, s sight) error {
 	return nil
 }
 
-// again asks for a page once more, with another size. What was new on it then is
-// still taken for new.
+// again requests a page again, with another size. Tokens that were new on the first page
+// still count as new.
 func (e *Environment) again(t task, s sight, size int, ch index.Changes) {
 	e.sched.queue(newest, &request{
 		opts: client.ListOptions{After: s.cursor, From: s.from, PageSize: size},
@@ -103,7 +109,8 @@ func (e *Environment) again(t task, s sight, size int, ch index.Changes) {
 	})
 }
 
-// doubtsEnd reports whether a page ends the list where more is known, or expected.
+// doubtsEnd reports whether a page is the end of the list although tokens below it are
+// known or expected.
 func (e *Environment) doubtsEnd(t task, s sight) bool {
 	if s.page.Next != "" {
 		return false
@@ -134,10 +141,10 @@ func (e *Environment) coverAll(t task, s sight, ch index.Changes) {
 	e.growth(s, ch)
 }
 
-// disorder takes in that a page is not where or what it should be. If its cursor
-// leads elsewhere the boundary is forgotten; if more do, in one round after the
-// other, all cursors are. If the page's own tokens are out of order, on a second
-// look too, nothing is taken from the order any more.
+// disorder handles a page that is out of order. If the cursor led to another place, its
+// boundary is forgotten; if that happens to many in several rounds, all cursors are. If
+// the page itself is out of order, and the next one too, the engine stops relying on the
+// order of ids.
 func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
 	l, opts := e.all, client.ListOptions{After: s.cursor, From: s.from, PageSize: otherSize}
 	if t == waiting {
@@ -145,11 +152,11 @@ func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
 	}
 	if s.ordered() {
 		l.join(s.above)
-		if e.joins++; e.joins <= mostJoins {
+		if e.stray.cursors++; e.stray.cursors <= mostJoins {
 			return nil
 		}
-		if e.astray >= mostAstray {
-			e.astray = 0
+		if e.stray.rounds >= mostAstray {
+			e.stray.rounds = 0
 			e.waiting = newList(s.at)
 			e.index.Unload()
 			e.listAgain(s.at)

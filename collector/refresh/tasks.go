@@ -12,8 +12,8 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// What each task asks for next. None of these functions does I/O, and none takes
-// anything from what is to be done: request.start does that.
+// What each task requests next. These functions do no I/O and change nothing: only
+// request.start does, when the request is sent.
 
 //nolint:gochecknoglobals // Lists that nothing changes.
 var (
@@ -21,7 +21,7 @@ var (
 	onlyFinished = []client.Status{client.StatusCompleted, client.StatusTimedOut}
 )
 
-// ask returns the request for a piece.
+// ask returns the request for a piece of a list.
 func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.Time) *request {
 	opts := client.ListOptions{After: cmp.Or(p.resume, p.cursor), From: from}
 	if l == e.waiting {
@@ -44,8 +44,8 @@ func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.T
 	}
 }
 
-// askAll returns the request for a piece of the list of all tokens. At the top no
-// filter applies: what is new there may have any createdAt.
+// askAll returns the request for a piece of the list of all tokens. The top is requested
+// without a filter, since new tokens may have any createdAt.
 func (e *Environment) askAll(t task, p *piece, from time.Time) *request {
 	if p.above == topID {
 		from = time.Time{}
@@ -55,16 +55,16 @@ func (e *Environment) askAll(t task, p *piece, from time.Time) *request {
 
 func invalid(err error) error { return &client.Error{Reason: client.ReasonInvalidResponse, Err: err} }
 
-// listFrom is the createdAt from which on tokens of all statuses are listed: the start
-// of the window. After an outage that was longer than the window it is earlier, since
-// what was created meanwhile counts as created.
+// listFrom is the createdAt from which tokens of all statuses are listed: the start of
+// the window. After an outage longer than the window it is earlier, since tokens that were
+// created meanwhile count as created.
 func (e *Environment) listFrom(now time.Time) time.Time {
 	if e.opts.Period == 0 {
 		return time.Time{}
 	}
-	from, known := now.Add(-e.opts.Period), e.line.Add(-e.slack)
-	if known.Before(e.flowLine) {
-		known = e.flowLine
+	from, known := now.Add(-e.opts.Period), e.arrivals.line.Add(-e.arrivals.slack)
+	if known.Before(e.arrivals.flowLine) {
+		known = e.arrivals.flowLine
 	}
 	if e.flowing && known.Before(from) {
 		return known
@@ -72,16 +72,16 @@ func (e *Environment) listFrom(now time.Time) time.Time {
 	return from
 }
 
-// plan works out, at the start of a round, which pieces it has to list again.
+// plan determines, at the start of a round, which pieces it has to list again.
 func (e *Environment) plan(now time.Time) {
-	e.unsettled, e.urgent, e.probed = nil, map[string]bool{}, false
-	e.missed, e.unlisted = map[string]bool{}, map[string]bool{}
+	e.arrivals.unsettled, e.urgent, e.probing.sent = nil, map[string]bool{}, false
+	e.lookUps.missed, e.lookUps.unlisted = map[string]bool{}, map[string]bool{}
 	if e.waiting != nil {
 		e.waiting.pieces.Scan(func(_ string, p *piece) bool {
 			p.doubts = 0
 			return true
 		})
-		// What fits into a round is listed whole; past that timeouts say what is first.
+		// If a round cannot list all, tokens whose timeout has come are first.
 		if oldest, whole := e.waiting.oldest(); whole && now.Sub(oldest) > 2*e.opts.Interval {
 			e.index.Soon(now, func(t *index.Token) {
 				if p := e.waiting.find(t.ID); p.listed.Before(t.TimeoutAt.Add(lag)) {
@@ -93,23 +93,23 @@ func (e *Environment) plan(now time.Time) {
 	if e.all == nil {
 		return
 	}
-	e.due = nil
-	old := 0 // Pieces that this turn of verification has not listed yet.
+	e.turn.due = nil
+	old := 0 // Pieces that were not listed since the turn of verification began.
 	e.all.pieces.Reverse(func(id string, p *piece) bool {
-		if !p.gap && !p.settled(e.slack) && !p.watched {
-			e.unsettled = append(e.unsettled, id)
+		if !p.gap && !p.settled(e.arrivals.slack) && !p.watched {
+			e.arrivals.unsettled = append(e.arrivals.unsettled, id)
 		}
-		if p.listed.Before(e.turnBegun) {
+		if p.listed.Before(e.turn.begun) {
 			old++
 		}
-		// What was listed just now is not due, however many pieces there are.
+		// A piece that was just listed is not due, however many pieces there are.
 		if now.Sub(p.listed) > min(2*e.opts.Interval, e.opts.VerifyInterval/16) {
-			e.due = append(e.due, p)
+			e.turn.due = append(e.turn.due, p)
 		}
 		return true
 	})
 	if !e.index.IsLoaded() {
-		e.due = nil
+		e.turn.due = nil
 		return
 	}
 	e.planVerify(now, old == 0)
@@ -125,7 +125,7 @@ func purpose(t task, err error) error {
 	}[t], err)
 }
 
-// warn says once that something assumed of the service does not hold.
+// warn logs once that an assumption about the service does not hold.
 func (e *Environment) warn(assumption, msg string, fields ...any) {
 	if !e.opts.Metrics.broke(assumption) {
 		return

@@ -8,20 +8,28 @@ import (
 	"github.com/go-kit/log/level"
 )
 
-// Without an order of ids a page proves nothing but its tokens, and only a walk
-// from the top to the end proves absence. Listings are then walked one page after
-// another, each by a Pager of its own, which goes on where it stopped. A walk that
-// was in order to its end has made a list again: it was a fault that has passed.
+// Without an order of ids a page proves only that its tokens exist, and only a walk from
+// the top to the end proves absence. Each listing is then walked one page after another
+// by its own Pager, which continues where it stopped. If a whole walk was in order, the
+// fault has passed, and the walk's pages make a list again.
 
-// A chain is one such walk.
+// A chain is such a walk.
 type chain struct {
 	pager *client.Pager
 	begun time.Time
 	busy  bool
 	pages int
 
-	list *list // Of the pages so far; nil once they were out of order, or where none is made.
+	list *list // Of the pages so far; nil if they were out of order or no list is needed.
 	boundary
+}
+
+// walks is the state of the listings without order.
+type walks struct {
+	waiting, newest, all *chain
+	waitingAt, newestAt  time.Time // When the last complete ones began.
+	doubted              bool      // The last walk through WAITING lacked more than usual.
+	done                 bool      // All tokens were listed once.
 }
 
 // newChain begins a walk through a whole listing.
@@ -30,7 +38,7 @@ func (e *Environment) newChain(opts client.ListOptions) *chain {
 	return &chain{pager: e.api.Pager(opts), begun: now, list: newList(now), boundary: boundary{above: topID}}
 }
 
-// cover takes in the walk's next page.
+// cover records the next page of the walk.
 func (c *chain) cover(page client.Page, at time.Time) {
 	s := sight{boundary: c.boundary, page: page, at: at, fresh: true}
 	if c.list == nil || !s.inOrder() {
@@ -43,18 +51,17 @@ func (c *chain) cover(page client.Page, at time.Time) {
 	}
 }
 
-// loseOrder gives up all that was built on the order of ids.
+// loseOrder drops everything that relies on the order of ids.
 func (e *Environment) loseOrder() {
 	e.all, e.waiting = nil, nil
-	e.waitingChain, e.newestChain, e.allChain, e.walked = nil, nil, nil, false
+	e.walks.waiting, e.walks.newest, e.walks.all, e.walks.done = nil, nil, nil, false
 	e.forgetPlaces()
 	e.sched.queued[waiting], e.sched.queued[probe] = nil, nil
-	e.unplaced = map[string]arrival{}
+	e.arrivals.unplaced = map[string]arrival{}
 	e.index.Clear()
 }
 
-// follow asks for the next page of a walk. One that cannot go on from where it is
-// begins anew.
+// follow requests the next page of a walk. A walk that cannot continue starts again.
 func (e *Environment) follow(walk **chain, take func(client.Page, time.Time) error) *request {
 	c := *walk
 	if c.busy {
@@ -75,7 +82,7 @@ func (e *Environment) follow(walk **chain, take func(client.Page, time.Time) err
 	return r
 }
 
-// regainOrder goes back to lists that walks in order have made.
+// regainOrder continues with the list of a walk that was in order.
 func (e *Environment) regainOrder(all *list) {
 	e.all = all
 	e.opts.Metrics.holds("id_order")
@@ -83,26 +90,26 @@ func (e *Environment) regainOrder(all *list) {
 }
 
 func (e *Environment) nextWaitingInTurn() *request {
-	if e.waitingChain == nil {
-		if !e.listedAt.Before(e.round.start) {
+	if e.walks.waiting == nil {
+		if !e.walks.waitingAt.Before(e.round.start) {
 			return nil
 		}
-		e.waitingChain = e.newChain(client.ListOptions{Statuses: onlyWaiting})
+		e.walks.waiting = e.newChain(client.ListOptions{Statuses: onlyWaiting})
 	}
-	c := e.waitingChain
-	return e.follow(&e.waitingChain, func(page client.Page, at time.Time) error {
+	c := e.walks.waiting
+	return e.follow(&e.walks.waiting, func(page client.Page, at time.Time) error {
 		if _, err := e.observe(waiting, page, at); err != nil || c.pager.More() {
 			return err
 		}
-		// Two whole walks have to lack what is gone, if it is more than usual, or if the
-		// last page is empty, which no list's is.
-		missing := e.index.Missing("", topID, c.begun, e.served)
+		// If more tokens than usual are missing, or the last page is empty, which it never
+		// should be, a second walk has to agree.
+		missing := e.index.Missing("", topID, c.begun, e.arrivals.served)
 		n, odd := len(missing), len(page.Tokens) == 0
-		if (n > max(10, e.index.WaitingLen()/2) || odd && n > 0) && !e.doubted {
-			e.doubted, e.waitingChain = true, nil
+		if (n > max(10, e.index.WaitingLen()/2) || odd && n > 0) && !e.walks.doubted {
+			e.walks.doubted, e.walks.waiting = true, nil
 			return nil
 		}
-		e.doubted, e.waitingChain, e.listedAt = false, nil, c.begun
+		e.walks.doubted, e.walks.waiting, e.walks.waitingAt = false, nil, c.begun
 		e.index.Lack(missing, c.begun)
 		if e.all != nil {
 			e.waiting = c.list
@@ -111,56 +118,56 @@ func (e *Environment) nextWaitingInTurn() *request {
 	})
 }
 
-// nextNewestInTurn lists from the top down to what was there, on every replica,
-// when this was last done.
+// nextNewestInTurn lists from the top down to the tokens that every replica had when this
+// was last done.
 func (e *Environment) nextNewestInTurn(time.Time) *request {
-	if e.newestChain == nil {
-		if !e.newestAt.Before(e.round.start) {
+	if e.walks.newest == nil {
+		if !e.walks.newestAt.Before(e.round.start) {
 			return nil
 		}
-		e.newestChain = &chain{pager: e.api.Pager(client.ListOptions{}), begun: e.now()} // Not the whole list.
+		e.walks.newest = &chain{pager: e.api.Pager(client.ListOptions{}), begun: e.now()} // Not the whole list.
 	}
-	c := e.newestChain
-	return e.follow(&e.newestChain, func(page client.Page, at time.Time) error {
+	c := e.walks.newest
+	return e.follow(&e.walks.newest, func(page client.Page, at time.Time) error {
 		s := sight{boundary: boundary{above: topID}, page: page, at: at}
 		if c.pages == 1 {
-			e.served = s.served()
+			e.arrivals.served = s.served()
 		}
 		if _, err := e.observe(newest, page, at); err != nil {
 			return err
 		}
 		e.noteProgress(s)
-		line := e.line
+		line := e.arrivals.line
 		if line.IsZero() {
-			line = e.served
+			line = e.arrivals.served
 		}
 		old := 0
 		for _, t := range page.Tokens {
-			if t.CreatedAt.Before(line.Add(-e.slack)) {
+			if t.CreatedAt.Before(line.Add(-e.arrivals.slack)) {
 				old++
 			}
 		}
 		if c.pager.More() && old < len(page.Tokens) && c.pages < maxNewestPages {
 			return nil
 		}
-		e.newestChain, e.newestAt = nil, c.begun
+		e.walks.newest, e.walks.newestAt = nil, c.begun
 		e.newestListed()
 		return nil
 	})
 }
 
-// maxNewestPages bounds a walk in a list in no order at all, where nothing says
-// what is new: the walk through everything finds it.
+// maxNewestPages bounds the walk if the list has no order at all. The walk through all
+// tokens finds the others.
 const maxNewestPages = 1000
 
 func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 	loaded := e.index.IsLoaded()
-	if e.allChain == nil {
+	if e.walks.all == nil {
 		e.index.BeginTurn(now)
-		e.allChain = e.newChain(client.ListOptions{From: e.listFrom(now)})
-		e.turnBegun, e.turnLine = now, e.line.Add(-e.slack)
+		e.walks.all = e.newChain(client.ListOptions{From: e.listFrom(now)})
+		e.turn.begun, e.turn.line = now, e.arrivals.line.Add(-e.arrivals.slack)
 	}
-	c := e.allChain
+	c := e.walks.all
 	if loaded {
 		total := float64(e.index.Len()/100 + 1)
 		due := total * float64(now.Sub(c.begun)) / float64(e.opts.VerifyInterval*19/20)
@@ -172,7 +179,7 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 	if loaded {
 		t = verify
 	}
-	return e.follow(&e.allChain, func(page client.Page, at time.Time) error {
+	return e.follow(&e.walks.all, func(page client.Page, at time.Time) error {
 		if _, err := e.observe(t, page, at); err != nil {
 			return err
 		}
@@ -180,9 +187,9 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 		if c.pager.More() {
 			return nil
 		}
-		e.allChain = nil
-		e.index.CloseTurn(e.turnLine, at)
-		e.walked = true
+		e.walks.all = nil
+		e.index.CloseTurn(e.turn.line, at)
+		e.walks.done = true
 		if c.list != nil {
 			e.regainOrder(c.list)
 		}

@@ -9,21 +9,21 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// WAITING: the list of what waits.
+// WAITING: the list of WAITING tokens.
 
-// A list of so many pieces is walked from one place at once, a longer one from as many
-// as there may be requests. Pages that lie one below the other are listed one after the
-// other: each goes on where the one above ended, so that they stay full.
+// A list of up to so many pieces is listed one page after another. A longer one has a part
+// for each concurrent request. Within a part, each page begins where the one above ended,
+// so that pages stay full.
 const shortList = 16
 
-// A part of the list has one request at a time: its first piece that is to be listed.
+// A part of the list has one request at a time. First is the piece to list next.
 type part struct {
 	first *piece
 	busy  bool
 }
 
-// nextWaiting asks for the newest, then for tokens whose timeout has come, then
-// for what was not listed for the longest time.
+// nextWaiting requests the top, then tokens whose timeout has come, then the least
+// recently listed piece.
 func (e *Environment) nextWaiting() *request {
 	if e.waiting == nil {
 		return e.nextWaitingInTurn()
@@ -57,15 +57,15 @@ func (e *Environment) nextWaiting() *request {
 	return r
 }
 
-// wantsWaiting reports whether a piece is to be listed in this round. Nothing is listed
-// twice before all is listed.
+// wantsWaiting reports whether a piece is to be listed in this round. Until the whole list
+// is known, nothing is listed twice.
 func (e *Environment) wantsWaiting(p *piece) bool {
 	return p.gap || p.listed.Before(e.round.start) && e.snapshot.Load() != nil
 }
 
 // goesFirst reports whether a piece is to be listed before another, which may be nil.
 func (e *Environment) goesFirst(p, other *piece) bool {
-	urgent := e.round.pages[waiting]%3 == 0 // The others must not wait for ever.
+	urgent := e.round.pages[waiting]%3 == 0 // Otherwise urgent pieces could starve the others.
 	switch {
 	case other == nil:
 		return true
@@ -77,9 +77,8 @@ func (e *Environment) goesFirst(p, other *piece) bool {
 	return p.listed.Before(other.listed)
 }
 
-// takeWaiting takes in a page of the WAITING tokens. What it should have shown and
-// did not has left. When that is more than usual a second, different look at the
-// same tokens has to agree.
+// takeWaiting records a page of WAITING tokens. Tokens that it should show and does not
+// have left. If these are more than usual, a second, different query has to agree.
 func (e *Environment) takeWaiting(s sight) error {
 	if _, err := e.observe(waiting, s.page, s.at); err != nil {
 		return err
@@ -116,7 +115,7 @@ func (e *Environment) coverWaiting(s sight, missing []*index.Token) {
 	}
 }
 
-// lookAgain asks for the tokens that a page lacked, by another query.
+// lookAgain requests the tokens that a page lacked with another query.
 func (e *Environment) lookAgain(s sight, missing []*index.Token) *request {
 	to := missing[0].CreatedAt
 	for _, t := range missing {
@@ -127,14 +126,14 @@ func (e *Environment) lookAgain(s sight, missing []*index.Token) *request {
 	return e.lookBelow(s, second{cursor: s.cursor, to: to, open: missing})
 }
 
-// A second look at what a page lacked may take several pages: a replica that is
-// behind shows more tokens. If it is empty a third one has to agree.
+// A second look at the tokens that a page lacked. It may take several pages, since a
+// lagging replica shows more tokens. If it is empty, a third one has to agree.
 type second struct {
 	cursor       string
 	to           time.Time
-	open, agreed []*index.Token // Not looked at yet; lacked by the second look, too.
-	contradicted int            // Shown by it.
-	empty        bool           // It was empty, and this is the third.
+	open, agreed []*index.Token // Still to be checked; missing in the second look, too.
+	contradicted int            // Number of tokens that the second look showed.
+	empty        bool           // The second look was empty: this is the third.
 }
 
 func (e *Environment) lookBelow(s sight, look second) *request {
@@ -180,8 +179,8 @@ func (e *Environment) lookBelow(s sight, look second) *request {
 	}
 }
 
-// contradict drops a page that a second look has shown to be wrong. Its piece is
-// asked for again, but not for ever.
+// contradict drops a page that a second look contradicts. Its piece is requested again,
+// a limited number of times.
 func (e *Environment) contradict(s sight) error {
 	level.Warn(e.log).Log("msg",
 		"two looks at the same tokens contradict each other, believing the one that shows more")
@@ -197,11 +196,11 @@ func (e *Environment) contradict(s sight) error {
 	return nil
 }
 
-// waitingAt returns when the WAITING token was listed that was least recently;
-// false if some were not yet.
+// waitingAt returns when the least recently listed WAITING token was listed; false if some
+// were not listed yet.
 func (e *Environment) waitingAt() (time.Time, bool) {
 	if e.waiting == nil {
-		return e.listedAt, !e.listedAt.IsZero()
+		return e.walks.waitingAt, !e.walks.waitingAt.IsZero()
 	}
 	at, whole := e.waiting.oldest()
 	return at, whole && (len(e.sched.queued[waiting]) == 0 || e.snapshot.Load() != nil)
