@@ -136,7 +136,8 @@ func New(api Lister, opts Options) *Environment {
 			Lag:          lag, Horizon: opts.MaxStaleness,
 		}),
 	}
-	e.arrivals.slack, e.arrivals.unplaced, e.lookUps.missed, e.lookUps.unlisted = lag, map[string]arrival{}, map[string]bool{}, map[string]bool{}
+	e.arrivals = arrivals{slack: lag, unplaced: map[string]arrival{}}
+	e.lookUps.missed, e.lookUps.unlisted = map[string]bool{}, map[string]bool{}
 	now := e.now()
 	e.waiting, e.all = newList(now), newList(now)
 	e.state.Store(&State{})

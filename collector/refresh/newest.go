@@ -50,6 +50,10 @@ type arrivals struct {
 	appeared    int                // Number of tokens that appeared in this round.
 }
 
+// complete returns the createdAt up to which tokens had appeared when the top was last
+// listed.
+func (a *arrivals) complete() time.Time { return a.served.Add(-a.slack) }
+
 // nextNewest requests the places where new tokens appear, then the unknown parts below
 // them, then the pieces in which tokens may still appear because of a host's clock or a
 // replica's lag.
@@ -64,7 +68,8 @@ func (e *Environment) nextNewest(now time.Time) *request {
 		return r
 	}
 	if !e.flowing && e.checkCapacity(loadTenths) == nil {
-		if p := e.topGap(); p != nil && !p.busy && !p.aboveAt.Before(e.arrivals.served.Add(-e.arrivals.slack)) && !e.arrivals.served.IsZero() {
+		p := e.topGap()
+		if p != nil && !p.busy && !p.aboveAt.Before(e.arrivals.complete()) && !e.arrivals.served.IsZero() {
 			return e.askAll(newest, p, e.listFrom(now))
 		}
 	}
@@ -271,7 +276,7 @@ func (e *Environment) settleArrivals() {
 	for id, a := range e.arrivals.unplaced {
 		if whole && e.round.start.Sub(a.seen) > lag {
 			delete(e.arrivals.unplaced, id)
-			if a.created.Before(e.arrivals.served.Add(-e.arrivals.slack)) {
+			if a.created.Before(e.arrivals.complete()) {
 				e.late(id, a.created, a.seen)
 			}
 		}
@@ -324,5 +329,5 @@ func (e *Environment) newGaps() (found bool) {
 // before the top was last listed.
 func (e *Environment) newestListed() {
 	e.arrivals.line = e.arrivals.served
-	e.index.Known(e.arrivals.served.Add(-e.arrivals.slack))
+	e.index.Known(e.arrivals.complete())
 }

@@ -29,17 +29,20 @@ type probing struct {
 
 // nextProbe requests a short time range by createdAt.
 func (e *Environment) nextProbe() *request {
-	if e.probing.sent || !e.round.open || !e.flowing || e.arrivals.served.IsZero() || e.round.pages[newest] == 0 || !e.newestDone() {
+	if e.probing.sent || !e.round.open || !e.flowing || e.arrivals.served.IsZero() ||
+		e.round.pages[newest] == 0 || !e.newestDone() {
 		return nil
 	}
-	sudden := e.probing.rate >= 3 && (e.arrivals.appeared == 0 || e.probing.rate-float64(e.arrivals.appeared) > 4*math.Sqrt(e.probing.rate))
+	// Suddenly fewer tokens than before: they may appear in another place.
+	rate, appeared := e.probing.rate, float64(e.arrivals.appeared)
+	sudden := rate >= 3 && (appeared == 0 || rate-appeared > 4*math.Sqrt(rate))
 	if !sudden && e.probing.budget < 1 {
 		return nil
 	}
-	to := e.arrivals.served.Add(-e.arrivals.slack)
+	to := e.arrivals.complete()
 	span := e.opts.Interval
-	if e.probing.rate > 0 {
-		span = min(span, time.Duration(float64(e.opts.Interval)*60/e.probing.rate))
+	if rate > 0 {
+		span = min(span, time.Duration(float64(e.opts.Interval)*60/rate))
 	}
 	if !sudden {
 		// Tokens of hosts whose clock is behind appear some time later.
