@@ -1,10 +1,9 @@
 package index
 
-// What happens to tokens is counted by tag, too, under the label that the tag has
-// then: its own, or OtherTag. A label is given by a Cut, so what happens between
-// two of them waits for the next. A tag that gets a series of its own later
-// starts at zero, and what was counted under OtherTag stays there: no counter
-// ever goes back as long as its series lives.
+// Created and finished tokens are also counted by tag, under the label that the tag has at
+// that time: its own, or OtherTag. Labels are assigned by Cut, so events between two Cuts
+// are counted at the next one. A tag that gets its own series later starts at zero, and
+// earlier counts stay under OtherTag, so that no counter decreases while its series exists.
 
 // TagFinished is a token that was seen to finish, under one label of its tags.
 type TagFinished struct {
@@ -14,7 +13,7 @@ type TagFinished struct {
 
 // An event is a token that was created or, where finished is set, that finished.
 type event struct {
-	tags     []string // That it counts under and that have no label yet.
+	tags     []string // The tags that have no label yet.
 	finished *Finished
 }
 
@@ -30,9 +29,8 @@ type flow struct {
 
 func (f *flow) add(e event) { f.pending = append(f.pending, e) }
 
-// TakeFlow returns the tokens that the last Cuts found finished, by label, and the
-// labels that no token has any more: what is counted under these starts anew. Each
-// is returned once.
+// TakeFlow returns the finished tokens of the last Cuts by label, and the labels that no
+// token has any more, whose counters start again. Each is returned once.
 func (x *Index) TakeFlow() (finished []TagFinished, gone []string) {
 	finished, gone = x.flow.finished, x.flow.gone
 	x.flow.finished, x.flow.gone = nil, nil
@@ -62,10 +60,10 @@ func (x *Index) settleFlow() {
 	f.pending = later
 }
 
-// settle counts an event, and returns it with the tags whose label is still open:
-// while the history loads, a tag none of whose tokens waits may get a series yet.
-// A tag may have gone with the token, past the window when it finished: if it had
-// a series of its own until the last Cut, that has ended; if not, it was folded.
+// settle counts an event and returns it with the tags whose label is not decided: while
+// the history loads, a tag without WAITING tokens may still get a series. A token that had
+// left the window when it finished may have been the last of its tag. If the tag had its
+// own series until the last Cut, that has ended; otherwise it was folded.
 func (x *Index) settle(e event, last map[string]bool, open bool) event {
 	var later []string
 	folded := false
@@ -99,8 +97,7 @@ func (f *flow) count(label string, e event) {
 	}
 }
 
-// hasOpenSeries reports whether a tag without a series may get one for what is
-// known already.
+// hasOpenSeries reports whether a tag without a series may still get one.
 func (x *Index) hasOpenSeries() bool {
 	if x.loaded {
 		return false

@@ -1,24 +1,23 @@
 // Package index turns pages of waitpoint tokens into counts of them.
 //
-// Two kinds of statement come in. A page proves that its tokens exist with these
-// statuses: Observe. A page that covers a part of the list also proves that no
-// other token is there: Missing names those that it should have shown, and Lack
-// or Gone say so. No status comes from anything but a page that showed it.
+// Its input is of two kinds. Observe records the tokens of a page: they exist with these
+// statuses. Lack and Gone record absence: a page that covers a part of the list proves
+// that no other token is there, and Missing returns those that it should have shown. A
+// status comes only from a page that showed it.
 //
-// No single answer takes a token away for good. A WAITING token that one look
-// lacks is a suspect: it counts as WAITING until Settle, and goes only when its
-// outcome is shown or two looks at its place, a lag apart, lack it too. A finished token
-// goes when it was absent in two whole turns (CloseTurn). What went is remembered,
-// so that it is not counted a second time when it comes back.
+// No single answer removes a token for good. A WAITING token that is missing on one page
+// is a suspect. It counts as WAITING until Settle, and is removed only when its outcome is
+// known, or when two requests for its place, a lag apart, did not show it either. A
+// finished token is removed when two whole turns did not show it (CloseTurn). Removed
+// tokens are remembered, so that they are not counted again if they come back.
 //
-// No count depends on the order in which the service lists tokens. A token is
-// known by its id and createdAt, neither of which ever changes; WAITING tokens
-// are held whole, finished ones as 24 bytes in a B-tree ordered by createdAt,
-// which is the order in which a moving window lets go of them.
+// No count depends on the order in which the service lists tokens. A token is identified
+// by its id and createdAt, which never change. WAITING tokens are kept whole, finished
+// ones as 24 bytes in a B-tree in order of createdAt, the order in which they leave a
+// moving window.
 //
-// An Index has one owner and is not safe for concurrent use. The Snapshots that
-// it cuts are immutable and may be shared. It has no clock: every call says what
-// time it is.
+// An Index has one owner and is not safe for concurrent use. Its Snapshots are immutable
+// and may be shared. It has no clock: each call has the time as an argument.
 package index
 
 import (
@@ -42,11 +41,10 @@ type Options struct {
 	Tags TagRules
 	// ExpectedWait are the rules by which WAITING tokens are late, in their order.
 	ExpectedWait []ExpectedWait
-	// Lag is how long a change may take to reach every replica the service
-	// reads from. A listing that contradicts one from less than Lag ago proves
-	// nothing.
+	// Lag is the maximum time that a change takes to reach each replica of the service.
+	// A listing that contradicts one from less than Lag before proves nothing.
 	Lag time.Duration
-	// Horizon is how long a Snapshot must stay right as the window moves.
+	// Horizon is how long a Snapshot must stay correct as the window moves.
 	Horizon time.Duration
 }
 
@@ -54,25 +52,24 @@ type Options struct {
 type Finished struct {
 	ID     string
 	Status client.Status
-	// Wait is completedAt - createdAt in seconds, never negative; a
-	// time.Duration ends at 292 years. HasWait is false where the service gave no
-	// completedAt.
+	// Wait is completedAt - createdAt in seconds, never negative. It is no
+	// time.Duration, which ends at 292 years. HasWait is false without completedAt.
 	Wait    float64
 	HasWait bool
 }
 
-// Changes tell what a call found, for the caller's counters.
+// Changes are the changes that a call found, for the caller's counters.
 type Changes struct {
 	// Finished are the tokens seen to finish since StartFlow was called.
 	Finished []Finished
 	// Created are the tokens that count as created, from StartFlow on.
 	Created []Arrival
-	// New is the number of tokens that were not known, but for finished ones outside
-	// the window; Differs of those whose status was not what it had been taken for.
+	// New is the number of tokens that were not known, without finished ones outside the
+	// window. Differs is the number of tokens whose known status was wrong.
 	New, Differs int
-	// Returned is the number of tokens shown as WAITING that an earlier look lacked.
+	// Returned is the number of WAITING tokens that were missing before.
 	Returned int
-	// Statuses are those met for the first time that the client does not know.
+	// Statuses are new statuses that the client does not know.
 	Statuses []client.Status
 }
 
@@ -91,23 +88,23 @@ type Index struct {
 	flow     flow
 
 	waiting  btree.Map[string, *held] // By id.
-	missing  btree.Map[string, *held] // Suspects, and tokens that have left WAITING with no outcome.
-	left     int                      // Of the missing, those that have left WAITING.
+	missing  btree.Map[string, *held] // Suspects, and tokens that have left WAITING without a known outcome.
+	left     int                      // How many of the missing have left WAITING.
 	finished *btree.BTreeG[entry]
 	past     map[identity]past
-	pruned   time.Time // When past was last cleared of what is too old.
-	size     int       // Of the waiting and the missing.
+	pruned   time.Time // When past was last pruned.
+	size     int       // Of waiting and missing.
 
 	turn        uint8     // The current turn of the verify walk, modulo 256.
 	turnBegun   time.Time // When it began.
 	behind      time.Time // When a page last proved that a replica is behind by more than Lag.
-	epoch       time.Time // What entry.seen counts from.
+	epoch       time.Time // The zero of entry.seen.
 	complete    bool      // All WAITING tokens are known.
 	loaded      bool      // All finished tokens of the window are known.
 	flowing     bool      // StartFlow has been called.
 	flowLine    int64
-	line        int64 // What was created before was listed, whole.
-	cutoff      int64 // Where the window has come to: what was created before is let go of.
+	line        int64 // All tokens created before it were listed.
+	cutoff      int64 // The start of the window: finished tokens created before it are dropped.
 	created     uint64
 	corrections uint64
 }
@@ -117,25 +114,25 @@ const (
 	waitingStatus uint8 = iota
 	completedStatus
 	timedOutStatus
-	// Past this many, statuses that the client does not know count together.
+	// Further statuses that the client does not know count together.
 	maxStatuses = 32
 )
 
 // none stands for an absent time in milliseconds.
 const none = math.MinInt64
 
-// held is a token that waits, or that has left WAITING with its outcome unknown.
+// held is a token that is WAITING, or has left WAITING without a known outcome.
 type held struct {
 	token     *Token
 	set       uint32
 	firstSeen time.Time
-	shown     time.Time // The last look that showed it as WAITING.
-	lacked    time.Time // The first look since then that lacked it; zero if none did.
+	shown     time.Time // When it was last shown as WAITING.
+	lacked    time.Time // When it was first missing since then; zero if it was not.
 	looked    time.Time // When its outcome was last looked up.
-	lost      time.Time // When a look at its own place first did not show it, in whatever status.
-	sure      bool      // One of these looks was at a time when every replica had it.
-	left      bool      // It does not count as WAITING any more.
-	outside   bool      // The window has let go of it: it counts nowhere.
+	lost      time.Time // When a request for its own place first did not show it in any status.
+	sure      bool      // It was missing at a time when every replica had it.
+	left      bool      // It no longer counts as WAITING.
+	outside   bool      // It has left the window, and counts nowhere.
 }
 
 // entry is a finished token.
@@ -169,8 +166,8 @@ func New(opts Options) *Index {
 	}
 }
 
-// Observe takes in a page that was asked for at the given time: its tokens
-// exist, with these statuses. It keeps none of the caller's slices.
+// Observe records the tokens of a page that was requested at the given time. It does not
+// keep the caller's slices.
 func (x *Index) Observe(page []client.Token, at time.Time) Changes {
 	var ch Changes
 	x.prune(at)
@@ -180,7 +177,7 @@ func (x *Index) Observe(page []client.Token, at time.Time) Changes {
 	return ch
 }
 
-// verdict tells how a token compared with what was known.
+// verdict is the result of comparing a token with what was known.
 type verdict int
 
 const (
@@ -215,18 +212,18 @@ func (x *Index) observe(t *client.Token, at time.Time, ch *Changes) {
 	}
 }
 
-// counts reports whether a token that was not known counts as created. Outside the
-// window what was listed once is not known any more.
+// counts reports whether a token that was not known counts as created. Finished tokens
+// outside the window are not kept, so they may have been counted before.
 func (x *Index) counts(created int64, at time.Time) bool {
 	return x.flowing && created > x.flowLine && (created > x.line || x.inWindow(created, at))
 }
 
-// Known says that everything was listed that was created before line.
+// Known records that all tokens created before line were listed.
 func (x *Index) Known(line time.Time) { x.line = max(x.line, line.UnixMilli()) }
 
 func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time, ch *Changes) verdict {
 	if old, ok := x.finished.Get(key); ok {
-		// Finished is for ever: this row comes from a replica that is behind.
+		// A finished token stays finished: this row is from a lagging replica.
 		if x.minute(at)-old.seen >= 2 && x.minute(at)-old.seen < math.MaxUint16/2 {
 			x.Behind(at)
 		}
@@ -269,8 +266,8 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 		x.drop(old)
 		v = verdictDiffers
 	}
-	// Number the set before the token leaves its old place, so that the set and
-	// its tags, and with them their series, live on.
+	// The set is counted up before the token leaves its old place, so that the set and
+	// its tags keep their series.
 	_, key.set = x.setOf(t.Tags)
 	x.sets.add(key.set, key.status)
 	if x.inWindow(key.created, at) {
@@ -298,7 +295,7 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 	return v
 }
 
-// minute is what entry.seen holds for a time.
+// minute returns entry.seen for a time.
 func (x *Index) minute(at time.Time) uint16 {
 	if x.epoch.IsZero() {
 		x.epoch = at
@@ -332,17 +329,16 @@ func (x *Index) status(s client.Status, ch *Changes) uint8 {
 	return uint8(len(x.statuses) - 1)
 }
 
-// StartFlow says that the WAITING and the newest tokens are known, down to those
-// created at line. Tokens that are not known and were created after it count as
-// created from now on, and those that finish from now on are reported as
-// Finished. Only the first call counts.
+// StartFlow records that the WAITING tokens are known, and the newest down to those created
+// at line. From now on, unknown tokens created after line count as created, and tokens
+// that finish are reported in Changes.Finished. Only the first call has an effect.
 func (x *Index) StartFlow(line time.Time) {
 	if !x.flowing {
 		x.flowing, x.flowLine = true, line.UnixMilli()
 	}
 }
 
-// Loaded says that the window's finished tokens have all been listed.
+// Loaded records that all finished tokens of the window were listed.
 func (x *Index) Loaded() { x.loaded = true }
 
 // IsLoaded reports whether Loaded has been called.
@@ -351,7 +347,7 @@ func (x *Index) IsLoaded() bool { return x.loaded }
 // Len returns the number of tokens known: waiting, unresolved and finished.
 func (x *Index) Len() int { return x.waiting.Len() + x.left + x.finished.Len() }
 
-// Size returns roughly how many bytes all that is known takes.
+// Size returns the approximate size of the Index in bytes.
 func (x *Index) Size() int {
 	const finished = 40 // An entry and its share of the tree.
 	const remembered = 64
@@ -361,7 +357,7 @@ func (x *Index) Size() int {
 // WaitingLen returns the number of WAITING tokens.
 func (x *Index) WaitingLen() int { return x.waiting.Len() }
 
-// Reset forgets all tokens. What counts events goes on where it stands.
+// Reset forgets all tokens. Counters keep their values.
 func (x *Index) Reset() {
 	y := New(x.opts)
 	y.seed, y.past, y.epoch, y.flow, y.flowing, y.flowLine = x.seed, x.past, x.epoch, x.flow, x.flowing, x.flowLine
@@ -370,6 +366,6 @@ func (x *Index) Reset() {
 	*x = *y
 }
 
-// Unload says that the history has to be listed again. All that is known stays, and
-// what is found that is older than the newest known token does not count as created.
+// Unload records that the history has to be listed again. Known tokens stay. Tokens that
+// are found and are older than the newest known one do not count as created.
 func (x *Index) Unload() { x.loaded, x.flowLine = false, max(x.flowLine, x.line) }

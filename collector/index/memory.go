@@ -5,26 +5,25 @@ import (
 	"time"
 )
 
-// How long a token that counts no more is remembered, so that it is not counted a
-// second time.
+// How long a removed token is remembered, so that it is not counted again.
 const (
-	// memory is for finished tokens outside the window: past it no replica shows
-	// them as WAITING any more.
+	// memory is for finished tokens outside the window. After it no replica shows them
+	// as WAITING.
 	memory = 2 * time.Hour
 	// tombstone is for tokens that the service stopped listing.
 	tombstone = 7 * 24 * time.Hour
-	// prunes is the time between two looks for what is remembered for too long.
+	// prunes is the interval of prune.
 	prunes = 10 * time.Minute
 )
 
-// identity is what a token is known by.
+// identity identifies a token.
 type identity struct {
 	created int64
 	hash    uint64
 }
 
-// past is what is remembered of a token: the number of its status, WAITING if its
-// outcome never was shown.
+// past is what is remembered of a token: the number of its status, WAITING if its outcome
+// is not known.
 type past struct {
 	status uint8
 	until  time.Time
@@ -32,7 +31,7 @@ type past struct {
 
 func (x *Index) hash(id string) uint64 { return maphash.String(x.seed, id) }
 
-// remember keeps a finished token in mind that is not held.
+// remember remembers a finished token that is not kept.
 func (x *Index) remember(e entry, at time.Time) {
 	x.past[identity{e.created, e.hash}] = past{e.status, at.Add(memory)}
 }
@@ -45,13 +44,13 @@ func (x *Index) wasFinished(key entry, at time.Time) bool {
 		return false
 	}
 	if until := at.Add(memory); until.After(p.until) {
-		p.until = until // Some replica still shows it.
+		p.until = until // A replica still shows it.
 		x.past[id] = p
 	}
 	return true
 }
 
-// recall forgets that a token was gone, and reports whether it was.
+// recall forgets that a token was removed, and reports whether it was.
 func (x *Index) recall(key entry) bool {
 	id := identity{key.created, key.hash}
 	_, ok := x.past[id]
@@ -59,8 +58,8 @@ func (x *Index) recall(key entry) bool {
 	return ok
 }
 
-// finishedBefore tells whether a finished token that is not held is new, or was
-// counted before.
+// finishedBefore returns whether a finished token that is not kept is new, or was counted
+// before.
 func (x *Index) finishedBefore(key entry, at time.Time) verdict {
 	p, ok := x.past[identity{key.created, key.hash}]
 	switch {
@@ -71,12 +70,12 @@ func (x *Index) finishedBefore(key entry, at time.Time) verdict {
 		return verdictMoved
 	case x.inWindow(key.created, at):
 		x.recall(key)
-		return verdictDiffers // It was taken for gone.
+		return verdictDiffers // It had been removed.
 	}
 	return verdictKnown
 }
 
-// prune forgets what need not be remembered any longer.
+// prune forgets the tokens that were remembered for long enough.
 func (x *Index) prune(now time.Time) {
 	if now.Sub(x.pruned).Abs() < prunes {
 		return

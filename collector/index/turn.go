@@ -2,9 +2,8 @@ package index
 
 import "time"
 
-// Verification lists everything in the window again, one turn after another. Each
-// page of whatever listing marks the finished tokens that it shows with the
-// current turn.
+// Verification lists everything in the window again in each turn. Every page, of whatever
+// listing, marks its finished tokens with the current turn.
 
 // BeginTurn begins a turn of verification at the given time.
 func (x *Index) BeginTurn(at time.Time) {
@@ -12,10 +11,10 @@ func (x *Index) BeginTurn(at time.Time) {
 	x.turnBegun = at
 }
 
-// CloseTurn ends a turn of verification. It says that every token in the window that was created before line has
-// been listed since BeginTurn. Finished tokens that neither this turn nor the one
-// before has shown are gone. A turn during which a replica was found to be further
-// behind than Lag proves nothing, and does not count.
+// CloseTurn ends a turn of verification: every token of the window that was created before
+// line was listed since BeginTurn. Finished tokens that neither this turn nor the previous
+// one showed are removed. A turn during which a replica was found to be further behind than
+// Lag proves nothing and does not count.
 func (x *Index) CloseTurn(line, now time.Time) {
 	if !x.behind.Before(x.turnBegun) {
 		x.turn--
@@ -40,7 +39,7 @@ func (x *Index) CloseTurn(line, now time.Time) {
 	x.Correct(len(gone))
 }
 
-// Correct counts tokens that the verify walk found other than they were known.
+// Correct counts tokens whose known state was wrong.
 func (x *Index) Correct(n int) {
 	if x.loaded {
 		x.corrections += uint64(n)

@@ -6,11 +6,11 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// trustAfter is for how long no absence counts once a page has proved that a
-// replica is further behind than Lag: what it does not have yet looks absent.
+// trustAfter is how long absence proves nothing after a replica was found to be further
+// behind than Lag.
 const trustAfter = 10 * time.Minute
 
-// Behind says that a page asked for at the given time came from a replica that is
+// Behind records that a page requested at the given time came from a replica that is
 // further behind than Lag.
 func (x *Index) Behind(at time.Time) {
 	if at.After(x.behind) {
@@ -18,12 +18,12 @@ func (x *Index) Behind(at time.Time) {
 	}
 }
 
-// Trusted reports whether a look at the given time proves absence.
+// Trusted reports whether a page requested at the given time can prove absence.
 func (x *Index) Trusted(at time.Time) bool {
 	return x.behind.IsZero() || at.Sub(x.behind) > trustAfter
 }
 
-// seeWaiting takes in that a known token was shown as WAITING.
+// seeWaiting records that a known token was shown as WAITING.
 func (x *Index) seeWaiting(id string, h *held, at time.Time) verdict {
 	if at.After(h.shown) {
 		h.shown = at
@@ -36,9 +36,9 @@ func (x *Index) seeWaiting(id string, h *held, at time.Time) verdict {
 		x.missing.Delete(id)
 		return verdictKnown
 	case at.Sub(h.lacked) <= x.opts.Lag:
-		return verdictKnown // The row may come from a replica that does not know yet.
+		return verdictKnown // The row may be from a lagging replica.
 	}
-	// It was never gone.
+	// It had not left.
 	h.clear()
 	h.left, h.looked, h.firstSeen = false, time.Time{}, at
 	x.left--
@@ -50,17 +50,16 @@ func (x *Index) seeWaiting(id string, h *held, at time.Time) verdict {
 	return verdictDiffers
 }
 
-// clear forgets what looks have lacked.
+// clear forgets that the token was missing.
 func (h *held) clear() { h.lacked, h.lost = time.Time{}, time.Time{} }
 
-// Complete says that the WAITING tokens are all known. Only the first call counts.
+// Complete records that all WAITING tokens are known.
 func (x *Index) Complete() { x.complete = true }
 
-// Missing returns the WAITING tokens with from <= id < to that no look has shown
-// since the given time, when a page was asked for that covers these ids; served is
-// the same by the service's clock. An empty from is the end of the list. Tokens that
-// were created and became known less than Lag before are not among them: a replica
-// may not have them yet.
+// Missing returns the WAITING tokens with from <= id < to that were not shown since the
+// given time, when a page that covers these ids was requested; served is the same time by
+// the service's clock. An empty from is the end of the list. Tokens that were both created
+// and first seen less than Lag before are left out: a replica may not have them yet.
 func (x *Index) Missing(from, to string, at, served time.Time) []*Token {
 	var out []*Token
 	x.waiting.Ascend(from, func(id string, h *held) bool {
@@ -75,13 +74,12 @@ func (x *Index) Missing(from, to string, at, served time.Time) []*Token {
 	return out
 }
 
-// everywhere reports whether every replica had the token at the given time: it was
-// known for long enough.
+// everywhere reports whether every replica had the token at the given time, since it was
+// first seen long enough before.
 func (x *Index) everywhere(h *held, at time.Time) bool { return at.Sub(h.firstSeen) >= x.opts.Lag }
 
-// Lack says that a look which was asked for at the given time and should have
-// shown these WAITING tokens did not. They become suspects, whose outcome is to be
-// looked up.
+// Lack records that a page requested at the given time should have shown these WAITING
+// tokens and did not. They become suspects, whose outcome is to be looked up.
 func (x *Index) Lack(tokens []*Token, at time.Time) {
 	for _, t := range tokens {
 		h, ok := x.waiting.Get(t.ID)
@@ -96,7 +94,7 @@ func (x *Index) Lack(tokens []*Token, at time.Time) {
 	}
 }
 
-// Clear says that what looks lacked so far proves nothing: suspects are none.
+// Clear records that nothing is missing: suspects are WAITING again.
 func (x *Index) Clear() {
 	for _, h := range x.missing.Values() {
 		if !h.left {
@@ -107,10 +105,9 @@ func (x *Index) Clear() {
 	}
 }
 
-// Settle takes the suspects out of WAITING that no look has shown since one lacked
-// them: they have left, with an outcome that is still unknown. While a replica is
-// further behind than Lag they stay, as do those that it may not have had yet,
-// whatever their createdAt says.
+// Settle removes the suspects from WAITING: they have left, although their outcome is not
+// known yet. They stay while a replica is further behind than Lag, or if a replica may not
+// have had them yet, whatever their createdAt.
 func (x *Index) Settle(now time.Time) {
 	if !x.Trusted(now) {
 		return
@@ -121,7 +118,7 @@ func (x *Index) Settle(now time.Time) {
 			x.left++
 			x.waiting.Delete(id)
 			if !h.outside {
-				x.sets.uncount(h.set, waitingStatus) // Its set stays held for its tags' sake.
+				x.sets.uncount(h.set, waitingStatus) // Its tags keep their series.
 			}
 		}
 		return true
@@ -131,29 +128,29 @@ func (x *Index) Settle(now time.Time) {
 // A Lookup is a token whose outcome is to be looked up.
 type Lookup struct {
 	*Token
-	// Since is when a look first lacked it; Looked is when its outcome was last
-	// looked up, zero if never.
+	// Since is when it was first missing; Looked is when its outcome was last looked up,
+	// zero if never.
 	Since, Looked time.Time
-	// Sure is whether every replica had the token when a look lacked it: it has left.
+	// Sure is whether every replica had the token when it was missing: it has left.
 	Sure bool
 }
 
-// Unresolved calls yield for each token whose outcome is to be looked up, newest
-// id first, until it returns false.
+// Unresolved calls yield for each token whose outcome is to be looked up, in descending
+// order of id, until it returns false.
 func (x *Index) Unresolved(yield func(Lookup) bool) {
 	x.missing.Reverse(func(_ string, h *held) bool { return yield(Lookup{h.token, h.lacked, h.looked, h.sure}) })
 }
 
-// Look says that the outcome of the token is being looked up.
+// Look records that the outcome of the token is being looked up.
 func (x *Index) Look(id string, at time.Time) {
 	if h, ok := x.missing.Get(id); ok {
 		h.looked = at
 	}
 }
 
-// Covered says that a page asked for at the given time covers the ids from <= id <
-// to of tokens created at or after line, whatever their status. What is to be
-// looked up there and was not shown may be gone.
+// Covered records that a page requested at the given time shows all tokens with from <= id
+// < to that were created at or after line, in any status. A token to be looked up there
+// that it does not show may be gone.
 func (x *Index) Covered(from, to string, line, at time.Time) {
 	var gone []string
 	x.missing.Ascend(from, func(id string, h *held) bool {
@@ -170,9 +167,9 @@ func (x *Index) Covered(from, to string, line, at time.Time) {
 	}
 }
 
-// Gone says that a look at the token's own place, asked for at the given time, did
-// not show it, whatever its status. If no lag explains that, and another look a lag
-// later says the same, the service has deleted it: it has no outcome.
+// Gone records that a request at the given time for the token's own place did not show it
+// in any status. If lag cannot explain that, and a second request a lag later has the same
+// result, the service has deleted the token: it has no outcome.
 func (x *Index) Gone(id string, at time.Time) {
 	h, ok := x.missing.Get(id)
 	if !ok || !x.everywhere(h, at) || !x.Trusted(at) {
@@ -191,7 +188,7 @@ func (x *Index) identify(t *Token) identity {
 	return identity{created: t.created, hash: x.hash(t.ID)}
 }
 
-// takeOut drops a token that waits, or did, and reports whether there was one.
+// takeOut removes a token that is or was WAITING, and reports whether there was one.
 func (x *Index) takeOut(id string) bool {
 	h, ok := x.waiting.Delete(id)
 	if missing, was := x.missing.Delete(id); was && !ok {
