@@ -96,6 +96,12 @@ var mutations = []mutation{
 	{"a gap passes for known", "collector/refresh", "false lo > rest.known", ""},
 	{"a failed refresh counts as the last that succeeded", "collector/refresh", "s.Err, s.Reason = err.Error(), => s.LastRefresh, s.Err, s.Reason = at, err.Error(),", "./collector/refresh ./collector/web ./test"},
 	{"a status is logged as it comes", "collector/refresh", "textForLog(string(s)) => string(s)", ""},
+	{"the top is listed with the window's filter", "collector/refresh Environment.askAll", "false p.above == topID", ""},
+	{"an outage longer than the window loses tokens", "collector/refresh", "false known.Before(from)", ""},
+	{"a suspect waits for its second look-up", "collector/refresh Environment.lookUpIn", "false !t.Sure &&", ""},
+	{"the last look-up is shown in the next round", "collector/refresh Environment.show", "false !e.round.open", ""},
+	{"few outcomes among many tokens take a request each", "collector/refresh Environment.nextOutcome", "false scattered && !e.lookUps.unlisted", ""},
+	{"pages of a long list overlap", "collector/refresh Environment.nextWaiting", "false !q.busy && q.first", ""},
 	{"what once filled the index stays", "collector/refresh", "true start.Sub(e.filled) >=", ""},
 
 	// The rate limit.

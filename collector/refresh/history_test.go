@@ -36,7 +36,7 @@ var (
 	firstSeed = flag.Uint64("seed", 1, "seed of the first random history")
 	perturb   = flag.String("perturb", size.Of("", "each"), "perturbations of the random histories, comma-separated; empty: drawn from the seed; \"each\": drawn, none, and each of them alone")
 	keepWhole = flag.Bool("whole", false, "do not make a history that fails smaller")
-	trace     = flag.Bool("trace", false, "print the requests and the log of the smallest history that fails")
+	printAll  = flag.Bool("requests", false, "print the requests and the log of the smallest history that fails")
 )
 
 // A scenario is one history before it has happened.
@@ -532,7 +532,7 @@ func tryHistories(t *testing.T, kind string) {
 		}
 		t.Errorf("seed %d (-run TestRandomHistories ./collector/refresh -histories=1 -seed=%d -perturb=%s): %s\nthe smallest history that fails: %s\n%s",
 			seed, seed, strings.Join(s.perturbations, ","), whole, problem, s)
-		if *trace {
+		if *printAll {
 			play(t, s, func(fields ...any) { _, _ = fmt.Fprintln(os.Stdout, fields...) })
 		}
 		if failed >= 3 {
