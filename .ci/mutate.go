@@ -99,7 +99,7 @@ var mutations = []mutation{
 	{"the top is listed with the window's filter", "collector/refresh Environment.askAll", "false p.above == topID", ""},
 	{"an outage longer than the window loses tokens", "collector/refresh", "false known.Before(from)", ""},
 	{"a suspect waits for its second look-up", "collector/refresh Environment.lookUpIn", "false !t.Sure &&", ""},
-	{"the last look-up is shown in the next round", "collector/refresh Environment.show", "false !e.round.open", ""},
+	{"the last look-up is shown in the next round", "collector/refresh Environment.launch", "drop e.wake = due", ""},
 	{"few outcomes among many tokens take a request each", "collector/refresh Environment.nextOutcome", "false scattered && !e.lookUps.unlisted", ""},
 	{"pages of a long list overlap", "collector/refresh Environment.nextWaiting", "false !q.busy && q.first", ""},
 	{"what once filled the index stays", "collector/refresh", "true start.Sub(e.filled) >=", ""},

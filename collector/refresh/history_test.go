@@ -501,7 +501,7 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{40021, "empty pages"},
 		{200396, "clock behind"},
 		{2000115, "lag"},          // A piece had the createdAt of another one's token.
-		{2000165, "lag"},          // A second look-up waited, while the token counted as WAITING.
+		{2000072, "lag"},          // A second look-up waited, while the token counted as WAITING.
 		{1002151, "bulk,latency"}, // The last look-up was not shown until the next round.
 		{2000248, "outages"},      // The window moved past what was created in an outage.
 	} {

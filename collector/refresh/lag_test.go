@@ -132,6 +132,12 @@ func TestFinishedOutsideWindow(t *testing.T) {
 				time.Sleep(period)
 				finish(1)
 				check("when all have finished")
+				for _, r := range w.service.Requests() {
+					q := r.Query
+					if !q.Has("page[after]") && q.Has("filter[createdAt][from]") && !q.Has("filter[createdAt][to]") {
+						t.Fatalf("the top of the list is requested with a filter: %s", q)
+					}
+				}
 			})
 		})
 	}

@@ -45,7 +45,8 @@ func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.T
 }
 
 // askAll returns the request for a piece of the list of all tokens. The top is requested
-// without a filter, since new tokens may have any createdAt.
+// without a filter: new tokens may have any createdAt, and with a filter the service reads
+// the whole history for a page that is not full.
 func (e *Environment) askAll(t task, p *piece, from time.Time) *request {
 	if p.above == topID {
 		from = time.Time{}
