@@ -52,8 +52,8 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	// net/http logs unsolicited data of a server there. It may be the rest of an answer,
-	// with callback URLs in it.
+	// net/http logs unsolicited data from a server there, which may be the rest of an
+	// answer with callback URLs.
 	stdlog.SetOutput(io.Discard)
 	setVersion()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -155,7 +155,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	options := web.Options{
 		Environments: environments.Environments, MetricsPath: serving.MetricsPath,
-		// Buffer is outermost, so that it holds compressed answers for slow clients.
+		// Buffer is outermost, so that it keeps compressed answers for slow clients.
 		Metrics: server.Buffer(compress(promhttp.HandlerFor(environments, promhttp.HandlerOpts{
 			EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(slogger.Handler(),
 				slog.LevelError),

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// newRegistry returns a registry with what every exporter has, and the URL that links in
-// alerts begin with.
+// newRegistry returns a registry with the metrics that every exporter has, and the base
+// URL for links in alerts.
 func newRegistry(externalURL string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	promauto.With(registry).NewGauge(prometheus.GaugeOpts{
@@ -26,7 +26,7 @@ func newRegistry(externalURL string) *prometheus.Registry {
 	return registry
 }
 
-// goRuntime collects the usual go_* metrics but the counter
+// goRuntime collects the usual go_* metrics except the counter
 // go_memstats_alloc_bytes_total. In OpenMetrics its family would have the name of the
 // gauge go_memstats_alloc_bytes, and strict parsers refuse a scrape with both.
 // go_gc_heap_allocs_bytes_total replaces it.

@@ -1,4 +1,4 @@
-// Who refused a request, and what to do about it.
+// Finds out who refused a request, and gives advice.
 
 package client
 
@@ -46,7 +46,7 @@ func statusAdvice(status int, message, key, branch string) string {
 	return sharedAdvice(status)
 }
 
-// sharedAdvice returns advice that holds whoever refused.
+// sharedAdvice returns advice that is valid no matter who refused the request.
 func sharedAdvice(status int) string {
 	switch status {
 	case http.StatusNotFound:
@@ -77,8 +77,8 @@ func strangerAdvice(resp *http.Response) (advice string, stranger error) {
 	return "", nil
 }
 
-// proxyRefused reports whether a proxy refused to connect. Net/http has no error
-// value for it.
+// proxyRefused reports whether a proxy refused to connect. There is no error value for
+// it in net/http.
 func proxyRefused(err error) bool {
 	return strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired))
 }

@@ -14,8 +14,8 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// TestErrorsBlameTheRightParty holds that an error speaks of the key only if it was the service that
-// refused it, and else of what stands in between.
+// TestErrorsBlameTheRightParty checks that an error blames the key only if the service refused it, and
+// otherwise the proxy or gateway in between.
 func TestErrorsBlameTheRightParty(t *testing.T) {
 	type header map[string]string
 	const (
@@ -144,8 +144,8 @@ func TestErrorsBlameTheRightParty(t *testing.T) {
 	}
 }
 
-// TestProxyThatRefuses holds that a proxy which wants a login is blamed for it,
-// whether it is asked for an address or for a connection.
+// TestProxyThatRefuses checks that the error blames a proxy that wants a login,
+// whether it gets a plain request or a CONNECT.
 func TestProxyThatRefuses(t *testing.T) {
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Proxy-Authenticate", `Basic realm="s3cr3t"`)
@@ -168,7 +168,7 @@ func TestProxyThatRefuses(t *testing.T) {
 	}
 }
 
-// TestKeyStates holds what a key of each preset and state makes of the error.
+// TestKeyStates checks the error for a key of each preset and state.
 func TestKeyStates(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})

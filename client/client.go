@@ -51,12 +51,11 @@ type Options struct {
 	// PreviewBranch is sent as x-trigger-branch. Preview keys require it.
 	PreviewBranch string
 	// Transport sends the requests. Nil: NewTransport. It should close idle
-	// connections before the service does, at 65 s.
+	// connections before the service does, which is after 65 s.
 	Transport http.RoundTripper
-	// Timeout bounds one request, from its first redirect to the end of the body.
-	// Zero: 30 s.
+	// Timeout bounds one attempt, including redirects and the body. Zero: 30 s.
 	Timeout time.Duration
-	// MaxAttempts is how often a request is sent at most. Zero: 3.
+	// MaxAttempts is the maximum number of times that a request is sent. Zero: 3.
 	MaxAttempts int
 	// Limiter delays requests. May be nil.
 	Limiter Limiter
@@ -117,9 +116,9 @@ func (c *Client) CloseIdleConnections() {
 	}
 }
 
-// NewTransport returns the transport that a client uses by default: it bounds
-// headers, connections and the time to connect, and uses the proxy that the
-// process's environment variables name.
+// NewTransport returns the transport that a client uses by default. It bounds
+// headers, connections and the time to connect, and uses the proxy of the
+// process's environment variables.
 func NewTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -128,7 +127,7 @@ func NewTransport() *http.Transport {
 		ForceAttemptHTTP2:   true,
 		MaxIdleConns:        16,
 		MaxIdleConnsPerHost: 16,
-		// The service closes idle connections at 65 s, which would race with a request.
+		// The service closes idle connections after 65 s, which could race with a request.
 		IdleConnTimeout:        55 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}

@@ -1,7 +1,7 @@
 // The decoder reads an answer as a stream of JSON into tokens that share none of its
 // bytes. It decodes only the fields of a Token, whose names are case-sensitive:
-// callback URLs, idempotency keys and outputs are skipped. What it keeps is bounded,
-// and its errors name a field and a position but quote nothing.
+// callback URLs, idempotency keys and outputs are skipped. The data that it keeps is
+// bounded. Its errors name a field and a position but do not quote the answer.
 
 package client
 
@@ -15,16 +15,16 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Bounds on what is kept of an answer, well above what the service gives (4.5.12).
+// Bounds on the data kept from an answer, well above the service's own (4.5.12).
 const (
-	maxTokens = 1000     // Of a page; the service gives 100 at most.
-	maxTags   = 100      // Of a token; the service takes 10.
-	maxTag    = 16 << 10 // Bytes; the service takes 128 characters.
+	maxTokens = 1000     // Per page; the service's maximum is 100.
+	maxTags   = 100      // Per token; the service's maximum is 10.
+	maxTag    = 16 << 10 // Bytes; the service's maximum is 128 characters.
 	maxID     = 1 << 10  // Bytes; the service's have 35.
 	maxStatus = 64       // Bytes; the service's have 9.
 	maxCursor = 1 << 10  // Bytes; the service's have 25.
 	maxTime   = 64       // Bytes; the service's have 24.
-	maxDepth  = 10000    // What jsontext takes.
+	maxDepth  = 10000    // The limit of jsontext.
 )
 
 var (
@@ -51,7 +51,7 @@ type decoder struct {
 	scratch []byte    // For strings with escapes.
 }
 
-// decodePage reads an answer to its last byte. Of a name given twice the last one
+// decodePage reads an answer to its last byte. If a name occurs twice, the last one
 // counts.
 func (w *workspace) decodePage(r io.Reader) (wirePage, error) {
 	w.json.Reset(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
@@ -69,7 +69,7 @@ func (w *workspace) decodePage(r io.Reader) (wirePage, error) {
 	return page, nil
 }
 
-// explain replaces errors of jsontext, which quote what they met.
+// explain replaces errors of jsontext, which quote the answer.
 func (d *decoder) explain(err error) error {
 	var syntax *jsontext.SyntacticError
 	switch {
@@ -103,7 +103,7 @@ func (d *decoder) page() (wirePage, error) {
 	return page, err
 }
 
-// tokens reads the list of tokens. It is nil for null.
+// tokens reads the list of tokens. It returns nil for null.
 func (d *decoder) tokens() ([]Token, error) {
 	if d.null() {
 		return nil, nil
@@ -159,7 +159,7 @@ func (d *decoder) token(t *Token) error {
 	return nil
 }
 
-// pagination reads the cursors; null stands for an absent object or cursor.
+// pagination reads the cursors. A null object or cursor is treated as absent.
 func (d *decoder) pagination(page *wirePage) error {
 	page.next, page.previous = "", ""
 	if page.paginated = !d.null(); !page.paginated {
@@ -201,7 +201,7 @@ func (d *decoder) tagList() ([]string, error) {
 	return append([]string(nil), list...), err
 }
 
-// inField names the field that has a value of the wrong kind.
+// inField returns an error with the field's name if a value is of the wrong kind.
 func inField(name string, err error) error {
 	if errors.Is(err, errOtherKind) {
 		return fmt.Errorf("%s is unreadable", name)
@@ -209,8 +209,8 @@ func inField(name string, err error) error {
 	return err
 }
 
-// bounded reads a string of at most so many bytes, which is valid until the next
-// call. It is nil for null.
+// bounded reads a string of at most the given number of bytes, which is valid until
+// the next call. It returns nil for null.
 func (d *decoder) bounded(name string, most int) ([]byte, error) {
 	b, err := d.str()
 	if err == nil && len(b) > most {
@@ -224,7 +224,7 @@ func (d *decoder) text(name string, most int) (string, error) {
 	return string(b), err
 }
 
-// time reads a time. It is zero for null.
+// time reads a time. It returns the zero time for null.
 func (d *decoder) time(name string) (time.Time, error) {
 	b, err := d.bounded(name, maxTime)
 	if err != nil || b == nil {
@@ -237,13 +237,13 @@ func (d *decoder) time(name string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-// null reads a null if it is next.
+// null reads a null if it comes next, and reports whether it did.
 func (d *decoder) null() bool {
 	return d.json.PeekKind() == 'n' && d.json.SkipValue() == nil
 }
 
-// object reads an object. The function reads the value of each name, which is valid
-// until it reads on.
+// object reads an object. It calls value with each name, to read the value. The name
+// is valid until the next read.
 func (d *decoder) object(value func(name []byte) error) error {
 	if err := d.open('{'); err != nil {
 		return err
@@ -261,7 +261,7 @@ func (d *decoder) object(value func(name []byte) error) error {
 	return err
 }
 
-// array reads an array. The function reads each element.
+// array reads an array. It calls element to read each element.
 func (d *decoder) array(element func() error) error {
 	if err := d.open('['); err != nil {
 		return err
@@ -293,7 +293,7 @@ func (d *decoder) other() error {
 	return errOtherKind
 }
 
-// str reads a string, which is valid until the next call. It is nil for null.
+// str reads a string, which is valid until the next call. It returns nil for null.
 func (d *decoder) str() ([]byte, error) {
 	if kind := d.json.PeekKind(); kind != '"' && kind != 'n' {
 		return nil, d.other()
@@ -305,7 +305,7 @@ func (d *decoder) str() ([]byte, error) {
 	inner := raw[1 : len(raw)-1]
 	for _, c := range inner {
 		if c == '\\' || c >= utf8.RuneSelf {
-			// The one error there can be is invalid UTF-8, which is replaced.
+			// The only possible error is invalid UTF-8, which is replaced.
 			d.scratch, _ = jsontext.AppendUnquote(d.scratch[:0], raw)
 			return d.scratch, nil
 		}

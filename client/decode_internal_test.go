@@ -21,7 +21,7 @@ import (
 type oracleToken struct{ t Token }
 
 func (o *oracleToken) UnmarshalJSON(b []byte) error {
-	// A map and not a struct: encoding/json takes other spellings of a field.
+	// A map, because encoding/json matches the fields of a struct in any case.
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(b, &m); err != nil {
 		return err
@@ -52,8 +52,8 @@ func (o *oracleToken) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// unmarshalField reads a time the way a string with a time in it is read:
-// time.Time itself does not look at escapes.
+// unmarshalField decodes a time from a decoded string, because time.Time itself does
+// not decode escapes.
 func unmarshalField(raw json.RawMessage, to any) error {
 	at, ok := to.(*time.Time)
 	if !ok {
@@ -81,7 +81,7 @@ func oracle(b []byte) (wirePage, error) {
 	if raw == nil || string(raw) == "null" {
 		return wirePage{}, errNoData
 	}
-	// A null in the list would not get to UnmarshalJSON.
+	// UnmarshalJSON would not be called for a null in the list.
 	var list []json.RawMessage
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return wirePage{}, err
@@ -116,8 +116,8 @@ func oracle(b []byte) (wirePage, error) {
 	return page, nil
 }
 
-// repeats reports whether an object somewhere has a name twice: the oracle does
-// not look at the values that are replaced, and the decoder does.
+// repeats reports whether any object has a name twice. The oracle ignores values that
+// a later one replaces, but the decoder checks them.
 func repeats(b []byte) bool {
 	d := json.NewDecoder(strings.NewReader(string(b)))
 	type level struct {
@@ -165,7 +165,7 @@ func compare(t *testing.T, b []byte) {
 	if string(b) != input {
 		t.Fatal("the decoder wrote into its input")
 	}
-	if len(b) < 4<<10 { // Depth makes each byte dear.
+	if len(b) < 4<<10 { // Deep nesting makes each byte expensive.
 		slow, slowErr := new(workspace).decodePage(iotest.OneByteReader(bytes.NewReader(b)))
 		if diff := cmp.Diff(got, slow, cmp.AllowUnexported(wirePage{})); diff != "" ||
 			fmt.Sprint(err) != fmt.Sprint(slowErr) {
@@ -241,8 +241,8 @@ func FuzzDecodePage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { compare(t, b) })
 }
 
-// TestDecodeRecordings reads what the real service gave, or what the file
-// TRIGGERDEV_RECORDINGS says that it did.
+// TestDecodeRecordings decodes the recorded answers of the real service, from the file
+// TRIGGERDEV_RECORDINGS if it is set.
 func TestDecodeRecordings(t *testing.T) {
 	name := os.Getenv("TRIGGERDEV_RECORDINGS")
 	if name == "" {
@@ -252,7 +252,7 @@ func TestDecodeRecordings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // Only read from.
+	defer f.Close() //nolint:errcheck // It was only read.
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	pages := 0

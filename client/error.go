@@ -1,5 +1,5 @@
-// The error type of this package and its reasons. An error's text contains nothing
-// that was received but the service's own short message, and nothing secret.
+// The error type of this package and its reasons. Of the received data, an error's
+// text contains only the service's own short message. It contains nothing secret.
 
 package client
 
@@ -18,7 +18,7 @@ import (
 	"unicode"
 )
 
-// Errors that net/http has no values for.
+// Errors for which net/http has no values.
 var (
 	errMalformed      = errors.New("malformed HTTP response")
 	errHeaderTooLarge = errors.New("the answer's header is too large")
@@ -35,11 +35,11 @@ const (
 	ReasonRateLimited Reason = "rate_limited"
 	// ReasonTimeout is a 408, or an answer that was not complete in time.
 	ReasonTimeout Reason = "timeout"
-	// ReasonNetwork is a connection refused, dropped or cut.
+	// ReasonNetwork is a connection that was refused, dropped or cut.
 	ReasonNetwork Reason = "network"
 	// ReasonServer is a 5xx.
 	ReasonServer Reason = "server"
-	// ReasonInvalidResponse is an answer that the service does not give.
+	// ReasonInvalidResponse is an answer that is not valid for the service.
 	ReasonInvalidResponse Reason = "invalid_response"
 	// ReasonBadRequest is any other 4xx, or invalid ListOptions.
 	ReasonBadRequest Reason = "bad_request"
@@ -69,7 +69,7 @@ type Error struct {
 	Advice string
 	// Attempts is how often the request was sent.
 	Attempts int
-	// Err is the cause. Nil if the status says it all.
+	// Err is the cause. Nil if the status is enough.
 	Err error
 }
 
@@ -101,8 +101,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ReasonOf returns the reason of the *Error that err wraps. Of other errors, a
-// context's is a timeout, a net.Error is network or timeout, and the rest are
+// ReasonOf returns the reason of the *Error that err wraps. Without one, a context's
+// error is a timeout, a net.Error is a network error or a timeout, and all others are
 // invalid responses. It is empty for nil.
 func ReasonOf(err error) Reason {
 	var e *Error
@@ -117,7 +117,7 @@ func ReasonOf(err error) Reason {
 	return transportReason(err, ReasonInvalidResponse)
 }
 
-// statusReason returns the reason of an answer other than 200.
+// statusReason returns the reason for a status other than 200.
 func statusReason(status int) Reason {
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
@@ -134,7 +134,7 @@ func statusReason(status int) Reason {
 	return ReasonInvalidResponse
 }
 
-// transportReason returns the reason of a connection's error, or else other.
+// transportReason returns the reason for a connection error, or other if it is none.
 func transportReason(err error, other Reason) Reason {
 	var corrupt flate.CorruptInputError
 	if errors.Is(err, errMalformed) || errors.Is(err, errHeaderTooLarge) ||
@@ -156,15 +156,14 @@ func transportReason(err error, other Reason) Reason {
 	return other
 }
 
-// transportError returns the error without the URL and its query, and without what
-// was received.
+// transportError returns the error without the URL, its query and received data.
 func transportError(err error, secrets ...string) error {
 	var e *url.Error
 	for errors.As(err, &e) {
 		err = e.Err
 	}
 	switch text := err.Error(); {
-	// The texts of HTTP/1 and HTTP/2.
+	// The error texts of HTTP/1 and HTTP/2.
 	case strings.Contains(text, "response headers exceeded"), strings.Contains(text, "header list too large"):
 		return errHeaderTooLarge
 	case strings.Contains(text, "malformed"),
@@ -174,7 +173,7 @@ func transportError(err error, secrets ...string) error {
 	return &redactedError{text: redact(err.Error(), secrets...), err: err}
 }
 
-// redactedError is an error with another text.
+// redactedError is an error with a replaced text.
 type redactedError struct {
 	text string
 	err  error

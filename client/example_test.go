@@ -9,7 +9,7 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// example is a client of an environment with three tokens.
+// example returns a client of an environment with three tokens.
 func example() *client.Client {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})
@@ -32,7 +32,7 @@ func example() *client.Client {
 	return c
 }
 
-// All tokens that wait, each once.
+// All WAITING tokens, each once.
 func ExampleClient_Tokens() {
 	waiting := client.ListOptions{Statuses: []client.Status{client.StatusWaiting}}
 	for token, err := range example().Tokens(context.Background(), waiting) {
@@ -47,7 +47,7 @@ func ExampleClient_Tokens() {
 	// waitpoint_c1 09:00:00 [team:legal]
 }
 
-// A listing page by page, with what each answer says of the rate limit.
+// A listing page by page, with the rate limit that each answer reports.
 func ExampleClient_Pages() {
 	for page, err := range example().Pages(context.Background(), client.ListOptions{PageSize: 2}) {
 		if err != nil {
@@ -67,7 +67,7 @@ func ExampleClient_Pages() {
 	// 748 of 750 requests left at 12:00:00
 }
 
-// A walk that is interrupted goes on where it stopped.
+// An interrupted walk continues where it stopped.
 func ExamplePager() {
 	ctx := context.Background()
 	first, err := example().Pager(client.ListOptions{PageSize: 2}).Next(ctx)
@@ -87,7 +87,7 @@ func ExamplePager() {
 	// Output: 1 waitpoint_c1
 }
 
-// The reason of an error says what one can do about it.
+// The reason of an error says what to do about it.
 func ExampleReasonOf() {
 	c, err := client.New(client.Options{
 		APIURL:    "https://api.trigger.dev",

@@ -213,7 +213,7 @@ func TestConnectionRefused(t *testing.T) {
 	}
 }
 
-// TestEndlessBody holds the bound against bytes as sent and as unpacked.
+// TestEndlessBody checks that the bound applies to both plain and decompressed bytes.
 func TestEndlessBody(t *testing.T) {
 	chunk := bytes.Repeat([]byte(" "), 64<<10)
 	endless := func(w io.Writer, r *http.Request) {

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// FuzzPeriod holds that the service reads from what is sent the period that was
-// asked for: it takes 1M for a minute and a bare number for milliseconds, so
-// neither may be sent.
+// FuzzPeriod checks that the service reads the period as intended. It reads 1M as a
+// minute and a bare number as milliseconds, so neither may be sent.
 func FuzzPeriod(f *testing.F) {
 	for _, seconds := range []int64{1, 59, 60, 61, 3600, 86400, 30 * 86400, 365 * 86400, 1<<31 - 1} {
 		f.Add(seconds)

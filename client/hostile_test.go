@@ -22,7 +22,7 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// allocated returns how much memory f asks for in all, whatever is freed.
+// allocated returns how much memory f allocates in total, including freed memory.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -31,7 +31,7 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// wantPrintable holds that a text does nothing in a terminal.
+// wantPrintable checks that a text cannot affect a terminal.
 func wantPrintable(t testing.TB, text string) {
 	t.Helper()
 	for _, r := range text {
@@ -41,8 +41,8 @@ func wantPrintable(t testing.TB, text string) {
 	}
 }
 
-// TestBounds holds that each part of a page is taken up to its bound, and past
-// it refused with the place, in little memory and without a word of it.
+// TestBounds checks that each part of a page is accepted up to its bound. Beyond it the
+// error names the place and quotes nothing, and little memory is used.
 func TestBounds(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	tags := func(n int) []string { return strings.Split(strings.Repeat(",", n-1), ",") }
@@ -119,14 +119,14 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestDecompressionIsBounded holds that a megabyte that unpacks to a gigabyte is given up at the
-// bound, whatever status it comes with.
+// TestDecompressionIsBounded checks that decompressing a megabyte to a gigabyte stops at the bound,
+// with any status.
 func TestDecompressionIsBounded(t *testing.T) {
 	var member bytes.Buffer
 	w := gzip.NewWriter(&member)
 	_, _ = w.Write(bytes.Repeat([]byte(" "), 16<<20))
 	_ = w.Close()
-	bomb := bytes.Repeat(member.Bytes(), 64) // Members of gzip follow one another.
+	bomb := bytes.Repeat(member.Bytes(), 64) // A gzip stream may have many members.
 	for status, want := range map[int]string{
 		200: "over 16 MiB", 401: "401 Unauthorized", 500: "500 Internal Server Error", 302: "more than 5 redirects",
 		204: "want 200",
@@ -149,14 +149,14 @@ func TestDecompressionIsBounded(t *testing.T) {
 	}
 }
 
-// flood writes begin, and then chunk until nobody takes it any more.
+// flood writes begin, and then chunk until the connection is closed.
 func flood(begin, chunk string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			panic(err)
 		}
-		defer conn.Close() //nolint:errcheck // Nothing more is wanted of it.
+		defer conn.Close() //nolint:errcheck // The connection is no longer used.
 		_, err = io.WriteString(conn, begin)
 		for chunk = strings.Repeat(chunk, 1+4096/len(chunk)); err == nil; {
 			_, err = io.WriteString(conn, chunk)
@@ -164,8 +164,8 @@ func flood(begin, chunk string) http.HandlerFunc {
 	}
 }
 
-// TestEndlessAnswers holds that what has no end outside of the body is given up soon,
-// with a reason.
+// TestEndlessAnswers checks that reading an endless part outside of the body's data
+// stops soon, with a reason.
 func TestEndlessAnswers(t *testing.T) {
 	const ok, chunked = "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for _, tc := range []struct {
@@ -200,9 +200,8 @@ func TestEndlessAnswers(t *testing.T) {
 	}
 }
 
-// TestSwitchingProtocols holds that an answer which turns the connection into
-// something else is an error at once: that the server waits for more is no
-// reason to wait for the server.
+// TestSwitchingProtocols checks that an answer that switches the protocol is an error
+// at once, although the server keeps the connection open.
 func TestSwitchingProtocols(t *testing.T) {
 	for name, head := range map[string]string{
 		"asked for nothing": "HTTP/1.1 101 Switching Protocols\r\n\r\n",
@@ -216,9 +215,9 @@ func TestSwitchingProtocols(t *testing.T) {
 				if err != nil {
 					panic(err)
 				}
-				defer conn.Close() //nolint:errcheck // Nothing more is wanted of it.
+				defer conn.Close() //nolint:errcheck // The connection is no longer used.
 				_, _ = io.WriteString(conn, head+"s3cr3t")
-				// Without an end the test would have none either.
+				// Without a deadline a failing test would not end.
 				_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 				_, err = conn.Read(make([]byte, 1))
 				left <- err
@@ -236,8 +235,8 @@ func TestSwitchingProtocols(t *testing.T) {
 	}
 }
 
-// TestTerminal holds that an error does nothing in a terminal, whatever the
-// answer has in it.
+// TestTerminal checks that an error cannot affect a terminal, whatever the answer
+// contains.
 func TestTerminal(t *testing.T) {
 	const nasty = "\x1b[31mred\x1b]0;title\x07\u009b31m\u202egnp\u2028\u2066\x7f\x08\r\ufeff\U000e0041"
 	quoted := strings.NewReplacer("\x1b", `\u001b`, "\x07", `\u0007`, "\x08", `\b`, "\r", `\r`).Replace(nasty)
@@ -272,8 +271,8 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// TestSlowAnswerTimesOut holds that a byte a second is not enough, wherever in an answer it
-// comes.
+// TestSlowAnswerTimesOut checks that an answer times out if any part of it arrives at a byte a
+// second.
 func TestSlowAnswerTimesOut(t *testing.T) {
 	for name, begin := range map[string]string{
 		"status line":  "HTTP/1.1 200 ",
@@ -287,7 +286,7 @@ func TestSlowAnswerTimesOut(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var servers sync.WaitGroup
 				serve := func(conn net.Conn) {
-					defer conn.Close() //nolint:errcheck // Nothing more is wanted of it.
+					defer conn.Close() //nolint:errcheck // The connection is no longer used.
 					_, err := http.ReadRequest(bufio.NewReader(conn))
 					if err == nil {
 						_, err = io.WriteString(conn, begin)

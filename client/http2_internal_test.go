@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// TestHTTP2 holds that the client's own transport bounds headers that come over
-// HTTP/2, too.
+// TestHTTP2 checks that the client's own transport also bounds headers over HTTP/2.
 func TestHTTP2(t *testing.T) {
 	for name, tc := range map[string]struct {
 		headers, length, hints, trailers int

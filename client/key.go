@@ -1,5 +1,5 @@
-// What the form of a secret key tells. Whether a key may list tokens is up to the
-// service. No error contains any part of a key but a known prefix.
+// Checks of a secret key's form. Only the service decides whether a key may list
+// tokens. Errors contain no part of a key except a known prefix.
 
 package client
 
@@ -68,15 +68,15 @@ func publicKey(key string) bool {
 	return len(secret) < 20 || strings.ContainsAny(secret, "_-.")
 }
 
-// LooksLikeKey reports whether a text, such as the name of a file, may be a key of
-// any kind that was put in the wrong place and must not be shown.
+// LooksLikeKey reports whether a text, such as a file name, may be a key of any kind
+// that was given in the wrong place and must not be shown.
 func LooksLikeKey(s string) bool {
 	s = strings.TrimLeft(s, " \t\r\n\"'`")
 	return strings.HasPrefix(s, "tr_") || strings.HasPrefix(s, "pk_")
 }
 
-// KeyEnvironment returns the kind of environment of a secret key by its prefix: dev,
-// staging, prod or preview, or empty if the prefix is unknown.
+// KeyEnvironment returns the kind of environment that a secret key's prefix names:
+// dev, staging, prod or preview. It is empty if the prefix is unknown.
 func KeyEnvironment(key string) string {
 	kind := strings.TrimSuffix(strings.TrimPrefix(keyPrefix(key), "tr_"), "_")
 	if kind == "stg" {
@@ -85,7 +85,7 @@ func KeyEnvironment(key string) string {
 	return kind
 }
 
-// keyPrefix returns the known prefix of a key, which may be shown, or nothing.
+// keyPrefix returns the prefix of a key, which may be shown, or "" if it is unknown.
 func keyPrefix(key string) string {
 	for _, prefix := range []string{"tr_dev_", "tr_stg_", "tr_prod_", "tr_preview_"} {
 		if strings.HasPrefix(key, prefix) {

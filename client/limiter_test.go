@@ -8,7 +8,7 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// countingLimiter lets all through, or refuses with err.
+// countingLimiter allows all requests, or refuses them with err.
 type countingLimiter struct {
 	waits, dones atomic.Int64
 	err          error
@@ -21,7 +21,7 @@ func (l *countingLimiter) Wait(context.Context) error {
 
 func (l *countingLimiter) Done(client.Attempt) { l.dones.Add(1) }
 
-// stringSet is a set for handlers.
+// stringSet is a set for concurrent use.
 type stringSet struct {
 	mu  sync.Mutex
 	set map[string]bool

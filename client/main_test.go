@@ -17,17 +17,17 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// testKey is looked for in every error.
+// testKey must not be in any error.
 const testKey = "tr_prod_Zq8kS3cr3tK3yZq8kS3cr3t"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// roundTripper is a transport in memory.
+// roundTripper is an in-memory transport.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// served answers as the handler does, without a connection.
+// served returns a transport that calls the handler without a connection.
 func served(h http.HandlerFunc) roundTripper {
 	return func(r *http.Request) (*http.Response, error) {
 		w := httptest.NewRecorder()
@@ -36,7 +36,7 @@ func served(h http.HandlerFunc) roundTripper {
 	}
 }
 
-// newClient fills in what a test leaves open.
+// newClient returns a client, with defaults for the URL and the key.
 func newClient(t testing.TB, o client.Options) *client.Client {
 	t.Helper()
 	if o.APIURL == "" {
@@ -53,7 +53,7 @@ func newClient(t testing.TB, o client.Options) *client.Client {
 	return c
 }
 
-// newServer serves h on a real connection.
+// newServer serves h on a real listener and returns its URL.
 func newServer(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewServer(h)
@@ -61,7 +61,7 @@ func newServer(t testing.TB, h http.HandlerFunc) string {
 	return server.URL
 }
 
-// token is one in wire form, with fields replaced, or taken out by a nil.
+// token returns a token in wire form. The given fields are replaced, or removed if nil.
 func token(id string, fields map[string]any) map[string]any {
 	t := map[string]any{
 		"id":             id,
@@ -82,7 +82,7 @@ func token(id string, fields map[string]any) map[string]any {
 	return t
 }
 
-// body is an answer with tokens of these ids.
+// body returns an answer with tokens with these ids.
 func body(next string, ids ...string) string {
 	tokens := []any{}
 	for _, id := range ids {
@@ -101,7 +101,7 @@ func answer(pagination map[string]any, tokens ...any) string {
 	return string(b)
 }
 
-// script answers with one body after another, and remembers the queries.
+// script answers with one body after another and records the queries.
 type script struct {
 	mu      sync.Mutex
 	bodies  []string
@@ -133,7 +133,7 @@ func collect(t testing.TB, c *client.Client, opts client.ListOptions) (ids []str
 	return ids, nil
 }
 
-// wantReason also holds the error against what no error may have in it.
+// wantReason checks an error's reason, and that the error contains no secret.
 func wantReason(t testing.TB, err error, want client.Reason) {
 	t.Helper()
 	if got := client.ReasonOf(err); got != want {

@@ -1,6 +1,6 @@
-// ListOptions have every query parameter of the service and are validated before they
-// are sent: a parameter that the service cannot read is refused (400, 431) or, worse,
-// ignored.
+// ListOptions cover every query parameter of the service. They are validated before
+// they are sent, because the service refuses parameters that it cannot read (400, 431)
+// or, worse, ignores them.
 
 package client
 
@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// What the service accepts (measured, service 4.5.12).
+// Limits and time format of the service (measured, 4.5.12).
 const (
 	maxPageSize = 100
 	maxQuery    = 15 * 1000 // The service answers 431 to requests of about 16 KB.
@@ -27,19 +27,17 @@ const (
 type ListOptions struct {
 	// PageSize is the number of tokens in a page, 1 to 100. Zero: 100.
 	PageSize int
-	// After starts behind the cursor that a page has as Next. It stays valid when its
-	// token leaves the filter.
+	// After starts the listing after this cursor, a page's Next. The cursor stays valid
+	// when its token no longer matches the filter.
 	After string
-	// Before lists in the other direction, to newer tokens, from the cursor that a
-	// page has as Previous. Within a page the order stays newest first. Not together
-	// with After.
+	// Before lists in the other direction, to newer tokens, from this cursor, a page's
+	// Previous. Within a page the order stays newest first. Not together with After.
 	Before string
-	// Statuses selects tokens of these statuses. The service filters by one status, or
-	// by COMPLETED with TIMED_OUT. WAITING with another is refused: the service would
-	// return every token.
+	// Statuses selects tokens with these statuses. The service filters by one status, or
+	// by COMPLETED and TIMED_OUT together. Validate refuses WAITING with another status,
+	// for which the service would return all tokens.
 	Statuses []Status
-	// IdempotencyKey selects tokens created with this key, also if it has since been
-	// rotated.
+	// IdempotencyKey selects tokens created with this key, even if it was rotated since.
 	IdempotencyKey string
 	// Tags selects tokens that have at least one of these tags. The service cannot
 	// filter by the empty tag or one with a comma.
@@ -126,8 +124,8 @@ func (o ListOptions) validateTimes() error {
 	return nil
 }
 
-// sendable reports whether s reaches the service unchanged and does not make it fail:
-// its database refuses NUL.
+// sendable reports whether s reaches the service unchanged and does not make it fail.
+// Its database refuses NUL.
 func sendable(s string) bool {
 	return utf8.ValidString(s) && !strings.Contains(s, "\x00")
 }
@@ -164,8 +162,7 @@ func (o ListOptions) query() url.Values {
 	}
 	set("filter[status]", strings.Join(statuses, ","))
 	if o.Period > 0 {
-		// In seconds, which the service reads as expected. It takes 1M for a minute and
-		// 60 for 60 ms.
+		// In seconds, because the service reads 1M as a minute and 60 as 60 ms.
 		set("filter[createdAt][period]", strconv.FormatInt(int64(o.Period/time.Second), 10)+"s")
 	}
 	if !o.From.IsZero() {

@@ -1,5 +1,5 @@
 // A Pager walks over the pages of a listing. The walk is complete or ends with an
-// error: a service that repeats cursors or pages does not pass for a short listing.
+// error: a walk in which cursors or pages repeat is not taken for a short listing.
 
 package client
 
@@ -28,11 +28,11 @@ const maxPages = 1_000_000
 var ErrEndless = fmt.Errorf("the walk did not end within %d pages", maxPages)
 
 // Page is one page of tokens in the service's order of ids, newest first. That is
-// the order of CreatedAt but for differences of seconds.
+// the order of CreatedAt except for differences of seconds.
 type Page struct {
-	// Tokens belong to the caller. A page without tokens need not be the last:
-	// tokens of other statuses than the selected ones, and those of the page before,
-	// are left out.
+	// Tokens belong to the caller. They do not include tokens whose status is not
+	// selected or tokens of the previous page, so a page without tokens need not be
+	// the last.
 	Tokens []Token
 	// Next and Previous are opaque cursors to older and newer tokens, empty if there
 	// are none.
@@ -57,7 +57,7 @@ type Pager struct {
 	pages   int
 	cursors map[uint64]struct{} // Hashes of all cursors so far.
 	seed    maphash.Seed
-	last    map[string]struct{} // Ids of the page before.
+	last    map[string]struct{} // Ids of the previous page.
 }
 
 func newPager(c *Client, opts ListOptions) *Pager {
@@ -113,12 +113,12 @@ func (p *Pager) Next(ctx context.Context) (Page, error) {
 	return page, nil
 }
 
-// hash shortens a cursor to 8 bytes. Two of a million cursors collide in one of
+// hash shortens a cursor to 8 bytes. Two of a million cursors collide in one out of
 // thirty million walks.
 func (p *Pager) hash(cursor string) uint64 { return maphash.String(p.seed, cursor) }
 
-// get requests the page at the cursor. It leaves the walk where it is, so that a
-// page that failed can be requested again.
+// get requests the page at the cursor. It does not advance the walk, so that a page
+// that failed can be requested again.
 func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 	path := p.client.url.EscapedPath()
 	if p.pages == 0 {
@@ -151,7 +151,7 @@ func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
 }
 
 // judge returns the page with its new tokens of the selected statuses, and the ids
-// of all its tokens. Its error says why the walk cannot go on from this page.
+// of all its tokens. Its error says why the walk cannot continue after this page.
 func (p *Pager) judge(a answer) (Page, map[string]struct{}, error) {
 	next := a.page.next
 	if p.backward {
@@ -194,7 +194,7 @@ func (p *Pager) judge(a answer) (Page, map[string]struct{}, error) {
 	}, ids, nil
 }
 
-// fits reports whether the status is selected: the service ignores some filters.
+// fits reports whether the status is selected. The service ignores some filters.
 func (p *Pager) fits(s Status) bool {
 	return len(p.options.Statuses) == 0 || slices.Contains(p.options.Statuses, s)
 }

@@ -1,5 +1,5 @@
-// What answers report about the rate limit, and the interface of a limiter. The
-// client itself does not limit requests.
+// The rate limit that answers report, and the interface of a limiter. The client
+// itself does not limit requests.
 
 package client
 
@@ -43,7 +43,7 @@ type Limiter interface {
 type Attempt struct {
 	// Status is the HTTP status, 0 if there was no answer.
 	Status int
-	// Err is nil if the answer was a complete, readable page; else it wraps an *Error.
+	// Err is nil if the answer was a complete, readable page. Otherwise it wraps an *Error.
 	Err error
 	// Duration is the time from sending the request to reading the last byte.
 	Duration time.Duration
@@ -51,16 +51,16 @@ type Attempt struct {
 	RateLimit RateLimit
 	// Date is the answer's Date header, in whole seconds. Zero if none.
 	Date time.Time
-	// RetryAfter is the wait that a Retry-After header asks for. Zero if none: the
-	// service sends none, but a proxy may.
+	// RetryAfter is the wait that a Retry-After header requests. Zero if there is none:
+	// the service sends none, but a proxy may.
 	RetryAfter time.Duration
 }
 
-// furthestReset is how far a plausible reset is from the answer's time. One further
-// away is in another unit.
+// furthestReset is the maximum distance between a plausible reset and the answer's
+// time. A reset further away is in another unit.
 const furthestReset = time.Hour
 
-// readRateLimit reads each header by itself. Now replaces a date that is zero.
+// readRateLimit reads each header independently. It uses now if date is zero.
 func readRateLimit(h http.Header, date, now time.Time) RateLimit {
 	r := RateLimit{Remaining: -1}
 	if limit, err := strconv.Atoi(h.Get("X-Ratelimit-Limit")); err == nil && limit > 0 {
@@ -70,7 +70,7 @@ func readRateLimit(h http.Header, date, now time.Time) RateLimit {
 		r.Remaining = max(remaining, 0)
 	}
 	if r.Limit > 0 && r.Remaining > r.Limit {
-		r.Limit, r.Remaining = 0, -1 // One of them is wrong, but which is unknown.
+		r.Limit, r.Remaining = 0, -1 // One of them is wrong, but it is unknown which.
 	}
 	if !date.IsZero() {
 		now = date
@@ -95,8 +95,8 @@ func readDate(h http.Header) time.Time {
 	return date.UTC()
 }
 
-// readRetryAfter reads both forms of the header, seconds and an HTTP date, which is
-// compared with the answer's date, or with now if that is zero.
+// readRetryAfter reads both forms of the header: seconds, and an HTTP date, which it
+// compares with the answer's date, or with now if that is zero.
 func readRetryAfter(h http.Header, date, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {

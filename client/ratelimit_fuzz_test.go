@@ -9,8 +9,8 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// FuzzRateLimit holds that whatever the headers say, what is made of them makes
-// sense, that each counts by itself, and that the wait of a retry is bounded.
+// FuzzRateLimit checks that any headers give a plausible rate limit, that each header
+// counts on its own, and that a retry's wait is not negative.
 func FuzzRateLimit(f *testing.F) {
 	const date = "Mon, 23 Nov 2026 08:47:20 GMT"
 	for _, seed := range [][5]string{

@@ -10,8 +10,8 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// TestRateLimitHeaders holds that each header counts by itself, and that one
-// which makes no sense is as good as absent.
+// TestRateLimitHeaders checks that each header counts on its own, and that an
+// implausible header counts as absent.
 func TestRateLimitHeaders(t *testing.T) {
 	date := time.Date(2026, 11, 23, 8, 47, 20, 0, time.UTC)
 	reset := date.Add(4500 * time.Millisecond)

@@ -31,8 +31,8 @@ var (
 var signIn = regexp.MustCompile(
 	`(?i)(^|[^a-z])(log-?in|sign-?in|auth|authorize|sso|saml2?|oauth2?|oidc|cloudflareaccess)([^a-z]|$)`)
 
-// follow sends the request and follows redirects. The response is the last one; a
-// redirect that is not followed returns it with the error.
+// follow sends the request and follows redirects. It returns the last response, also
+// with the error for a redirect that it does not follow.
 func (c *Client) follow(ctx context.Context, target *url.URL, key string) (*http.Response, error) {
 	for hop := 0; ; hop++ {
 		resp, err := c.do(ctx, target, key)
@@ -98,6 +98,6 @@ func origin(u *url.URL) string {
 
 // discard reads the rest of a body so that the connection can be reused.
 func discard(resp *http.Response) {
-	defer resp.Body.Close() //nolint:errcheck // Nothing more is read of it.
+	defer resp.Body.Close() //nolint:errcheck // Nothing more is read from it.
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody))
 }

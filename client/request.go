@@ -1,7 +1,7 @@
-// A request passes through a chain of functions: Pager.Next asks for a page, retry
-// repeats transient failures, attempt waits for the limiter, send applies the
-// timeout, follow follows redirects on the same server, do makes one hop, and
-// interpret reads the answer. The key is only sent to the API's scheme and host.
+// A request passes through a chain of functions: Pager.Next requests a page, retry
+// retries after transient failures, attempt waits for the limiter, send applies the
+// timeout, follow follows redirects on the same server, do sends one HTTP request, and
+// interpret reads the answer. The key is sent only to the API's scheme and host.
 
 package client
 
@@ -16,28 +16,28 @@ import (
 
 var errRequestTimeout = errors.New("no whole answer within the request's timeout")
 
-// request asks for one page.
+// request is a request for one page.
 type request struct {
 	query       string
 	idempotency string // The idempotency key in the query.
 	key         string // Read for each attempt.
 }
 
-// secrets returns what no error may contain.
+// secrets returns the texts that no error may contain.
 func (r request) secrets() []string { return []string{r.key, r.idempotency} }
 
 // answer is one page as it was received.
 type answer struct {
 	page     wirePage
 	attempt  Attempt
-	attempts int // Requests that were sent for it.
+	attempts int // Requests sent for it.
 }
 
-// fail returns an error whose status, path and attempts send fills in.
+// fail returns an error. Its status, path and attempts are set by send.
 func fail(reason Reason, err error) *Error { return &Error{Reason: reason, Err: err} }
 
-// send sends the request once, within the timeout, and reads the answer. With an
-// error, too, the answer has the attempt.
+// send sends the request once, within the timeout, and reads the answer. The answer
+// contains the attempt even if there is an error.
 func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, c.options.Timeout, errRequestTimeout)
 	defer cancel()
@@ -64,7 +64,7 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 	if resp == nil {
 		return answer{}, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // Nothing more is read of it.
+	defer resp.Body.Close() //nolint:errcheck // Nothing more is read from it.
 	a := answer{attempt: c.readHeader(resp)}
 	if err == nil {
 		a.page, err = c.interpret(resp, r)
@@ -82,7 +82,7 @@ func (c *Client) readHeader(resp *http.Response) Attempt {
 	}
 }
 
-// interrupted returns the error of a connection that failed.
+// interrupted returns the error for a connection that failed.
 func (c *Client) interrupted(ctx, bounded context.Context, err error, r request) *Error {
 	switch {
 	case ctx.Err() != nil:
@@ -96,7 +96,7 @@ func (c *Client) interrupted(ctx, bounded context.Context, err error, r request)
 	return fail(transportReason(err, ReasonNetwork), err)
 }
 
-// do makes one hop.
+// do sends one HTTP request and follows no redirect.
 func (c *Client) do(ctx context.Context, target *url.URL, key string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
@@ -104,14 +104,14 @@ func (c *Client) do(ctx context.Context, target *url.URL, key string) (*http.Res
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Accept", "application/json")
-	// Set here whatever the transport does, so that the buffers of connections hold
-	// compressed data only.
+	// Set here, independent of the transport, so that the buffers of connections contain
+	// only compressed data.
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	if c.options.PreviewBranch != "" {
 		req.Header.Set("X-Trigger-Branch", c.options.PreviewBranch)
 	}
-	// Not an http.Client, which quotes addresses in its errors and follows redirects
-	// to other hosts.
+	// An http.Client would quote addresses in its errors and follow redirects to other
+	// hosts.
 	return c.options.Transport.RoundTrip(req)
 }

@@ -27,8 +27,8 @@ var (
 		"check that the API URL is that of a Trigger.dev server")
 )
 
-// interpret returns the answer's page, or the error that its status stands for,
-// which is an *Error unless the connection failed.
+// interpret returns the answer's page, or an error, which is an *Error unless the
+// connection failed.
 func (c *Client) interpret(resp *http.Response, r request) (wirePage, error) {
 	switch {
 	case resp.StatusCode == http.StatusOK:
@@ -60,7 +60,7 @@ func (c *Client) readPage(resp *http.Response) (wirePage, error) {
 	case b.err != nil:
 		return wirePage{}, b.err
 	case errors.Is(err, errEarlyEnd) && plain == resp.Body && resp.Close && resp.ContentLength < 0:
-		// Such a body ends with its connection: that it is cut off looks the same.
+		// Such a body ends when its connection closes, so it may have been cut off.
 		return wirePage{}, io.ErrUnexpectedEOF
 	case err != nil && (b.html || isHTML(resp)):
 		err = fail(ReasonInvalidResponse, errHTML)
@@ -70,16 +70,16 @@ func (c *Client) readPage(resp *http.Response) (wirePage, error) {
 	return page, err
 }
 
-// body reads an answer up to a bound.
+// body reads an answer's body up to a bound.
 type body struct {
 	r           io.Reader
 	left        int
-	err         error // Of reading, other than io.EOF.
-	html, begun bool  // Whether it begins as an HTML page does.
+	err         error // Read error other than io.EOF.
+	html, begun bool  // Begins like HTML; has a first non-space byte.
 }
 
-// Read fills p even from small pieces: the decoder may look at all unfinished input
-// again for each.
+// Read fills p, even from small pieces, because the decoder may scan all unfinished
+// input again after each Read.
 func (b *body) Read(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var more int
@@ -102,8 +102,8 @@ func isHTML(resp *http.Response) bool {
 	return strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html")
 }
 
-// refusal returns the error for a refused request: the service sends JSON of its
-// own with each refusal, anything else comes from a proxy or gateway.
+// refusal returns the error for a refused request. The service sends its own JSON
+// with each refusal; anything else comes from a proxy or gateway.
 func (c *Client) refusal(resp *http.Response, r request) *Error {
 	e := &Error{Reason: statusReason(resp.StatusCode)}
 	if words := c.readMessage(resp); words != "" {
@@ -115,7 +115,7 @@ func (c *Client) refusal(resp *http.Response, r request) *Error {
 	return e
 }
 
-// readMessage returns the service's message on a refused request. It is empty if
+// readMessage returns the service's message for a refused request. It is empty if
 // there is none or the body cannot be read.
 func (c *Client) readMessage(resp *http.Response) string {
 	w := c.borrow()

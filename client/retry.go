@@ -1,5 +1,5 @@
-// Which requests are sent again, and when. Each attempt waits for the limiter and
-// is reported exactly once.
+// This file decides which requests are retried, and when. Each attempt waits for the
+// limiter and is reported exactly once.
 
 package client
 
@@ -15,10 +15,10 @@ import (
 const (
 	backoffBase = 500 * time.Millisecond
 	backoffCap  = 10 * time.Second
-	maxWait     = time.Minute // However long an answer asks to wait.
+	maxWait     = time.Minute // Also if an answer requests a longer wait.
 )
 
-// retry requests one page, again after transient failures as long as MaxAttempts
+// retry requests one page. It retries after transient failures as long as MaxAttempts
 // and the context's deadline allow. Its error is an *Error.
 func (c *Client) retry(ctx context.Context, r request) (answer, error) {
 	for n := 1; ; n++ {
@@ -88,8 +88,8 @@ func retryable(err *Error) bool {
 	return false
 }
 
-// retryWait returns how long to wait after the nth attempt has failed: as long as
-// the answer asks for, or else a random part (jitter, 0 to 1) of an exponential
+// retryWait returns how long to wait after the nth attempt has failed: the time that
+// the answer requests, otherwise a random fraction (jitter, 0 to 1) of an exponential
 // delay.
 func retryWait(n int, a Attempt, now time.Time, jitter float64) time.Duration {
 	asked := a.RetryAfter
@@ -100,7 +100,7 @@ func retryWait(n int, a Attempt, now time.Time, jitter float64) time.Duration {
 		asked = max(asked, a.RateLimit.Reset.Sub(now))
 	}
 	if asked > 0 {
-		// Other clients that were refused wait for the same moment, hence the jitter.
+		// The jitter is needed because other refused clients wait for the same moment.
 		return min(min(asked, maxWait)+time.Duration(jitter*float64(backoffBase)), maxWait)
 	}
 	delay := backoffCap

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestRetryWait holds how long each attempt waits for the next: as long as it is
-// asked to, or else twice as long each time, up to a bound.
+// TestRetryWait checks the wait between attempts: the time that the answer requests,
+// otherwise twice as long each time, up to a bound.
 func TestRetryWait(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	refused := func(reset, date time.Time) Attempt {
@@ -52,7 +52,7 @@ func TestRetryWait(t *testing.T) {
 	}
 }
 
-// TestWalkIsBounded holds that a walk without end has one, and says so.
+// TestWalkIsBounded checks that an endless walk ends with ErrEndless.
 func TestWalkIsBounded(t *testing.T) {
 	c, err := New(Options{APIURL: "http://api.test", Key: func() (string, error) { return "tr_dev_0123456789", nil }})
 	if err != nil {

@@ -14,15 +14,14 @@ import (
 	"waitpoint_exporter/client"
 )
 
-// TestRetries runs in a bubble: the waits are real to the client, and take no
-// time.
+// TestRetries runs on a fake clock, so the client's waits take no real time.
 func TestRetries(t *testing.T) {
 	const fail = -1 // No answer at all.
 	for _, tc := range []struct {
 		reason   string
 		status   int
 		header   func(now time.Time) map[string]string
-		attempts int // How many are sent; all are refused.
+		attempts int // How many are sent; all fail.
 		min, max time.Duration
 		want     client.Reason
 	}{
@@ -229,7 +228,7 @@ func TestLimiterRefuses(t *testing.T) {
 	}
 }
 
-// waitingLimiter waits for the context's end.
+// waitingLimiter waits for the end of the context.
 type waitingLimiter struct{ countingLimiter }
 
 func (*waitingLimiter) Wait(ctx context.Context) error {

@@ -9,16 +9,16 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// longString grows a decoder's buffer to its own length.
+// longString is a JSON string that makes a decoder's buffer grow to its length.
 //
-//nolint:gochecknoglobals // A constant, but for the function.
+//nolint:gochecknoglobals // Never changed, but no const because of the function call.
 var longString = `"` + strings.Repeat(" ", 128<<10) + `"`
 
 // maxKept is the largest buffer that is reused for the next answer.
 const maxKept = 1 << 20
 
-// workspace has the buffers that reading an answer needs. They are wiped and reused
-// for the next answer.
+// workspace contains the buffers for reading an answer. They are wiped and reused for
+// the next answer.
 type workspace struct {
 	zip   gzip.Reader
 	json  jsontext.Decoder
@@ -31,10 +31,10 @@ func (c *Client) borrow() *workspace {
 		return w
 	}
 	w := new(workspace)
-	// A buffer that grows leaves the smaller one behind, unwiped. It grows now, while
+	// A buffer that grows leaves its smaller predecessor unwiped. So it grows now, while
 	// it is empty, to more than a usual page needs.
 	w.json.Reset(strings.NewReader(longString))
-	_, _ = w.json.ReadValue() // It is a string.
+	_, _ = w.json.ReadValue() // Valid JSON, so no error.
 	w.wipe()
 	return w
 }
@@ -53,18 +53,19 @@ func (w *workspace) unzip(resp *http.Response) (io.Reader, error) {
 	return &w.zip, w.zip.Reset(resp.Body)
 }
 
-// window is 32 KB of zeros, compressed: they replace all that a gzip.Reader keeps.
+// window is 32 KB of zeros, compressed. Reading it overwrites all data that a
+// gzip.Reader keeps.
 const window = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xed\xc1\x01\x01\x00\x00" +
 	"\x00\x80\x90\xfe\xaf\xee\x08\x0a\x00\x00\x00\x00\x00\x00\x00\x00" +
 	"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
 	"\x00\x00\x00\x00\x00\x00\x00\x18\xa6\xfc\x1f\x01\x00\x80\x00\x00"
 
-// wipe overwrites the buffers, which have callback URLs in them, and returns the size
-// of the decoder's.
+// wipe overwrites the buffers, which contain callback URLs, and returns the size of
+// the decoder's buffer.
 func (w *workspace) wipe() int {
 	var all wiper
 	w.json.Reset(&all)
-	w.json.PeekKind() // The wiper is asked to fill the whole buffer.
+	w.json.PeekKind() // Reads from the wiper into the whole buffer.
 	if w.zip.Reset(strings.NewReader(window)) == nil {
 		_, _ = io.Copy(io.Discard, &w.zip)
 	}
@@ -72,7 +73,7 @@ func (w *workspace) wipe() int {
 	return int(all)
 }
 
-// wiper is a reader that clears the buffer and remembers its size.
+// wiper is a reader that clears the buffer it is given and remembers its size.
 type wiper int
 
 func (w *wiper) Read(p []byte) (int, error) {

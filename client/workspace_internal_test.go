@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestWorkspaceKeepsNothing holds that a workspace keeps nothing of an answer: neither the bytes
-// that the decoder read nor what decompression remembers.
+// TestWorkspaceKeepsNothing checks that a workspace keeps nothing of an answer, neither in the
+// decoder's buffer nor in the decompressor.
 func TestWorkspaceKeepsNothing(t *testing.T) {
 	const secret = "callback/0123456789"
 	one := `{"id":"a","status":"WAITING","createdAt":"2026-01-01T00:00:00Z","url":"http://x/` + secret + `","output":"` +
@@ -44,7 +44,7 @@ func TestWorkspaceKeepsNothing(t *testing.T) {
 	}
 }
 
-// TestWindow holds that the zeros fill all that a gzip.Reader remembers.
+// TestWindow checks that the zeros fill the whole window of a gzip.Reader.
 func TestWindow(t *testing.T) {
 	z, err := gzip.NewReader(strings.NewReader(window))
 	if err != nil {
@@ -56,13 +56,13 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// reach counts the buffers that hold the secret and can be reached from v, up to
-// their capacity.
+// reach counts the buffers reachable from v that contain the secret, up to their
+// capacity.
 func reach(v any, secret string) (n int) {
 	seen := map[uintptr]bool{}
 	var walk func(v reflect.Value)
 	walk = func(v reflect.Value) {
-		switch v.Kind() { //nolint:exhaustive // The others hold nothing.
+		switch v.Kind() { //nolint:exhaustive // The others contain no data.
 		case reflect.Pointer:
 			if !v.IsNil() && !seen[v.Pointer()] {
 				seen[v.Pointer()] = true

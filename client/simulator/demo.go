@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Demo returns a service with a month of history that goes on, and the key of
-// its environment, which opens nothing else.
+// Demo returns a service with a month of history whose tokens continue to change, and
+// the key of its environment, which is valid nowhere else.
 func Demo() (service http.Handler, key string) {
 	key = "tr_prod_demo"
 	s := New(Options{Seed: 1, Latency: 20 * time.Millisecond})

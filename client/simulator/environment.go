@@ -21,26 +21,25 @@ type Environment struct {
 	count, refused int
 
 	rows    btree.Map[string, *row] // By internal id.
-	waiting btree.Map[string, *row] // Those that may wait: finished ones go when a listing meets them.
+	waiting btree.Map[string, *row] // Rows that may be WAITING; listings remove the finished ones they find.
 	serial  uint64
 	live    *live
 }
 
 // A Token is a row, as the service would store it. Zero times are absent.
 type Token struct {
-	// ID is the friendly id, made if empty.
+	// ID is the friendly id, generated if empty.
 	ID, Status                        string
 	Tags                              []string
 	CreatedAt, TimeoutAt, CompletedAt time.Time
 	IdempotencyKey, Output            string
-	// RotatedKey is the idempotency key that was rotated away, for which
-	// IdempotencyKey, a random one, took its place. The token is found by both and
-	// shows this one.
+	// RotatedKey is the idempotency key before its rotation, which replaced it by a
+	// random one, IdempotencyKey. Both find the token; answers show RotatedKey.
 	RotatedKey string
-	// KeyExpiresAt is when the idempotency key does.
+	// KeyExpiresAt is when the idempotency key expires.
 	KeyExpiresAt time.Time
-	// VisibleAt is when the row was really written, zero for CreatedAt.
-	// FinishedAt is when it really became finished, zero for CompletedAt.
+	// VisibleAt is the true time at which the row was written; zero: CreatedAt.
+	// FinishedAt is the true time at which it finished; zero: CompletedAt.
 	VisibleAt, FinishedAt time.Time
 }
 
@@ -56,8 +55,8 @@ type row struct {
 	id string // Internal.
 }
 
-// statusAt is the row's status as a replica shows it that is as of then; empty
-// before it existed.
+// statusAt returns the row's status in a replica that shows the state at the given
+// time. It is empty before the row existed.
 func (r *row) statusAt(then time.Time) string {
 	switch {
 	case r.VisibleAt.After(then):
@@ -108,10 +107,10 @@ func milli(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Millisecond)
 }
 
-// seen is the earliest moment that a replica may still show.
+// seen returns the earliest time whose state a replica may still show.
 func (e *Environment) seen(now time.Time) time.Time { return now.Add(-e.opts.Lag) }
 
-// settled is whether no look from then on shows the row as WAITING.
+// settled reports whether no state from then on shows the row as WAITING.
 func (r *row) settled(then time.Time) bool {
 	return r.Status != waiting && !r.FinishedAt.After(then) && !r.VisibleAt.After(then)
 }
@@ -121,7 +120,7 @@ func (e *Environment) find(id string) *row {
 	return r
 }
 
-// cuid makes an internal id as the service's hosts do: a clock, then a counter.
+// cuid returns an internal id like the service's: a clock, then a counter.
 func (e *Environment) cuid(at time.Time) string {
 	e.serial++
 	h := fnv.New64a()
@@ -132,7 +131,7 @@ func (e *Environment) cuid(at time.Time) string {
 	return "c" + clock[len(clock)-8:] + counter + "ja7d" + tail[:8]
 }
 
-// Finish gives a token its outcome, now.
+// Finish sets the final status of a WAITING token, now.
 func (e *Environment) Finish(id, status string) {
 	e.sim.mu.Lock()
 	defer e.sim.mu.Unlock()
@@ -151,7 +150,7 @@ func (e *Environment) Delete(id string) {
 	e.waiting.Delete(internal)
 }
 
-// Tokens returns the truth as of now, newest id first. The caller owns it.
+// Tokens returns the true state of all tokens now, newest id first. The caller owns it.
 func (e *Environment) Tokens() []Token {
 	e.sim.mu.Lock()
 	defer e.sim.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// The service on a port of its own, with a token that waits.
+// A simulated service on its own port, with a WAITING token.
 func Example() {
 	const key = "tr_prod_sk_test"
 	service := simulator.New(simulator.Options{})

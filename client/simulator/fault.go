@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// FaultKind is what goes wrong.
+// FaultKind is a kind of fault.
 type FaultKind int
 
 const (
 	// FaultStatus answers with Status, Body and Header.
 	FaultStatus FaultKind = iota
-	// FaultSlow waits for Delay, then answers as always.
+	// FaultSlow waits for Delay, then answers as usual.
 	FaultSlow
 	// FaultHang never answers.
 	FaultHang
@@ -22,29 +22,29 @@ const (
 	FaultCut
 	// FaultDrop ends the connection at once.
 	FaultDrop
-	// FaultHTML is a proxy's page with status 200.
+	// FaultHTML answers with a proxy's HTML page and status 200.
 	FaultHTML
 	// FaultBody answers 200 with Body as JSON.
 	FaultBody
 	// FaultEndless begins a page and never ends it.
 	FaultEndless
-	// FaultDrip sends a byte each Delay, a second if that is zero.
+	// FaultDrip sends one byte per Delay. Zero: 1 s.
 	FaultDrip
-	// FaultRepeatCursor names the same next cursor on each page.
+	// FaultRepeatCursor gives the same next cursor on each page.
 	FaultRepeatCursor
-	// FaultRedirect answers 302 with Header's Location.
+	// FaultRedirect answers 302 with the Location in Header.
 	FaultRedirect
-	// FaultDouble has each token twice in the page.
+	// FaultDouble lists each token of the page twice.
 	FaultDouble
-	// FaultNulls has null for absent fields, and fields nobody knows.
+	// FaultNulls adds null for absent fields, and unknown fields.
 	FaultNulls
 )
 
 // A Fault is injected into the answers to some requests.
 type Fault struct {
-	// Match chooses the requests; nil stands for all.
+	// Match selects the requests. Nil: all.
 	Match func(*http.Request) bool
-	// Times is how often it strikes; 0 until it is removed.
+	// Times is how often the fault occurs. Zero: until it is removed.
 	Times  int
 	Kind   FaultKind
 	Status int
@@ -59,8 +59,8 @@ type activeFault struct {
 	struck int
 }
 
-// Inject makes answers go wrong until the returned function is called. Of
-// several faults that match the one injected first strikes.
+// Inject injects a fault until the returned function is called. If several faults
+// match a request, the one injected first occurs.
 func (s *Simulator) Inject(f Fault) (remove func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +73,7 @@ func (s *Simulator) Inject(f Fault) (remove func()) {
 	}
 }
 
-// fault returns the fault that strikes a request; s.mu is held.
+// fault returns the fault for a request, or nil. The caller holds s.mu.
 func (s *Simulator) fault(r *http.Request) *activeFault {
 	for _, f := range s.faults {
 		if (f.Times == 0 || f.struck < f.Times) && (f.Match == nil || f.Match(r)) {
@@ -90,8 +90,8 @@ var (
 	dataArray  = regexp.MustCompile(`(?s)\[(\{.*\})\]`)
 )
 
-// apply turns an answer into a faulty one. If the result is done the fault has
-// answered by itself.
+// apply turns an answer into a faulty one. If the result is done, the fault has
+// already answered.
 func (f *activeFault) apply(w http.ResponseWriter, r *http.Request, a answer) answer {
 	done := answer{done: true}
 	switch f.Kind {

@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// A Key is one of those that are made beside an environment's root key, each for
-// one integration (tr_<env>_sk_…).
+// A Key is an additional key of an environment beside its root key, made for one
+// integration (tr_<env>_sk_…).
 type Key struct {
 	Value string
-	// Preset is what the key may do, by its name in the dashboard; empty for
-	// NoRestrictions, the one preset that lets a key list tokens.
+	// Preset is the dashboard's name for the key's permissions. Empty: NoRestrictions,
+	// the only preset that lets a key list tokens.
 	Preset string
-	// ExpiresAt is when it stops working; zero for never.
+	// ExpiresAt is when it stops working. Zero: never.
 	ExpiresAt time.Time
 	Revoked   bool
 }
 
-// NoRestrictions is the preset of keys that may do what the root key may.
+// NoRestrictions is the preset of keys with the same permissions as the root key.
 const NoRestrictions = "No restrictions"
 
-// AddKeys adds keys to the environment and all that have its root key, or
-// replaces those of the same value.
+// AddKeys adds keys to the environment and to all others with its root key. Keys with
+// the same value are replaced.
 func (e *Environment) AddKeys(keys ...Key) {
 	e.sim.mu.Lock()
 	defer e.sim.mu.Unlock()
@@ -32,8 +32,8 @@ func (e *Environment) AddKeys(keys ...Key) {
 	}
 }
 
-// authorize finds the environment of a request. A refusal with an environment
-// still draws on that one's rate limit.
+// authorize finds the environment of a request. A refused request with an environment
+// still counts against its rate limit.
 func (s *Simulator) authorize(r *http.Request) (*Environment, answer) {
 	key := strings.TrimSpace(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	var restricted bool
@@ -57,8 +57,7 @@ func (s *Simulator) authorize(r *http.Request) (*Environment, answer) {
 	return e, refusal
 }
 
-// pivot goes from an environment to the branch that is asked for, of those with
-// the same root key.
+// pivot returns the requested branch among the environments with the same root key.
 func (s *Simulator) pivot(e *Environment, branch string) (*Environment, answer) {
 	preview, dev := strings.HasPrefix(e.opts.Key, "tr_preview_"), strings.HasPrefix(e.opts.Key, "tr_dev_")
 	switch {
@@ -76,7 +75,7 @@ func (s *Simulator) pivot(e *Environment, branch string) (*Environment, answer) 
 	return s.environments[i], answer{}
 }
 
-// branchName reads the name of a branch out of a ref.
+// branchName returns the name of the branch in a ref.
 func branchName(ref string) string {
 	rest, ok := strings.CutPrefix(ref, "refs/")
 	if !ok {

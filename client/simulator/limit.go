@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// bucket is the rate limit of environments that have one root key, and the keys
-// that open them beside it.
+// bucket is the rate limit of the environments with one root key, and their
+// additional keys.
 type bucket struct {
 	limit    Limit
 	silent   bool
@@ -18,7 +18,7 @@ type bucket struct {
 	keys     map[string]Key
 }
 
-// refill brings the bucket up to date; s.mu is held.
+// refill brings the bucket up to date. The caller holds s.mu.
 func (b *bucket) refill(now time.Time) {
 	if steps := int(now.Sub(b.refilled) / b.limit.Every); steps > 0 {
 		b.left = min(b.limit.Size, b.left+steps*b.limit.Refill)
@@ -26,7 +26,7 @@ func (b *bucket) refill(now time.Time) {
 	}
 }
 
-// take draws one request from the bucket and returns the headers to send.
+// take takes one request from the bucket and returns the headers to send.
 func (b *bucket) take(now time.Time) (http.Header, bool) {
 	if b.silent {
 		return nil, true
@@ -61,8 +61,8 @@ func (b *bucket) tooMany(headers http.Header, now time.Time) answer {
 	return a
 }
 
-// Count returns the requests made of the environment since the start, refused
-// ones included; Refused returns those.
+// Count returns the number of requests to the environment, including those that the
+// rate limit refused.
 func (e *Environment) Count() int {
 	e.sim.mu.Lock()
 	defer e.sim.mu.Unlock()
@@ -76,7 +76,7 @@ func (e *Environment) Refused() int {
 	return e.refused
 }
 
-// Take draws n calls of others from the bucket and returns how many of them
+// Take takes n requests of other clients from the bucket and returns how many of them
 // were refused.
 func (e *Environment) Take(n int) int {
 	e.sim.mu.Lock()

@@ -66,7 +66,7 @@ func (e *Environment) list(q query, now time.Time) answer {
 		if more {
 			set("previous", 0)
 		}
-		// As the service computes it: absent on a short page.
+		// The service computes it this way: it is absent on a short page.
 		set("next", q.size-1)
 	default:
 		if q.after != "" {
@@ -89,7 +89,7 @@ func (e *Environment) list(q query, now time.Time) answer {
 }
 
 // page returns the rows of a page in descending order, and whether there are
-// more in its direction. It shows each row that it comes by to visit.
+// more in its direction. It calls visit for each row that it reads.
 func (q query) page(rows *btree.Map[string, *row], then time.Time, visit func(*row)) ([]*row, bool) {
 	var page []*row
 	more := false

@@ -10,26 +10,26 @@ import (
 // Population describes a history.
 type Population struct {
 	Seed uint64
-	// Tokens is how many there are, Waiting how many of them wait.
+	// Tokens is the number of tokens. Waiting is how many of them are WAITING.
 	Tokens, Waiting int
-	// Span is how far back they reach, evenly; zero for 30 days.
+	// Span is the time until now over which they were created, evenly. Zero: 30 days.
 	Span time.Duration
-	// Odd adds every shape that tokens have been seen in.
+	// Odd gives tokens all the unusual forms that were observed.
 	Odd bool
-	// Tags makes a token's tags; nil for the usual ones.
+	// Tags returns the tags for a token. Nil: usual ones.
 	Tags func(rng *rand.Rand) []string
 }
 
-// Rates describe an environment that is alive.
+// Rates describe an environment whose tokens change.
 type Rates struct {
 	Seed uint64
-	// PerSecond is how many tokens are created in a second, on average.
+	// PerSecond is the average number of tokens created per second.
 	PerSecond float64
-	// MeanWait is how long people take to complete one, on average.
+	// MeanWait is the average time that people take to complete a token.
 	MeanWait time.Duration
 }
 
-// live makes tokens up to the time of each look.
+// live creates tokens up to the time of each request.
 type live struct {
 	rates Rates
 	rng   *rand.Rand
@@ -52,7 +52,7 @@ func (e *Environment) Populate(p Population) {
 	for i := range p.Tokens {
 		at := now.Add(-time.Duration(float64(p.Span) * (1 - float64(i+1)/float64(p.Tokens+1))))
 		t := Token{CreatedAt: at, Tags: p.Tags(rng), IdempotencyKey: fmt.Sprintf("idem-%d", rng.Uint32())}
-		// Spread those that wait over the whole span, evenly at random.
+		// Spread the WAITING tokens evenly at random over the whole span.
 		waits := rng.IntN(p.Tokens-i) < left
 		if waits {
 			left--
@@ -65,14 +65,14 @@ func (e *Environment) Populate(p Population) {
 	}
 }
 
-// outcome decides how a token that was created in the past stands now.
+// outcome sets the current state of a token that was created in the past.
 func outcome(rng *rand.Rand, t *Token, now time.Time, waits bool) {
 	age := now.Sub(t.CreatedAt)
 	switch {
 	case waits:
 		t.Status = waiting
 		switch rng.IntN(10) {
-		case 0: // It can wait for ever.
+		case 0: // It has no timeout.
 		case 1:
 			t.TimeoutAt = t.CreatedAt.Add(age / 2) // Overdue: the job that times it out was lost.
 		default:
@@ -90,7 +90,7 @@ func outcome(rng *rand.Rand, t *Token, now time.Time, waits bool) {
 	}
 }
 
-// humanTime is mostly short, at times very long.
+// humanTime returns a random time with the given mean: mostly short, sometimes very long.
 func humanTime(rng *rand.Rand, mean time.Duration) time.Duration {
 	return time.Duration(float64(mean) * math.Exp(1.2*rng.NormFloat64()-0.72))
 }
@@ -108,7 +108,7 @@ func usualTags(rng *rand.Rand) []string {
 
 func pick(rng *rand.Rand, from ...string) string { return from[rng.IntN(len(from))] }
 
-// odd turns the i-th token into one of the shapes that have been seen.
+// odd gives the i-th token one of the unusual forms that were observed.
 func odd(rng *rand.Rand, t *Token, i int, now time.Time) {
 	switch i % 16 {
 	case 0:
@@ -149,15 +149,15 @@ func odd(rng *rand.Rand, t *Token, i int, now time.Time) {
 	}
 }
 
-// Live makes the environment alive from now on: tokens are created, completed,
-// timed out, and now and then forgotten.
+// Live lets tokens change from now on: they are created, completed, timed out, and
+// sometimes abandoned.
 func (e *Environment) Live(r Rates) {
 	e.sim.mu.Lock()
 	defer e.sim.mu.Unlock()
 	e.live = &live{rates: r, rng: rand.New(rand.NewPCG(r.Seed, 3)), next: e.sim.now()}
 }
 
-// advance makes what has been created until now; s.mu is held.
+// advance adds the tokens created until now. The caller holds s.mu.
 func (e *Environment) advance(now time.Time) {
 	l := e.live
 	if l == nil {
@@ -174,12 +174,12 @@ func (e *Environment) advance(now time.Time) {
 	}
 }
 
-// plan decides a new token's fate.
+// plan sets a new token's outcome.
 func (l *live) plan(t *Token) {
 	t.Status = completed
 	done := t.CreatedAt.Add(humanTime(l.rng, l.rates.MeanWait))
 	switch l.rng.IntN(50) {
-	case 0: // Its run was cancelled: an orphan without timeout.
+	case 0: // Its run was cancelled: an orphan without a timeout.
 		t.Status = waiting
 		return
 	case 1: // The job that should time it out is lost.

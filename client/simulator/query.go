@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// query is what a listing asks for.
+// query is a parsed query of a listing.
 type query struct {
 	size          int
 	after, before string
@@ -20,12 +20,12 @@ type query struct {
 	tags          []string
 	key           string
 	from, to      *time.Time // Both included; nil for none.
-	// What the database refuses to be asked: NUL in a text, a year that is not
+	// The database refuses the query: it has a text with NUL, or a year that is not
 	// written with four digits.
 	fails bool
 }
 
-// detail says what is wrong with one parameter.
+// detail describes an error in one parameter.
 type detail map[string]any
 
 func issue(parameter, code, message string, more detail) detail {
@@ -34,8 +34,8 @@ func issue(parameter, code, message string, more detail) detail {
 	return d
 }
 
-// parameters reads a query as browsers and Node.js do: whatever it is, and of a
-// name that is repeated the last.
+// parameters parses a query as browsers and Node.js do: it accepts any text, and the
+// last value of a repeated name counts.
 func parameters(raw string) map[string]string {
 	out := map[string]string{}
 	for pair := range strings.SplitSeq(raw, "&") {
@@ -57,7 +57,7 @@ func unescape(s string) string {
 	return strings.ToValidUTF8(s, "\ufffd")
 }
 
-// parseQuery reads what is asked for, or refuses it with all that is wrong.
+// parseQuery parses a query, or returns a refusal that lists all its errors.
 func parseQuery(raw string, now time.Time) (query, *answer) {
 	values := parameters(raw)
 	q := query{
@@ -104,7 +104,7 @@ func (q *query) readStatuses(text string) []detail {
 	slices.Sort(q.statuses)
 	q.statuses = slices.Compact(q.statuses)
 	if len(q.statuses) > 1 && slices.Contains(q.statuses, waiting) {
-		q.statuses = nil // Measured: everything comes back.
+		q.statuses = nil // Measured: the service returns all tokens.
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ var (
 	prefixed = regexp.MustCompile(`^0([xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)$`)
 )
 
-// number reads a text as JavaScript's Number does.
+// number parses a text as JavaScript's Number does.
 func number(text string) (float64, bool) {
 	text = strings.TrimSpace(text)
 	switch {
@@ -179,7 +179,7 @@ func number(text string) (float64, bool) {
 		n, err := strconv.ParseFloat(text, 64)
 		return n, err == nil
 	case decimal.MatchString(text):
-		n, _ := strconv.ParseFloat(text, 64) // Past what a number can hold it is infinite.
+		n, _ := strconv.ParseFloat(text, 64) // Infinite if it is out of range.
 		return n, true
 	case prefixed.MatchString(text):
 		n, err := strconv.ParseUint(text, 0, 64)
@@ -188,7 +188,7 @@ func number(text string) (float64, bool) {
 	return 0, false
 }
 
-// date is the moment so many milliseconds after 1970, if JavaScript has it.
+// date returns the time ms milliseconds after 1970 if JavaScript can represent it.
 func date(ms float64) (time.Time, bool) {
 	if math.Abs(ms) > 8.64e15 || math.IsNaN(ms) {
 		return time.Time{}, false
@@ -196,7 +196,7 @@ func date(ms float64) (time.Time, bool) {
 	return time.UnixMilli(int64(ms)).UTC(), true
 }
 
-// dates are the forms of a date that JavaScript reads, and people write.
+// dates returns the date layouts that JavaScript parses and people write.
 func dates() []string {
 	layouts := []string{
 		time.RFC1123, time.RFC1123Z, time.ANSIC, "Mon Jan 2 2006 15:04:05 GMT-0700",
@@ -216,7 +216,7 @@ func dates() []string {
 	return layouts
 }
 
-// instant reads epoch milliseconds, or a date.
+// instant parses epoch milliseconds or a date.
 func instant(text string) (time.Time, bool) {
 	if ms, ok := number(text); ok {
 		return date(ms)
@@ -237,13 +237,13 @@ var (
 	durations = regexp.MustCompile(`((?:\d{1,16}(?:\.\d{1,16})?|\.\d{1,16})(?:[eE][-+]?\d{1,4})?)\s?(\pL{0,14})`)
 )
 
-// unit of a period.
+// unit is a unit of a period.
 type unit struct {
 	names string
 	ms    float64
 }
 
-// units are those of a period, the largest first.
+// units returns the units of a period, the largest first.
 func units() []unit {
 	return []unit{
 		{"year yr y", 365.25 * 86_400_000},
@@ -259,7 +259,7 @@ func units() []unit {
 	}
 }
 
-// milliseconds are those of a unit, 0 if there is none of that name.
+// milliseconds returns the length of a unit, 0 if there is none of that name.
 func milliseconds(name string) float64 {
 	for _, u := range units() {
 		if slices.Contains(strings.Fields(u.names), name) {
@@ -269,7 +269,7 @@ func milliseconds(name string) float64 {
 	return 0
 }
 
-// smaller is the next smaller unit, or the same if there is none.
+// smaller returns the length of the next smaller unit, or ms if there is none.
 func smaller(ms float64) float64 {
 	for _, u := range units() {
 		if u.ms < ms {
@@ -279,9 +279,9 @@ func smaller(ms float64) float64 {
 	return ms
 }
 
-// period reads one, in milliseconds, as the service does: without a unit it is in
-// milliseconds, after another one in the next smaller unit, M is a minute, and
-// what it does not know counts for nothing. It is false if nothing counts.
+// period parses a period as the service does and returns it in milliseconds. A number
+// without a unit is in milliseconds, or in the next smaller unit if it follows another
+// one. M is a minute. Unknown units are ignored. It is false if nothing is left.
 func period(text string) (ms float64, ok bool) {
 	last := 0.0
 	for _, m := range durations.FindAllStringSubmatch(separated.ReplaceAllString(text, "$1$2"), -1) {

@@ -16,7 +16,7 @@ import (
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// get asks the service and returns the status and the body.
+// get sends a request to the service and returns the recorded answer.
 func get(t *testing.T, service http.Handler, key, query string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://api.test/api/v1/waitpoints/tokens", nil)
@@ -30,8 +30,8 @@ func get(t *testing.T, service http.Handler, key, query string, header ...string
 	return w
 }
 
-// TestQueries holds how each query is read: whatever makes no sense is refused,
-// ignored, or breaks the service, as it does there.
+// TestQueries checks how queries are read. An invalid query is refused or ignored, or
+// makes the service fail, as with the real one.
 func TestQueries(t *testing.T) {
 	service := simulator.New(simulator.Options{Now: func() time.Time { return noon }})
 	service.Environment(simulator.EnvironmentOptions{Key: "tr_prod_0"}).Add(
@@ -50,7 +50,7 @@ func TestQueries(t *testing.T) {
 		simulator.Token{ID: "waitpoint_d", CreatedAt: noon.Add(-30 * time.Second), Tags: []string{"team:b", "\ufffd"}},
 	)
 	const all = "d c b a"
-	date := func(names ...string) string { // The details of a date that is none.
+	date := func(names ...string) string { // The details of invalid dates.
 		var details []string
 		for _, name := range names {
 			details = append(details, `{"code":"invalid_date","message":"Invalid date","path":["`+name+`"]}`)
@@ -165,7 +165,7 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-// TestTrailingSlash holds that the redirect keeps the query and has no body.
+// TestTrailingSlash checks that the redirect keeps the query and has no body.
 func TestTrailingSlash(t *testing.T) {
 	service := simulator.New(simulator.Options{})
 	for path, want := range map[string]string{
@@ -180,7 +180,7 @@ func TestTrailingSlash(t *testing.T) {
 	}
 }
 
-// TestKeys holds what a key of each preset and state is answered.
+// TestKeys checks the answer for a key of each preset and state.
 func TestKeys(t *testing.T) {
 	now := noon
 	service := simulator.New(simulator.Options{Now: func() time.Time { return now }})
@@ -250,8 +250,8 @@ func TestKeys(t *testing.T) {
 	check("tr_prod_sk_full", "", 401, invalid)
 }
 
-// TestBranchesShareABucket holds that all branches of one key, and all keys of
-// one environment, draw on one rate limit.
+// TestBranchesShareABucket checks that all branches of one key, and all keys of one
+// environment, share one rate limit.
 func TestBranchesShareABucket(t *testing.T) {
 	service := simulator.New(simulator.Options{Now: func() time.Time { return noon }})
 	limit := simulator.Limit{Size: 6, Refill: 1, Every: time.Minute}

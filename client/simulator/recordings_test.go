@@ -118,17 +118,17 @@ func population(t *testing.T, file string) map[string][]simulator.Token {
 	return out
 }
 
-// facts is what of an answer must be as recorded.
+// facts are the parts of an answer that must match the recording.
 type facts struct {
 	Status     int
 	Type       string
 	Limit      string
 	Tokens     []any
 	Pagination any
-	Body       any // If it is not a list.
+	Body       any // Of other answers than lists.
 }
 
-// token keeps the facts of a recorded token, without those that are made up.
+// token returns a recorded token without the made-up fields.
 func token(v any, made ...string) any {
 	m, ok := v.(map[string]any)
 	if !ok {
@@ -137,7 +137,7 @@ func token(v any, made ...string) any {
 	for _, name := range made {
 		delete(m, name)
 	}
-	// The service orders tags by a locale's collation; their order means nothing.
+	// The service sorts tags by a locale's collation. Their order has no meaning.
 	if tags, ok := m["tags"].([]any); ok {
 		slices.SortFunc(tags, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 	}
@@ -167,7 +167,8 @@ func read(t *testing.T, status int, contentType, limit, body string) facts {
 	return f
 }
 
-// TestRecordings answers every recorded request as the real service did.
+// TestRecordings checks that the simulator answers every recorded request as the real
+// service did.
 func TestRecordings(t *testing.T) {
 	file := recordings(t)
 	exchanges := load(t, file)
@@ -217,7 +218,7 @@ func TestRecordings(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			if e.Label == "429" {
-				for range 5 { // The limit was used up just before.
+				for range 5 { // Use up the limit, as before the recorded request.
 					handler.ServeHTTP(httptest.NewRecorder(), r)
 				}
 			}
@@ -243,7 +244,7 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
-// forgetClock takes out of 429 bodies what depends on the phase of the refill.
+// forgetClock removes the fields of 429 bodies that depend on the phase of the refill.
 func forgetClock(bodies ...any) {
 	for _, b := range bodies {
 		m, _ := b.(map[string]any)

@@ -15,7 +15,7 @@ import (
 	"waitpoint_exporter/test/programs"
 )
 
-// sdkQuery is what wait.listTokens takes.
+// sdkQuery is the parameter of wait.listTokens.
 type sdkQuery struct {
 	Limit          int    `json:"limit,omitempty"`
 	Status         any    `json:"status,omitempty"`
@@ -34,8 +34,8 @@ type sdkToken struct {
 	TimeoutAt   string   `json:"timeoutAt"`
 }
 
-// TestSDK lists a population with the official SDK and compares. It needs
-// Node.js with npm, and fails without.
+// TestSDK lists a population with the official SDK and compares. It fails without
+// Node.js and npm.
 func TestSDK(t *testing.T) {
 	const key = "tr_dev_0123456789"
 	now := time.Now()

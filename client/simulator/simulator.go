@@ -1,10 +1,10 @@
-// Package simulator answers as Trigger.dev's waitpoint token API does, quirks
-// included, for tests, benchmarks and the demo.
+// Package simulator simulates Trigger.dev's waitpoint token API, including its quirks,
+// for tests, benchmarks and the demo.
 //
-// It has wire types of its own, so that a mistake in the client's does not hide
-// in both. What a token looks like is a function of time: rows say when they
-// became visible and when they finished, so a replica that lags is a look at the
-// past. Facts about the service were measured with its version 4.5.12.
+// It does not share the client's wire types, so that a mistake in them shows. A
+// token's state is a function of time: a row contains when it became visible and when
+// it finished, so a lagging replica shows the state of an earlier time. Facts about
+// the service were measured with version 4.5.12.
 package simulator
 
 import (
@@ -29,13 +29,13 @@ const tokensPath = "/api/v1/waitpoints/tokens"
 
 // Options of a Simulator.
 type Options struct {
-	// Now is the service's clock; nil stands for time.Now.
+	// Now is the service's clock. Nil: time.Now.
 	Now func() time.Time
-	// Seed drives all that is random.
+	// Seed is the seed of all random values.
 	Seed uint64
-	// Latency passes before every answer.
+	// Latency is the delay before every answer.
 	Latency time.Duration
-	// NoLog keeps no log of requests.
+	// NoLog turns off the log of requests.
 	NoLog bool
 }
 
@@ -54,7 +54,7 @@ type Simulator struct {
 
 // A Request is an entry of the log.
 type Request struct {
-	Environment  *Environment // Nil if no key fits.
+	Environment  *Environment // Nil if the key is not valid.
 	Method, Path string
 	Query        url.Values
 	Status       int
@@ -71,8 +71,8 @@ func New(opts Options) *Simulator {
 	return &Simulator{now: opts.Now, latency: opts.Latency, noLog: opts.NoLog, rng: rand.New(rand.NewPCG(opts.Seed, 1))}
 }
 
-// Limit is a token bucket that is refilled in steps. Zero fields stand for the
-// service's default: 750, 250 every 10 s. A negative Size means that the limiter
+// Limit is a token bucket that is refilled in steps. Zero fields mean the service's
+// defaults: 750, refilled by 250 every 10 s. A negative Size means that the limiter
 // is bypassed: its headers are all 0.
 type Limit struct {
 	Size, Refill int
@@ -81,20 +81,20 @@ type Limit struct {
 
 // EnvironmentOptions describe an environment.
 type EnvironmentOptions struct {
-	// Key is its root key; with Branch, it opens it only together with that branch
-	// of a preview or dev environment. Environments with the same root key are
-	// branches of one: they share its keys and its bucket, which is as the first
-	// has it.
+	// Key is the root key. With Branch, the environment is that branch of a preview
+	// or dev environment, and requests must name it. Environments with the same root
+	// key are branches of one environment: they share its keys and the bucket of the
+	// first.
 	Key, Branch string
 	Limit       Limit
-	// NoRateHeaders leaves the rate limit headers out.
+	// NoRateHeaders omits the rate limit headers and does not limit requests.
 	NoRateHeaders bool
-	// OldEngine makes every listing a 500 with no reason given.
+	// OldEngine answers every listing with a 500 that gives no reason.
 	OldEngine bool
-	// Lag lets each page be read from a replica that is up to so far behind.
+	// Lag is the maximum lag of the replicas from which pages are read.
 	Lag time.Duration
-	// Skew is how far the clocks of the hosts that create tokens may be from the
-	// service's, either way.
+	// Skew is the maximum difference, in either direction, between the clocks of the
+	// hosts that create tokens and the service's clock.
 	Skew time.Duration
 }
 
@@ -154,7 +154,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.write(w, r, s.now())
 }
 
-// pause waits and reports whether the client is still there.
+// pause waits and reports whether the client is still connected.
 func pause(r *http.Request, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -166,7 +166,7 @@ func pause(r *http.Request, d time.Duration) bool {
 	}
 }
 
-// An answer is what the service would say.
+// An answer is the service's answer to a request.
 type answer struct {
 	environment *Environment
 	status      int
@@ -245,7 +245,7 @@ func jsonAnswer(status int, body []byte) answer {
 	return answer{status: status, body: body, header: http.Header{"Content-Type": {"application/json; charset=utf-8"}}}
 }
 
-// problem is an answer in the form of RFC 9457, indented as the service does.
+// problem returns an answer in the form of RFC 9457, indented like the service's.
 func problem(status int, title, detail, more string) answer {
 	body := fmt.Sprintf("{\n  \"title\": %q,\n  \"status\": %d,\n"+
 		"  \"type\": \"https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/%d\",\n"+

@@ -8,10 +8,9 @@ import (
 	"net/http"
 )
 
-// Transport returns a RoundTripper that calls the handler in memory, without
-// sockets, so that it works on a fake clock too. Bodies are streamed; a handler
-// that aborts cuts the answer off; gzip is asked for and undone as http.Transport
-// does it.
+// Transport returns a RoundTripper that calls the handler in memory, without sockets,
+// so that it also works with a fake clock. Bodies are streamed, and a handler that
+// aborts cuts the answer off. It requests and decompresses gzip as http.Transport does.
 func Transport(h http.Handler) http.RoundTripper { return transport{h} }
 
 type transport struct{ handler http.Handler }
@@ -65,8 +64,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}()
 		t.handler.ServeHTTP(w, in)
 		w.WriteHeader(http.StatusOK)
-		// A handler that returns because the client has gone has sent no whole
-		// answer. Without an error in ctx this is a plain end.
+		// If ctx has ended, the handler may have returned early, with an incomplete
+		// answer. If ctx has no error, this is a normal end.
 		_ = writer.CloseWithError(ctx.Err())
 	}()
 	select {
@@ -110,7 +109,7 @@ func (b *body) Close() error {
 	return nil
 }
 
-// zipped undoes gzip, beginning at the first Read.
+// zipped decompresses gzip, starting at the first Read.
 type zipped struct {
 	body io.ReadCloser
 	zr   *gzip.Reader

@@ -1,6 +1,6 @@
-// Lists a population with the official SDK, each way that is given as JSON in
-// CHECK_QUERIES, and prints what it saw: for each query the ids, statuses and
-// tags in order. TRIGGER_API_URL and TRIGGER_SECRET_KEY say where.
+// Lists a population with the official SDK, once for each query in the JSON of
+// CHECK_QUERIES, and prints the tokens of each query in order. TRIGGER_API_URL and
+// TRIGGER_SECRET_KEY name the environment.
 import { wait } from "@trigger.dev/sdk";
 
 const queries = JSON.parse(process.env.CHECK_QUERIES);
