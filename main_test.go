@@ -21,12 +21,12 @@ import (
 	"waitpoint_exporter/test/programs"
 )
 
-// TestMain holds that no goroutine is left behind.
+// TestMain checks that no goroutine is left behind.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const goodKey = "tr_prod_0123456789abcdef"
 
-// TestBadInput holds the exact message of everything that is refused at the start.
+// TestBadInput checks the exact message for each input that is refused at the start.
 func TestBadInput(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, content string) string {
@@ -265,7 +265,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// TestPortInUse holds that the message names the flag.
+// TestPortInUse checks that the message names the flag.
 func TestPortInUse(t *testing.T) {
 	l := programs.Listen(t.Context(), t)
 	err := run(
@@ -280,7 +280,7 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
-// TestNoSocket holds that the message names the flag that asks for one.
+// TestNoSocket checks that the message names the flag that requests a socket.
 func TestNoSocket(t *testing.T) {
 	err := run(
 		t.Context(),
@@ -355,8 +355,8 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestSecrets runs the program at debug level over every fault there is, and
-// looks for what must never leave it.
+// TestSecrets runs the program at debug level with every kind of fault, and checks
+// that it shows no secret.
 func TestSecrets(t *testing.T) {
 	const key = "tr_prod_sEcReTsEcReTsEcReT"
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -380,7 +380,7 @@ func TestSecrets(t *testing.T) {
 			kinds = append(kinds, simulator.Fault{Kind: kind})
 		}
 	}
-	// A fault takes a refresh, which takes a second.
+	// Each fault needs a refresh, and a refresh takes a second.
 	for kinds := range slices.Chunk(kinds, 6) {
 		t.Run(fmt.Sprint("from ", kinds[0].Kind, " on"), func(t *testing.T) {
 			t.Parallel()
@@ -389,7 +389,8 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// leakNothing runs the program over some faults.
+// leakNothing runs the program with the given kinds of fault and checks that it shows no
+// secret.
 func leakNothing(t *testing.T, key string, kinds []simulator.Fault) {
 	t.Helper()
 	service := simulator.New(simulator.Options{Seed: 1})
@@ -416,7 +417,7 @@ func leakNothing(t *testing.T, key string, kinds []simulator.Fault) {
 	client := &http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
 	var pages strings.Builder
-	// The faults strike one request each; when all have, the snapshot becomes whole.
+	// Each fault affects one request. After all of them the snapshot becomes complete.
 	for !strings.Contains(pages.String(), `triggerdev_waitpoint_history_loaded{environment="prod"} 1`) ||
 		len(service.Requests()) < len(kinds)+8 {
 		for _, path := range []string{"/metrics", "/", "/tokens", "/tokens?format=json", "/-/ready"} {
@@ -449,8 +450,8 @@ func leakNothing(t *testing.T, key string, kinds []simulator.Fault) {
 	}
 }
 
-// TestReload runs the program with a file of three environments, one of them
-// with a key that was revoked, and reloads it by SIGHUP and by POST.
+// TestReload runs the program with a file of three environments, one of which has a
+// revoked key, and reloads it by SIGHUP and by POST.
 func TestReload(t *testing.T) {
 	service := simulator.New(simulator.Options{Seed: 1})
 	for i, name := range []string{"dev", "prod"} {

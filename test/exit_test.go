@@ -9,8 +9,9 @@ import (
 	"waitpoint_exporter/test/programs"
 )
 
-// TestExit holds how the program ends: the code tells wrong usage and configuration,
-// which no restart mends, from other failures, and the reason is in the log's format.
+// TestExit checks how the program ends. The code for wrong usage or configuration, where
+// a restart does not help, differs from other failures, and the reason is in the log's
+// format.
 func TestExit(t *testing.T) {
 	t.Parallel()
 	taken := programs.Listen(t.Context(), t).Addr().String()
@@ -69,8 +70,8 @@ func TestExit(t *testing.T) {
 	}
 }
 
-// TestStart holds that one line says what is watched, and how, and where it listens,
-// and that all lines have one shape.
+// TestStart checks that one line logs the environments, their settings and the listen
+// address, and that all lines have the same format.
 func TestStart(t *testing.T) {
 	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + goodKey + "\n", "TRIGGER_API_URL= http://127.0.0.1:1\n"},
 		"--tokens.period=30d", "--trigger.project=shop", "--refresh.interval=2m")
@@ -93,7 +94,7 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestDemoSaysSo holds that a demo says that it is one, in the log and on each page.
+// TestDemoSaysSo checks that the log and each page say that this is a demo.
 func TestDemoSaysSo(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t, nil, "--demo")

@@ -22,10 +22,9 @@ import (
 	"waitpoint_exporter/test/size"
 )
 
-// TestHeap runs the program over HTTPS to a service whose answers are whole, broken
-// off, endless and refused, and looks through everything that its heap then holds:
-// no callback URL, idempotency key or output can be read there, and the key only in
-// what sends it.
+// TestHeap runs the program with a service over HTTPS whose answers are complete, cut
+// off, endless or refusals, and then searches its heap. It must contain no callback URL,
+// idempotency key or output, and the key only in the buffers that send it.
 func TestHeap(t *testing.T) {
 	t.Parallel()
 	dumping, err := buildDumping(t)
@@ -37,7 +36,7 @@ func TestHeap(t *testing.T) {
 	}
 }
 
-// buildDumping builds the program with one file more: it dumps the heap at a signal.
+// buildDumping builds the program with an additional file that dumps the heap at a signal.
 func buildDumping(t *testing.T) (string, error) {
 	file, err := filepath.Abs("testdata/heapdump.go")
 	if err != nil {
@@ -65,7 +64,7 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 	environment.Populate(simulator.Population{Seed: 1, Tokens: 3000, Waiting: 300, Odd: true})
 	for kind := simulator.FaultStatus; kind <= simulator.FaultNulls; kind++ {
 		f := simulator.Fault{Kind: kind, Times: 1}
-		switch kind { //nolint:exhaustive // The others take no more.
+		switch kind { //nolint:exhaustive // The others need no more fields.
 		case simulator.FaultStatus:
 			f.Status, f.Body = http.StatusInternalServerError,
 				`{"error":"no access for `+key+` to http://x/callback/abc"}`
@@ -82,12 +81,12 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 	api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answering.RLock()
 		defer answering.RUnlock()
-		// Short answers, too: the service compresses what is asked for so.
+		// Compress all answers for which gzip is requested, including short ones.
 		compressed := strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
 		r.Header.Del("Accept-Encoding")
 		if compressed {
 			z := &zippingWriter{ResponseWriter: w, zip: gzip.NewWriter(w)}
-			defer z.zip.Close() //nolint:errcheck // The client may have gone.
+			defer z.zip.Close() //nolint:errcheck // The client may have disconnected.
 			w = z
 		}
 		service.ServeHTTP(w, r)
@@ -104,8 +103,8 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 	child := exec.CommandContext(t.Context(), dumping, "--log.level=debug", "--refresh.interval=1s",
 		"--refresh.timeout=1s",
 		"--web.listen-address=127.0.0.1:0", "--trigger.api-url="+api.URL)
-	// A goroutine that is interrupted leaves its registers lying, and with them what
-	// it was copying.
+	// Asynchronous preemption would save a goroutine's registers in memory, with the
+	// data that it was copying.
 	child.Env = append(os.Environ(), "HEAP_DUMP="+dump, "SSL_CERT_FILE="+trusted, "GODEBUG=asyncpreemptoff=1",
 		"TRIGGER_SECRET_KEY="+key)
 	logs := new(programs.Log)
@@ -124,7 +123,7 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 			t.Fatal(logs.String())
 		}
 	}
-	// What is being read at the moment is in the heap: nothing is answered now.
+	// An answer that is being read is in the heap, so stop answering.
 	answering.Lock()
 	defer answering.Unlock()
 	time.Sleep(300 * time.Millisecond)
@@ -157,9 +156,9 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 	for _, m := range regexp.MustCompile(key).FindAllIndex(heap, -1) {
 		switch before := heap[:m[0]]; {
 		case bytes.HasSuffix(before, []byte("TRIGGER_SECRET_KEY=")):
-		case bytes.HasSuffix(before, []byte("er ")): // Bearer, in what a connection sends.
+		case bytes.HasSuffix(before, []byte("er ")): // "Bearer " in a connection's send buffer.
 			sent++
-		case inSendBuffer(before): // The rest of a longer request that it sent before.
+		case inSendBuffer(before): // The rest of a longer earlier request.
 			sent++
 		default:
 			t.Errorf("the key is in the heap: %.200q", heap[max(0, m[0]-100):m[1]])
@@ -170,15 +169,15 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 	}
 }
 
-// inSendBuffer reports whether what follows is in the 4 KB in which a connection
-// puts together what it sends, behind the beginning of a request.
+// inSendBuffer reports whether before ends inside a connection's send buffer of 4 KB,
+// after the beginning of a request.
 func inSendBuffer(before []byte) bool {
 	buffer := before[max(0, len(before)-4096):]
 	return bytes.Contains(buffer, []byte("GET /api/v1/waitpoints/tokens?")) && bytes.Contains(buffer,
 		[]byte(" HTTP/1.1\r\nHost: "))
 }
 
-// zippingWriter compresses what a handler writes.
+// zippingWriter compresses a handler's answer.
 type zippingWriter struct {
 	http.ResponseWriter
 

@@ -22,9 +22,9 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// exchange sends a text as it is while it reads answers, until the server ends
-// the connection, and returns their codes. An answer that is cut off, or a
-// connection that does not end in time, is an error.
+// exchange sends a raw text while it reads answers, until the server closes the
+// connection, and returns the answers' codes. An answer that is cut off, or a
+// connection that is not closed in time, is an error.
 func exchange(t *testing.T, address string, text io.Reader) ([]int, error) {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
@@ -43,8 +43,8 @@ func exchange(t *testing.T, address string, text io.Reader) ([]int, error) {
 	for {
 		if _, err := in.Peek(1); errors.Is(err, os.ErrDeadlineExceeded) {
 			return codes, err
-		} else if err != nil { // Its end, or a reset for what was not read.
-			return codes, nil //nolint:nilerr // The end is what is awaited.
+		} else if err != nil { // EOF, or a reset because the server did not read everything.
+			return codes, nil //nolint:nilerr // The end of the connection is expected.
 		}
 		answer, err := http.ReadResponse(in, nil)
 		if err != nil {
@@ -58,7 +58,7 @@ func exchange(t *testing.T, address string, text io.Reader) ([]int, error) {
 	}
 }
 
-// endless is a text that comes again and again.
+// endless is a reader that repeats its text without end.
 type endless string
 
 func (e endless) Read(p []byte) (int, error) {
@@ -69,7 +69,7 @@ func (e endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// plain is a request that asks for the connection to end.
+// plain returns a request that closes the connection.
 func plain(method, target string, header ...string) string {
 	return method + " " + target + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + strings.Join(append(header,
 		"\r\n"), "\r\n")
@@ -79,7 +79,7 @@ type hostileRequest struct {
 	name string
 	text io.Reader
 	want []int // Each answer is one of these.
-	// Answers is how many there are at least; 0 stands for one.
+	// The minimum number of answers. Zero: 1.
 	answers int
 }
 
@@ -194,10 +194,10 @@ func hostileRequests() []hostileRequest {
 	return out
 }
 
-// TestHostileClient sends the built program what no client should, while others
-// send their header byte by byte, or do not read. Each answer is whole and says
-// that the request is refused or redirected, if it is not answered; no handler
-// panics, memory is bounded, and the program answers afterwards.
+// TestHostileClient sends invalid and excessive requests to the built program, while
+// other clients do not finish their header or do not read. Each answer must be complete
+// and have an expected code. No handler may panic, memory must stay bounded, and the
+// program must still answer afterwards.
 func TestHostileClient(t *testing.T) {
 	const key = "tr_prod_0123456789"
 	service := simulator.New(simulator.Options{Seed: 1})
@@ -211,7 +211,7 @@ func TestHostileClient(t *testing.T) {
 	client := newClient(t)
 	p.await(t, client, `history_loaded{environment="prod"} 1`)
 
-	// They stay while all else goes on.
+	// These connections stay open during the whole test.
 	for i := range 200 {
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.address)
 		if err != nil {
@@ -220,7 +220,7 @@ func TestHostileClient(t *testing.T) {
 		defer func() { _ = conn.Close() }()
 		text := "GET /metrics HTTP/1.1\r\nHost: x\r\nX: sl"
 		if i%4 == 0 {
-			text = strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 10) // And reads none of the answers.
+			text = strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 10) // Its answers are never read.
 			if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 				t.Fatal(err)
 			}
@@ -256,7 +256,7 @@ func TestHostileClient(t *testing.T) {
 	if logs := p.logs.String(); strings.Contains(logs, "panic") || strings.Contains(logs, "superfluous") {
 		t.Errorf("the log has a panic: %s", logs)
 	}
-	if proc, err := procfs.NewProc(p.cmd.Process.Pid); err == nil { // Linux has it.
+	if proc, err := procfs.NewProc(p.cmd.Process.Pid); err == nil { // On Linux.
 		status, err := proc.NewStatus()
 		if err != nil {
 			t.Fatal(err)

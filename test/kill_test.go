@@ -27,7 +27,7 @@ var kills = flag.Int("kills", size.Of(3, 10), "how often TestKill kills the prog
 
 const killKey = "tr_prod_0123456789"
 
-// teams are the tags of the tokens here.
+// teams are the tags of the tokens.
 var teams = []string{"team:growth", "team:legal", "team:payments"}
 
 func newEnvironment(t *testing.T) (*simulator.Environment, *httptest.Server) {
@@ -46,7 +46,7 @@ func newEnvironment(t *testing.T) (*simulator.Environment, *httptest.Server) {
 	return environment, server
 }
 
-// change lets time pass in the environment: some tokens finish, some are created.
+// change changes the environment: some tokens finish, some are created.
 func change(environment *simulator.Environment, rng *rand.Rand) {
 	for _, token := range environment.Tokens() {
 		if token.Status == "WAITING" && rng.IntN(50) == 0 {
@@ -58,7 +58,7 @@ func change(environment *simulator.Environment, rng *rand.Rand) {
 	}
 }
 
-// truth is what the metrics have to say of the environment, recounted.
+// truth recounts the environment and returns the samples that the metrics must have.
 func truth(environment *simulator.Environment) []string {
 	counts := map[string]int{}
 	without := 0
@@ -80,9 +80,9 @@ func truth(environment *simulator.Environment) []string {
 	return out
 }
 
-// TestKill kills the program at random points of its start, its first listing and
-// its service, while tokens come and go. However it ended, the next one has the
-// right numbers again, and no file is left behind.
+// TestKill kills the program at random times during its start, its first listing and
+// later, while tokens change. The next process must have correct counts again, and no
+// file may be left behind.
 func TestKill(t *testing.T) {
 	environment, api := newEnvironment(t)
 	arguments := []string{"--trigger.api-url=" + api.URL, "--refresh.interval=1s"}
@@ -120,23 +120,22 @@ func TestKill(t *testing.T) {
 		(time.Since(begun) / time.Duration(*kills)).Round(time.Millisecond))
 }
 
-// refused tells the end of a connection that the program had not taken up from
-// that of a request it had: the kernel refuses or resets the one and ends the
-// other.
+// refused reports whether the program had not accepted the connection. The kernel
+// refuses or resets such a connection, while an accepted one would just end.
 func refused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// TestTerminate holds that a program that is asked to end while fifty clients
-// scrape answers each request that it has begun to read, then ends with code 0.
+// TestTerminate checks that a program that gets SIGTERM while fifty clients scrape
+// answers each request that it has begun to read, then ends with code 0.
 func TestTerminate(t *testing.T) {
 	environment, api := newEnvironment(t)
 	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + killKey}, "--trigger.api-url="+api.URL)
 	client := newClient(t)
 	p.await(t, client, truth(environment)...)
 
-	// Half of a request each, the rest of which comes after the signal. They are
-	// taken up before those of the scrapers are.
+	// Each connection sends half of a request now, and the rest after the signal. The
+	// program accepts them before those of the scrapers.
 	begun := make([]net.Conn, 20)
 	for i := range begun {
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", p.address)
@@ -177,7 +176,7 @@ func TestTerminate(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	scraping.Wait() // The last of them was refused.
+	scraping.Wait() // Each scraper ends when it is refused.
 	for i, conn := range begun {
 		if _, err := io.WriteString(conn, "st: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
@@ -195,7 +194,7 @@ func TestTerminate(t *testing.T) {
 	t.Logf("%d scrapes, none cut off", answers.Load())
 }
 
-// read returns the body of an answer of 200.
+// read returns the body of an answer with status 200.
 func read(in *bufio.Reader) (string, error) {
 	answer, err := http.ReadResponse(in, nil)
 	if err != nil {

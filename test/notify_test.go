@@ -13,8 +13,9 @@ import (
 	"waitpoint_exporter/test/programs"
 )
 
-// notifications listens as a service manager does. It returns the variable that
-// asks for notifications, and the next of them: "" if there is none now.
+// notifications listens like a service manager. It returns the environment variable
+// that requests notifications, and a function that returns the next one, "" if there is
+// none.
 func notifications(t *testing.T) (env string, next func(wait time.Duration) string) {
 	t.Helper()
 	address := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"}
@@ -36,8 +37,8 @@ func notifications(t *testing.T) (env string, next func(wait time.Duration) stri
 	}
 }
 
-// TestNotify holds that a service manager is told of readiness when every address
-// answers, and of the end when it begins.
+// TestNotify checks that a service manager is notified of readiness when every address
+// answers, and of the shutdown when it begins.
 func TestNotify(t *testing.T) {
 	env, next := notifications(t)
 	var args []string
@@ -68,7 +69,8 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// TestNotReady holds that what cannot be served is never reported as ready.
+// TestNotReady checks that the program never reports readiness if it cannot listen on
+// every address.
 func TestNotReady(t *testing.T) {
 	env, next := notifications(t)
 	taken := programs.Listen(t.Context(), t)

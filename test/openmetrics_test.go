@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestOpenMetrics holds that each metric family of a scrape stands by itself, as
-// OpenMetrics asks for: a strict parser refuses the whole scrape if not.
+// TestOpenMetrics checks that the metric families of a scrape are not interleaved, as
+// OpenMetrics requires. Otherwise a strict parser refuses the whole scrape.
 func TestOpenMetrics(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t, nil, "--demo", "--tokens.expected-wait=1h", "--tokens.ignore-tag=user:.*")
@@ -44,8 +44,8 @@ func TestOpenMetrics(t *testing.T) {
 	}
 }
 
-// familiesOf returns the names of an OpenMetrics text's families, or an error if
-// one stands in two places, or has samples that its type does not allow.
+// familiesOf returns the names of the families in an OpenMetrics text, or an error if
+// one is in two places or has samples that its type does not allow.
 func familiesOf(text string) (map[string]bool, error) {
 	suffixes := map[string][]string{
 		"gauge": {""}, "unknown": {""}, "counter": {"_total", "_created"}, "info": {"_info"},

@@ -1,5 +1,5 @@
-// Package test runs the built program as a process: what it does with signals,
-// sockets, files and clients can be seen only from outside.
+// Package test runs the built program as a process, because its behaviour with signals,
+// sockets, files and clients is visible only from outside.
 package test
 
 import (
@@ -27,7 +27,7 @@ const (
 	goodKey = "tr_prod_0123456789abcdef"
 )
 
-// TestMain leaves neither goroutines nor the binary behind.
+// TestMain checks that no goroutine is left behind, and removes the binary.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(binaryDir)
@@ -56,20 +56,20 @@ func build(dir string, args ...string) (string, error) {
 	return path, nil
 }
 
-// A process is the built program, running.
+// A process is a running instance of the built program.
 type process struct {
 	cmd     *exec.Cmd
 	address string
-	// Dir is its working directory and that of its temporary files.
+	// Dir is its working directory and the directory of its temporary files.
 	dir  string
 	logs *programs.Log
-	// Ended is closed once it has ended; err says how.
+	// Ended is closed after it has ended, with the result in err.
 	ended chan struct{}
 	err   error
 }
 
-// startProcess runs the built program on a free port of loopback, in an empty
-// directory and with nothing in its environment but env. It ends with the test.
+// startProcess runs the built program on a free loopback port, in an empty directory and
+// with only env in its environment. It ends with the test.
 func startProcess(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	p := launch(t, env, append([]string{"--web.listen-address=127.0.0.1:0"}, args...)...)
@@ -110,7 +110,7 @@ func launch(t *testing.T, env []string, args ...string) *process {
 	return p
 }
 
-// get asks for a path and returns the answer's code and body.
+// get requests a path and returns the answer's code and body.
 func (p *process) get(ctx context.Context, client *http.Client, path string) (int, string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+path, http.NoBody)
 	if err != nil {
@@ -124,7 +124,7 @@ func (p *process) get(ctx context.Context, client *http.Client, path string) (in
 	return answer.StatusCode, string(body), errors.Join(err, answer.Body.Close())
 }
 
-// await asks for the metrics until they have a text.
+// await requests the metrics until they contain all texts.
 func (p *process) await(t *testing.T, client *http.Client, texts ...string) {
 	t.Helper()
 	var body string

@@ -13,10 +13,9 @@ import (
 	"golang.org/x/net/html"
 )
 
-// TestBehindProxy crawls the pages through a reverse proxy that strips a prefix
-// and through one that does not: no link is broken and none leads out of the
-// prefix, and the metrics tell where the pages are. What machines ask for is
-// there without the prefix, too.
+// TestBehindProxy crawls the pages through a reverse proxy that strips a prefix and
+// through one that does not. No link may be broken or lead out of the prefix, and the
+// metrics contain the external URL. The paths for machines also work without the prefix.
 func TestBehindProxy(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -64,7 +63,7 @@ func TestBehindProxy(t *testing.T) {
 }
 
 // crawl follows the links and forms of all pages, up to a bound, and returns the
-// pages that there were, without their queries.
+// addresses found, without their queries.
 func crawl(t *testing.T, external string) map[string]bool {
 	t.Helper()
 	seen, queue := map[string]bool{}, []string{external + "/"}
@@ -94,7 +93,7 @@ func crawl(t *testing.T, external string) map[string]bool {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// Documents elsewhere, which the runbook names, are left alone.
+				// The runbook's links to other sites are not followed.
 				if to.Fragment = ""; !asked[to.String()] && to.Host == at.Host {
 					asked[to.String()] = true
 					queue = append(queue, to.String())
@@ -105,7 +104,7 @@ func crawl(t *testing.T, external string) map[string]bool {
 	return seen
 }
 
-// fetch returns the code, the address after redirects and, of a page, the tree.
+// fetch returns the code, the address after redirects and, for a page, its HTML tree.
 func fetch(t *testing.T, link string) (int, *url.URL, *html.Node) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, link, http.NoBody)

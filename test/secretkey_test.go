@@ -11,8 +11,8 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// TestSecretKeys runs the program with a key of each kind: the first refresh
-// succeeds, and the environment is named after the key's prefix.
+// TestSecretKeys runs the program with a key of each kind. The first refresh must
+// succeed, and the environment is named after the key's prefix.
 func TestSecretKeys(t *testing.T) {
 	t.Parallel()
 	for key, name := range map[string]string{
@@ -42,7 +42,7 @@ func TestSecretKeys(t *testing.T) {
 	}
 }
 
-// exposes reports whether a scrape has the line.
+// exposes reports whether a scrape contains the line.
 func exposes(t *testing.T, address, line string) bool {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", nil)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestUnaskedAnswer holds that what a server sends past the end of an answer, which
-// net/http writes about, is not in the log.
+// TestUnaskedAnswer checks that data that a server sends after the end of an answer is
+// not in the log, although net/http logs it.
 func TestUnaskedAnswer(t *testing.T) {
 	t.Parallel()
 	const page = `{"data":[],"pagination":{}}`

@@ -60,7 +60,7 @@ func (a *authority) issue(t *testing.T, serial int64) (certificate, key []byte) 
 	return certificate, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// sign makes a key and a certificate of it; without a signer it signs itself.
+// sign creates a key and a certificate for it, which is self-signed if signer is nil.
 func sign(t *testing.T, template, parent *x509.Certificate, signer *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -77,13 +77,13 @@ func sign(t *testing.T, template, parent *x509.Certificate, signer *ecdsa.Privat
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), key
 }
 
-// directory returns what writes files into an empty directory, and its path.
+// directory returns a function that writes files into an empty directory, and its path.
 func directory(t *testing.T) (write func(name, text string), dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	return func(name, text string) {
 		t.Helper()
-		// Renamed, so that no reader finds half of it.
+		// Renamed, so that a reader never gets an incomplete file.
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -103,7 +103,7 @@ func hash(t *testing.T, password string) string {
 	return string(h)
 }
 
-// secureClient returns a client that trusts an authority and shows certificates.
+// secureClient returns a client that trusts an authority and has its own certificates.
 func secureClient(t *testing.T, a *authority, own ...tls.Certificate) *http.Client {
 	t.Helper()
 	client := newClient(t)
@@ -115,7 +115,7 @@ func secureClient(t *testing.T, a *authority, own ...tls.Certificate) *http.Clie
 	return client
 }
 
-// A reply is an answer that was read whole.
+// A reply is an answer with its body.
 type reply struct {
 	code, proto int
 	challenge   string
@@ -123,7 +123,7 @@ type reply struct {
 	body        string
 }
 
-// login asks for a path with a user and a password, without where both are empty.
+// login requests a URL with a user and a password, or without if both are empty.
 func login(t *testing.T, client *http.Client, url, user, password string) (reply, error) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
@@ -145,15 +145,15 @@ func login(t *testing.T, client *http.Client, url, user, password string) (reply
 	}, err
 }
 
-// TestWebConfig runs the built program with TLS and users, and holds that nothing
-// is answered without both, also while the file is replaced by a broken one, and
-// that what is replaced counts from the next connection or request on.
+// TestWebConfig runs the built program with TLS and users. It checks that requests
+// without both are refused, also while the file is broken, and that replaced files take
+// effect with the next connection or request.
 func TestWebConfig(t *testing.T) {
 	a := newAuthority(t)
 	write, dir := directory(t)
 	replace := func(serial int64) {
 		certificate, key := a.issue(t, serial)
-		// The two are read one after the other; a pair that does not fit is refused.
+		// The program reads the two one after the other, and refuses a pair that does not match.
 		write("server.pem", string(certificate))
 		write("server.key", string(key))
 	}
@@ -244,7 +244,7 @@ func TestWebConfig(t *testing.T) {
 	if n := serial(secureClient(t, a)); n != 101 {
 		t.Errorf("with a good file again: certificate %d", n)
 	}
-	// Its connections of HTTP/2 are idle, and still open.
+	// The client's HTTP/2 connections are idle but still open.
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -258,8 +258,8 @@ func TestWebConfig(t *testing.T) {
 	}
 }
 
-// TestClientCertificates holds that without a certificate of the authority that is
-// named nothing is answered.
+// TestClientCertificates checks that no request is answered without a certificate of the
+// configured authority.
 func TestClientCertificates(t *testing.T) {
 	a, clients := newAuthority(t), newAuthority(t)
 	write, dir := directory(t)
@@ -296,8 +296,8 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
-// TestBadWebConfig holds that a file that would not protect what it should is
-// refused at the start, in one line that names the flag and shows no secret.
+// TestBadWebConfig checks that a file that would not protect the program is refused at
+// the start, in one line that names the flag and shows no secret.
 func TestBadWebConfig(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)

@@ -17,13 +17,13 @@ const (
 	scrapers    = 200
 	slowClients = 50
 	loadTime    = 20 * time.Second
-	loadPeriod  = time.Second           // From one time that all scrape to the next.
-	loadPause   = 10 * time.Millisecond // Between two bytes that a slow client reads.
+	loadPeriod  = time.Second           // Between two scrapes of a client.
+	loadPause   = 10 * time.Millisecond // Between two reads of a slow client, a byte each.
 )
 
-// load keeps 1,000,000 tokens fresh each second, for a time by itself, then while
-// two hundred clients scrape at the same moment of each second and fifty more read
-// a byte at a time. It fails if a scrape does.
+// load refreshes 1,000,000 tokens each second, first without other load, then while two
+// hundred clients scrape at the same moment of each second and fifty more read a byte at
+// a time. It fails if a scrape fails.
 func load(ctx context.Context, b *bench) ([]row, error) {
 	api, err := b.simulator(ctx, service{tokens: 1_000_000, waiting: 20_000, unlimited: true, perSecond: 10})
 	if err != nil {
@@ -77,7 +77,7 @@ func load(ctx context.Context, b *bench) ([]row, error) {
 	}, nil
 }
 
-// refreshCost is what refreshes have cost while something was done.
+// refreshCost is the number of refreshes, their total time and their errors.
 type refreshCost struct{ n, seconds, errors float64 }
 
 func (c refreshCost) mean() float64 { return c.seconds / c.n }
@@ -109,8 +109,8 @@ func (p *process) refreshes(ctx context.Context, meanwhile func() error) (refres
 	return refreshCost{after.n - before.n, after.seconds - before.seconds, after.errors - before.errors}, err
 }
 
-// scrapedByMany returns how many milliseconds each scrape took, or an error if one
-// of them, or a slow client, was not answered.
+// scrapedByMany returns how many milliseconds each scrape took, or an error if a scrape
+// or a slow client failed.
 func (p *process) scrapedByMany(ctx context.Context) ([]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
@@ -130,7 +130,7 @@ func (p *process) scrapedByMany(ctx context.Context) ([]float64, error) {
 			}
 		})
 	}
-	start := time.Now() // All scrape at the same times.
+	start := time.Now() // The same for all, so that they scrape at the same times.
 	for range scrapers {
 		running.Go(func() {
 			many.scrapeEachPeriod(ctx, start, func(took float64, err error) {
@@ -151,8 +151,9 @@ func (p *process) scrapedByMany(ctx context.Context) ([]float64, error) {
 	return times, nil
 }
 
-// scrapeEachPeriod scrapes once each loadPeriod until ctx ends, and tells done how
-// many milliseconds each scrape took, and how it failed. The last one ends after ctx.
+// scrapeEachPeriod scrapes once each loadPeriod until ctx ends. It calls done after each
+// scrape with the milliseconds that it took and its error. The last scrape may end after
+// ctx.
 func (p *process) scrapeEachPeriod(ctx context.Context, start time.Time, done func(took float64, err error)) {
 	for next := start; ctx.Err() == nil; {
 		next = next.Add(loadPeriod)
@@ -170,14 +171,14 @@ func (p *process) scrapeEachPeriod(ctx context.Context, start time.Time, done fu
 	}
 }
 
-// readSlowly asks for the metrics and reads a byte at a time until ctx ends. The
-// little that its connection takes in leaves the rest with the exporter.
+// readSlowly requests the metrics and reads a byte at a time until ctx ends. Its
+// connection's buffer is small, so most of the answer stays with the exporter.
 func (p *process) readSlowly(ctx context.Context) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(p.url, "http://"))
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // It is not written to any more.
+	defer conn.Close() //nolint:errcheck // Nothing more is written to it.
 	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		return err
 	}

@@ -1,12 +1,12 @@
-// Bench measures what the exporter costs and prints one table. All figures are
-// taken in one run on one machine against the same simulated service, which is
-// a process of its own, as are the exporter and its peer: a script that does
-// with the official SDK and prom-client what one would write by hand (peer/).
+// Bench measures the cost of the exporter and prints one table. All figures are from
+// one run on one machine against the same simulated service. The service, the exporter
+// and its peer are separate processes. The peer is the script that one would write by
+// hand with the official SDK and prom-client (peer/).
 //
 //	go run ./test/bench [-run REGEX]
 //
-// Beside Go it needs Linux, for CPU time and peak memory out of /proc, and
-// Node.js with npm, for the peer.
+// Besides Go it needs Linux, to read CPU time and peak memory from /proc, and Node.js
+// with npm for the peer.
 package main
 
 import (
@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.dir) //nolint:errcheck // A temporary directory that is left behind does no harm.
+	defer os.RemoveAll(b.dir) //nolint:errcheck // A leftover temporary directory does no harm.
 	var table []row
 	for _, w := range works() {
 		if !chosen.MatchString(w.name) {
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return write(stdout, table)
 }
 
-// bench holds what the works share.
+// bench contains the data that the works share.
 type bench struct {
 	dir                  string
 	self, exporter, peer string
@@ -98,7 +98,7 @@ func prepare(ctx context.Context, stderr io.Writer) (*bench, error) {
 	if b.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	// As it is released.
+	// Built like a release.
 	if _, err := output(ctx, root, "make", "-s", "build", "OUTPUT="+b.exporter); err != nil {
 		return nil, err
 	}
@@ -120,8 +120,8 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 	return string(out), err
 }
 
-// A row of the table: what was done, the exporter's figure, what it is compared
-// with, and the ratio.
+// A row of the table has the work, the exporter's figure, the figure that it is
+// compared with, and the ratio.
 type row struct{ work, figure, against, ratio string }
 
 func write(w io.Writer, table []row) error {

@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// A process under measurement.
+// A process is a program under measurement.
 type process struct {
 	url     string
 	started time.Time
@@ -35,10 +35,10 @@ func (b *bench) start(ctx context.Context, env []string, name string, args ...st
 	return p
 }
 
-// simulator starts the service and waits until it has made its tokens.
+// simulator starts the service and waits until it has created its tokens.
 func (b *bench) simulator(ctx context.Context, s service) (*process, error) {
 	p := b.start(ctx, nil, b.self, s.args()...)
-	if _, err := p.cmd.StdinPipe(); err != nil { // Closed by Wait, which ends it.
+	if _, err := p.cmd.StdinPipe(); err != nil { // Closed if this process ends, which ends the service.
 		return nil, err
 	}
 	out, err := p.cmd.StdoutPipe()
@@ -57,7 +57,7 @@ func (b *bench) simulator(ctx context.Context, s service) (*process, error) {
 	return p, nil
 }
 
-// exporterOf starts the exporter on a service; nil if the arguments name it.
+// exporterOf starts the exporter for a service, which is nil if the arguments name it.
 func (b *bench) exporterOf(ctx context.Context, api *process, args ...string) (*process, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
@@ -73,7 +73,7 @@ func (b *bench) exporterOf(ctx context.Context, api *process, args ...string) (*
 	return p, p.cmd.Start()
 }
 
-// peerOf starts the SDK peer on a service.
+// peerOf starts the SDK peer for a service.
 func (b *bench) peerOf(ctx context.Context, api *process, interval time.Duration) (*process, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
@@ -102,7 +102,7 @@ func (p *process) stop() {
 	_ = p.cmd.Wait() // It was ended by a signal.
 }
 
-// usage is CPU time spent and peak resident memory in bytes so far.
+// usage is the CPU time and the peak resident memory in bytes so far.
 type usage struct {
 	cpu  time.Duration
 	peak uint64
@@ -131,7 +131,7 @@ func (p *process) get(ctx context.Context, path string, header http.Header) (int
 	if err != nil {
 		return 0, "", err
 	}
-	defer a.Body.Close() //nolint:errcheck // Read to its end.
+	defer a.Body.Close() //nolint:errcheck // It was only read.
 	body, err := io.ReadAll(a.Body)
 	return a.StatusCode, string(body), err
 }
@@ -145,8 +145,8 @@ func (p *process) stats(ctx context.Context) (stats, error) {
 	return s, json.Unmarshal([]byte(body), &s)
 }
 
-// until asks for a path every pause until ok likes the answer, and returns how
-// long that was after the start of the process.
+// until requests a path every pause until ok accepts the answer, and returns the time
+// since the start of the process.
 func (p *process) until(
 	ctx context.Context, path string, pause time.Duration, ok func(code int, body string) bool,
 ) (time.Duration, error) {

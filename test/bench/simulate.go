@@ -23,13 +23,13 @@ const (
 	statsPath       = "/stats"
 )
 
-// A service says how the simulated one is to be.
+// A service describes the simulated service.
 type service struct {
-	environments    int // 0 for one.
+	environments    int // Zero: one.
 	tokens, waiting int
 	latency         time.Duration
 	unlimited       bool
-	// PerSecond is how many tokens are created in a second from now on.
+	// The number of tokens created per second after the start.
 	perSecond float64
 }
 
@@ -41,16 +41,16 @@ func (s service) args() []string {
 	}
 }
 
-// stats are what the simulated service has counted for its first environment.
+// stats are the counts of the simulated service for its first environment.
 type stats struct {
 	Requests, Refused int
-	// Started is when the rate limit's bucket was first full; it is refilled
-	// every ten seconds from then on.
+	// Started is the time from which on the rate limit's bucket is refilled every ten
+	// seconds.
 	Started time.Time
 }
 
-// simulate is the process of the simulated service. It prints its address and
-// serves until its standard input ends, so that it never outlives its parent.
+// simulate runs the simulated service. It prints its address and serves until its
+// standard input ends, so that it never outlives its parent.
 func simulate(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
 	var s service
 	flags := flag.NewFlagSet(simulateCommand, flag.ContinueOnError)
@@ -66,7 +66,7 @@ func simulate(ctx context.Context, args []string, stdin io.Reader, stdout io.Wri
 	api := simulator.New(simulator.Options{Seed: 1, Latency: s.latency})
 	var limit simulator.Limit
 	if s.unlimited {
-		// No more than the exporter takes for a limit: a larger one counts as garbled.
+		// The exporter ignores a larger limit as garbled.
 		limit = simulator.Limit{Size: 100_000_000, Refill: 100_000_000}
 	}
 	started := time.Now()
@@ -108,7 +108,7 @@ func simulate(ctx context.Context, args []string, stdin io.Reader, stdout io.Wri
 	return nil
 }
 
-// keyOf is the key of the i-th environment.
+// keyOf returns the key of the i-th environment.
 func keyOf(i int) string {
 	if i == 0 {
 		return key
@@ -116,7 +116,8 @@ func keyOf(i int) string {
 	return key + strconv.Itoa(i)
 }
 
-// tags are two hundred in all, so that a hundred have series and the rest fold.
+// tags returns tags out of two hundred, so that a hundred have series and the rest are
+// folded.
 func tags(rng *rand.Rand) []string {
 	out := []string{fmt.Sprintf("team:%d", rng.IntN(20))}
 	if rng.IntN(2) == 0 {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// A work is one thing to measure; it fills one or more rows.
+// A work is one measurement. It returns one or more rows.
 type work struct {
 	name string
 	run  func(context.Context, *bench) ([]row, error)
@@ -39,7 +39,7 @@ func isLoaded(_ int, body string) bool { return value(body, loaded) == 1 }
 
 func isReady(code int, _ string) bool { return code == http.StatusOK }
 
-// value returns the first sample whose line begins so; -1 if there is none.
+// value returns the first sample whose line begins with begin; -1 if there is none.
 func value(body, begin string) float64 {
 	for line := range strings.Lines(body) {
 		if strings.HasPrefix(line, begin) {
@@ -52,7 +52,8 @@ func value(body, begin string) float64 {
 	return -1
 }
 
-// exactly awaits a first listing that is whole: all tokens are counted.
+// exactly returns a condition: the samples whose lines begin with names add up to the
+// number of tokens, so the first listing is complete.
 func exactly(tokens int, names string) func(int, string) bool {
 	return func(_ int, body string) bool {
 		sum := 0.0
@@ -67,8 +68,8 @@ func exactly(tokens int, names string) func(int, string) bool {
 
 const syncRuns = 5
 
-// syncAgainstPeer lists 100,000 tokens once, in turns with the peer, and takes
-// the medians.
+// syncAgainstPeer lists 100,000 tokens syncRuns times each with the exporter and the
+// peer, in turns, and returns the medians.
 func syncAgainstPeer(ctx context.Context, b *bench) ([]row, error) {
 	const tokens = 100_000
 	api, err := b.simulator(ctx, service{tokens: tokens, waiting: 1000, unlimited: true})
@@ -118,7 +119,7 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// syncInParts lists 100,000 tokens at 50 ms an answer.
+// syncInParts lists 100,000 tokens at 50 ms per answer, with a concurrency of 4 and of 1.
 func syncInParts(ctx context.Context, b *bench) ([]row, error) {
 	api, err := b.simulator(ctx, service{
 		tokens: 100_000, waiting: 1000, unlimited: true,
@@ -156,8 +157,8 @@ func syncInParts(ctx context.Context, b *bench) ([]row, error) {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 
-// syncUnderLimit lists 100,000 tokens under the service's default limit, of
-// which half is left to others.
+// syncUnderLimit lists 100,000 tokens under the service's default limit, half of which
+// is reserved for others.
 func syncUnderLimit(ctx context.Context, b *bench) ([]row, error) {
 	const size, refill, every = 750, 250, 10 * time.Second
 	api, err := b.simulator(ctx, service{tokens: 100_000, waiting: 1000})
@@ -169,7 +170,7 @@ func syncUnderLimit(ctx context.Context, b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Begin right behind a refill, so that the allowance is the same each time.
+	// Begin right after a refill, so that the allowance is the same each time.
 	time.Sleep(every - time.Since(before.Started)%every + 100*time.Millisecond)
 	p, err := b.exporterOf(ctx, api)
 	if err != nil {
@@ -194,8 +195,8 @@ func syncUnderLimit(ctx context.Context, b *bench) ([]row, error) {
 	}}, nil
 }
 
-// besideProduction calls the service ten times a second, as production would,
-// beside a first sync of 120,000 under the default limit.
+// besideProduction calls the service ten times a second, as production would, during a
+// first sync of 120,000 tokens under the default limit.
 func besideProduction(ctx context.Context, b *bench) ([]row, error) {
 	const (
 		calls = 350
@@ -244,8 +245,8 @@ func besideProduction(ctx context.Context, b *bench) ([]row, error) {
 	}}, nil
 }
 
-// million keeps 1,000,000 tokens, with ten new ones a second, and scrapes them
-// as Prometheus does.
+// million watches 1,000,000 tokens, with ten new ones per second, and scrapes them as
+// Prometheus does.
 func million(ctx context.Context, b *bench) ([]row, error) {
 	api, err := b.simulator(ctx, service{tokens: 1_000_000, waiting: 20_000, unlimited: true, perSecond: 10})
 	if err != nil {
@@ -276,8 +277,8 @@ func million(ctx context.Context, b *bench) ([]row, error) {
 	}, nil
 }
 
-// scrapes asks for the metrics a thousand times, as Prometheus does, and
-// returns the 50th and 99th percentile of the time it takes.
+// scrapes requests the metrics a thousand times, as Prometheus does, and returns the
+// 50th and 99th percentiles of the time that a scrape takes.
 func (p *process) scrapes(ctx context.Context) (p50, p99 string, err error) {
 	const n = 1000
 	header := http.Header{
@@ -298,7 +299,7 @@ func (p *process) scrapes(ctx context.Context) (p50, p99 string, err error) {
 	return fmt.Sprintf("%.1f ms", times[n/2]), fmt.Sprintf("%.1f ms", times[n*99/100]), nil
 }
 
-// fifty keeps fifty environments of 2,000 tokens each in one process.
+// fifty watches fifty environments of 2,000 tokens each in one process.
 func fifty(ctx context.Context, b *bench) ([]row, error) {
 	const (
 		environments = 50
@@ -360,7 +361,7 @@ func fifty(ctx context.Context, b *bench) ([]row, error) {
 	}, nil
 }
 
-// requests runs the test that counts requests, on a clock of its own.
+// requests runs the test that counts requests, which has its own clock.
 func requests(ctx context.Context, _ *bench) ([]row, error) {
 	out, err := output(ctx, "", "go", "test", "-count=1", "-v", "-run", "^TestRequests$",
 		"waitpoint_exporter/collector/refresh")

@@ -1,5 +1,5 @@
-// Package programs runs other programs in tests: servers that end with the test,
-// the files that they read, and waiting for what they do.
+// Package programs runs other programs in tests. It starts servers that end with the
+// test, writes their files, and waits for conditions.
 package programs
 
 import (
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Path returns where a program is, as the variable says.
+// Path returns the path of a program from an environment variable.
 func Path(t *testing.T, variable string) string {
 	t.Helper()
 	path := os.Getenv(variable)
@@ -26,15 +26,15 @@ func Path(t *testing.T, variable string) string {
 	return path
 }
 
-// Start runs a program until the test ends, with its log in dir, and shows the end
-// of the log if the test failed.
+// Start runs a program until the test ends, with its log in dir. If the test failed,
+// it shows the end of the log.
 func Start(ctx context.Context, t *testing.T, dir, binary string, args ...string) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(dir, filepath.Base(binary)+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What was started last ends first, so not all with the test's context.
+	// Programs end in reverse order of their start, so not with the test's context.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -45,7 +45,7 @@ func Start(ctx context.Context, t *testing.T, dir, binary string, args ...string
 	}
 	t.Cleanup(func() {
 		cancel()
-		_ = cmd.Wait() // It ends by our signal.
+		_ = cmd.Wait() // It was ended by our signal.
 		_ = log.Close()
 		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
 			t.Logf("%s, the end of its log:\n%s", filepath.Base(binary), text[max(0, len(text)-4000):])
@@ -53,8 +53,7 @@ func Start(ctx context.Context, t *testing.T, dir, binary string, args ...string
 	})
 }
 
-// Write writes a file in dir, with the folders that its name has, and returns its
-// path.
+// Write writes a file in dir, creates the folders in its name, and returns its path.
 func Write(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -67,7 +66,7 @@ func Write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// Listen takes a loopback address until the test ends.
+// Listen listens on a free loopback address until the test ends.
 func Listen(ctx context.Context, t *testing.T) net.Listener {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -86,8 +85,7 @@ func FreeAddress(ctx context.Context, t *testing.T) string {
 	return l.Addr().String()
 }
 
-// WaitFor asks for a minute until there is no error, and fails the test if that is
-// not enough.
+// WaitFor calls ask until it returns no error. It fails the test after a minute.
 func WaitFor(ctx context.Context, t *testing.T, what string, ask func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -105,8 +103,8 @@ func WaitFor(ctx context.Context, t *testing.T, what string, ask func() error) {
 	}
 }
 
-// Node runs the folder's check.mjs, once what its lock file pins is installed, and
-// returns its output.
+// Node runs the folder's check.mjs and returns its output. It first installs the
+// packages in the lock file if necessary.
 func Node(t *testing.T, dir string, env ...string) []byte {
 	t.Helper()
 	run := func(name string, args ...string) []byte {

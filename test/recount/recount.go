@@ -1,6 +1,6 @@
-// Package recount counts a service's own tokens one by one, the slow and simple way:
-// what an exporter shows is compared with it. It shares with the exporter only how
-// tags are mapped.
+// Package recount counts the simulated service's tokens one by one, in a slow and simple
+// way, for comparison with an exporter's metrics. It shares only the mapping of tags with
+// the exporter.
 package recount
 
 import (
@@ -13,23 +13,24 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// Rules are what tokens are counted by.
+// Rules are the rules by which tokens are counted.
 type Rules struct {
 	index.Options
 
 	Near, Stuck []collector.Threshold
-	// Own reports whether a tag has series of its own; nil: each has.
+	// Own reports whether a tag has its own series. Nil: every tag has.
 	Own func(tag string) bool
 }
 
-// A Count is what is known of tokens that count, and how many by status do not.
+// A Count contains the counts of all tokens that are not ignored, and the number of
+// ignored tokens by status.
 type Count struct {
 	Total   *Group
 	Tags    map[string]*Group
 	Ignored map[string]int
 }
 
-// A Group is what is known of tokens with one tag, or of all.
+// A Group contains the counts of all tokens, or of those with one tag.
 type Group struct {
 	Statuses                      map[string]int
 	Near, Stuck                   map[string]int // By label.
@@ -39,7 +40,7 @@ type Group struct {
 
 func statuses() map[string]int { return map[string]int{"WAITING": 0, "COMPLETED": 0, "TIMED_OUT": 0} }
 
-// NewGroup returns a group of no tokens.
+// NewGroup returns a group without tokens.
 func NewGroup() *Group {
 	return &Group{Statuses: statuses(), Near: map[string]int{}, Stuck: map[string]int{}}
 }
@@ -65,17 +66,17 @@ func Of(tokens []simulator.Token, rules Rules, now time.Time) Count {
 	return out
 }
 
-// outside reports whether the token is older than those that count.
+// outside reports whether the token is too old to count.
 func (r Rules) outside(t simulator.Token, now time.Time) bool {
 	return r.Period > 0 && (t.Status != "WAITING" || r.WaitingWithinPeriod) && t.CreatedAt.Before(now.Add(-r.Period))
 }
 
-// ignored reports whether the token's tags say that it does not count.
+// ignored reports whether the token is ignored because of its tags.
 func (r Rules) ignored(t simulator.Token) bool {
 	return r.Tags.Require != nil && !carries(t, r.Tags.Require) || r.Tags.Ignore != nil && carries(t, r.Tags.Ignore)
 }
 
-// series returns the tags with series that the token counts in, each once.
+// series returns the tags in whose series the token counts, each once.
 func (r Rules) series(t simulator.Token) map[string]bool {
 	out := map[string]bool{}
 	tags, _ := r.Tags.Map(t.Tags)
@@ -128,9 +129,9 @@ func (g *Group) count(t simulator.Token, rules Rules, now time.Time) {
 	}
 }
 
-// Samples returns what a scrape shows of the count, by the names that name gives
-// them: it is told a metric, without the prefix triggerdev_waitpoint_, and pairs of
-// a label's name and value.
+// Samples returns the samples that a scrape has for the count, under the names that name
+// returns. Its arguments are a metric, without the prefix triggerdev_waitpoint_, and
+// pairs of a label's name and value.
 func (c Count) Samples(rules Rules, name func(metric string, labels ...string) string) map[string]float64 {
 	out := map[string]float64{}
 	group := func(prefix string, g *Group, tag ...string) {

@@ -1,7 +1,7 @@
-// Package size says how much a test does. A test is small in go test ./...,
-// which a developer waits for, and full where WAITPOINT_FULL is set, as in
-// .ci/run: a larger population, more seeds, a longer time. Both sizes hold the
-// same promise, and either can fail.
+// Package size selects the size of tests. Tests are small by default, because
+// developers wait for go test ./..., and full where WAITPOINT_FULL is set, as in
+// .ci/run: with a larger population, more seeds or a longer time. Both sizes check
+// the same, and either can fail.
 package size
 
 import "os"

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// init has the heap dumped at a signal, once, into the file $HEAP_DUMP.
+// init dumps the heap once, at a signal, into the file $HEAP_DUMP.
 func init() {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR1)
@@ -18,7 +18,7 @@ func init() {
 		if err != nil {
 			panic(err)
 		}
-		for range 3 { // Pools are emptied by the second.
+		for range 3 { // The second one empties the pools.
 			runtime.GC()
 		}
 		debug.WriteHeapDump(f.Fd())

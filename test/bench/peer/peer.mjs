@@ -1,6 +1,7 @@
-// What one would write today: list all tokens with the official SDK, count, and
-// expose the counts with prom-client. TRIGGER_API_URL and TRIGGER_SECRET_KEY say
-// where to list, PEER_PORT where to serve, PEER_INTERVAL_MS how often to list.
+// The script that one would write by hand: it lists all tokens with the official SDK,
+// counts them, and exposes the counts with prom-client. TRIGGER_API_URL and
+// TRIGGER_SECRET_KEY name the environment, PEER_PORT is the port to serve on, and
+// PEER_INTERVAL_MS is the time between listings.
 import { createServer } from "node:http";
 import { wait } from "@trigger.dev/sdk";
 import { Gauge, register } from "prom-client";
