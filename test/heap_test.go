@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -130,9 +131,12 @@ func testHeap(t *testing.T, dumping string, http2 bool) {
 	if err := child.Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	for !strings.Contains(logs.String(), "heap is dumped") {
-		time.Sleep(20 * time.Millisecond)
-	}
+	programs.WaitFor(t.Context(), t, "the heap's dump", func() error {
+		if !strings.Contains(logs.String(), "heap is dumped") {
+			return errors.New("the log does not tell of it")
+		}
+		return nil
+	})
 	heap, err := os.ReadFile(dump)
 	if err != nil {
 		t.Fatal(err)

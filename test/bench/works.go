@@ -223,6 +223,8 @@ func besideProduction(ctx context.Context, b *bench) ([]row, error) {
 			code, _, err := api.get(ctx, "/api/v1/waitpoints/tokens?page%5Bsize%5D=1",
 				http.Header{"Authorization": {"Bearer " + key}})
 			if err != nil {
+				p.stop()
+				api.stop()
 				return nil, errors.Join(err, ctx.Err())
 			}
 			if code == http.StatusTooManyRequests {
