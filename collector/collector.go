@@ -1,10 +1,10 @@
 // Package collector turns snapshots of waitpoint tokens into metrics.
 //
-// At each scrape a Collector reads the newest snapshot of one environment. It makes
-// no request, takes no lock and walks no tokens. Numbers that are not known are
-// absent: WAITING and what derives from it until all WAITING tokens have been
-// listed, finished statuses until the history is loaded, and all token series once
-// the snapshot is older than Options.MaxStaleness.
+// At each scrape a Collector reads the newest snapshot of one environment. It makes no
+// request, takes no lock and walks no tokens. Values that are not known are absent:
+// WAITING and everything derived from it until all WAITING tokens have been listed,
+// finished statuses until the history is loaded, and all token series once the snapshot
+// is older than Options.MaxStaleness.
 package collector
 
 import (
@@ -25,10 +25,10 @@ type Source interface {
 	Snapshot() *index.Snapshot
 }
 
-// Options say what to show of a snapshot. A Collector keeps no reference to the
+// Options select what is shown of a snapshot. A Collector keeps no reference to the
 // slices.
 type Options struct {
-	// Environment and Project are labels; an empty Project makes none.
+	// Environment and Project are labels; an empty Project adds none.
 	Environment, Project string
 	// NearTimeout and StuckAfter are thresholds; each has its own series.
 	NearTimeout, StuckAfter []Threshold
@@ -133,7 +133,7 @@ type series struct {
 	desc    *prometheus.Desc
 	labels  []*dto.LabelPair
 	counter bool
-	value   func(now time.Time) (v float64, ok bool) // Not ok: absent now.
+	value   func(now time.Time) (v float64, ok bool) // Not ok if absent now.
 }
 
 // A sample is a series at one scrape, as a prometheus.Metric.
@@ -161,7 +161,7 @@ func (c *Collector) newPlan(s *index.Snapshot) *plan {
 	p := &plan{snapshot: s}
 	statuses := s.Statuses
 	if !s.Loaded {
-		statuses = statuses[:1] // WAITING alone is known.
+		statuses = statuses[:1] // Only WAITING is known.
 	}
 	d := c.descs
 	c.addGroup(p, s, s.Total, statuses, groupDescs{d.tokens, d.nearTimeout, d.stuck, d.overdue, d.late, d.oldest})

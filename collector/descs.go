@@ -18,7 +18,8 @@ type descs struct {
 
 const (
 	namespace = "triggerdev_waitpoint_"
-	// Prometheus' exporter guidelines ask cached metrics to say so.
+	// Prometheus' guidelines for exporters: the help of a cached metric says that it is
+	// cached.
 	cached = " From the snapshot of the last background refresh."
 	atNow  = " Computed at the scrape from the snapshot of the last background refresh."
 )

@@ -68,8 +68,8 @@ type Tokens struct {
 	ExpectedWait []index.ExpectedWait
 }
 
-// A Threshold is a duration with its own series. Text is the value of their label, as
-// the user wrote it.
+// A Threshold is a duration with its own series. Text is the label value, as the user
+// wrote it.
 type Threshold struct {
 	Text     string
 	Duration time.Duration
@@ -80,12 +80,12 @@ type Refresh struct {
 	Interval, Timeout, MaxStaleness, VerifyInterval time.Duration
 }
 
-// Staleness returns MaxStaleness, but never under three intervals.
+// Staleness returns MaxStaleness, but at least three intervals.
 func (r Refresh) Staleness() time.Duration { return max(r.MaxStaleness, 3*r.Interval) }
 
-// API says how much of the API an environment may use. Reserve is the share of the
-// rate limit that is always left to its other users; Share is the share of what the
-// limit refills that refreshes may use in the long run.
+// API says how much of the API an environment may use. Reserve is the share of the rate
+// limit that is always left to its other users; Share is the share of the refill that
+// refreshes may use in the long run.
 type API struct {
 	Concurrency    int
 	Reserve, Share float64

@@ -39,7 +39,7 @@ func ReadFile(path string, getenv func(string) string) ([]Environment, error) {
 	return environments, err
 }
 
-// isExtension reports whether a field is the user's own, for example for anchors.
+// isExtension reports whether a field is free for the user, for example for anchors.
 func isExtension(name string) bool { return strings.HasPrefix(name, "x-") }
 
 // file is a configuration file that is being read.
@@ -96,7 +96,8 @@ func (f file) read(root *yaml.Node) (environments []Environment, err error) {
 	return environments, nil
 }
 
-// draft returns the environment of a node and the defaults, and the line of its name.
+// draft returns the environment made of a node and the defaults, and the line of its
+// name.
 func (f file) draft(defaults, node *yaml.Node) (*draft, int, error) {
 	d := newDraft(filepath.Dir(f.path))
 	lines, err := readBlock(d, defaults, "", true)
@@ -146,9 +147,9 @@ func (f file) draft(defaults, node *yaml.Node) (*draft, int, error) {
 	return d, lines["name"], nil
 }
 
-// readBlock reads the fields of a mapping and its sections; prefix is the section's.
-// It returns the lines of the fields that were set. Defaults may not have fields that
-// belong to one environment.
+// readBlock reads the fields of a mapping and its sections. Prefix is the section's
+// name and a dot. It returns the lines of the fields that were set. Defaults may not
+// have fields that belong to one environment.
 func readBlock(d *draft, node *yaml.Node, prefix string, defaults bool) (map[string]int, error) {
 	lines := map[string]int{}
 	err := yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
@@ -177,7 +178,7 @@ func readBlock(d *draft, node *yaml.Node, prefix string, defaults bool) (map[str
 		return yamlfile.At(line, field, notation.Unknown("field", "", field, d.fields(defaults)))
 	})
 	if prefix == "" {
-		// Each of the two settings replaces the other of the defaults.
+		// Each of the two settings replaces the other one in the defaults.
 		proxy := &d.HTTP.ProxyConfig
 		url, environment := lines["proxy_url"] > 0, lines["proxy_from_environment"] > 0
 		switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// demoInterval is shorter than the default, to show the numbers changing.
+// demoInterval is shorter than the default, so that users see changes soon.
 const demoInterval = "5s"
 
 // Flags select the environments: those of a file, or the one that the flags describe.
@@ -136,7 +136,7 @@ func (f *Flags) Load(getenv func(string) string) ([]Environment, error) {
 	name := d.Name
 	d.place = func(field string) string { return names[field] }
 	env, err := d.complete()
-	d.Name = name // The next key may have another name.
+	d.Name = name // complete may have set it from the key, which may change.
 	return []Environment{env}, err
 }
 

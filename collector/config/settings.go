@@ -15,7 +15,7 @@ type setting struct {
 	// The names in a file, on the command line and as an environment variable. The last
 	// two may be empty.
 	field, flag, variable string
-	help                  string   // Of the flag, or why the field is refused.
+	help                  string   // The flag's help, or why the field is refused.
 	initial               []string // The default.
 	shown                 string   // The placeholder in the flag's help; empty for the default.
 	own                   bool     // Whether it belongs to one environment and not to defaults.
@@ -27,7 +27,7 @@ func both(field, flag string, v value, help string, initial ...string) *setting 
 	return &setting{field: field, flag: flag, value: v, help: help, initial: initial}
 }
 
-// inFile returns a setting that is a field alone.
+// inFile returns a setting that is only a field.
 func inFile(field string, v value, initial ...string) *setting {
 	return &setting{field: field, value: v, initial: initial}
 }
@@ -45,9 +45,9 @@ func (s *setting) refused() bool { return s.set == nil && s.decode == nil }
 type draft struct {
 	Environment
 
-	keyVariable string // The variable that has the key, in files only.
+	keyVariable string // The variable with the key, if a file names one.
 	settings    []*setting
-	// Place returns how the user knows the setting of a field.
+	// Place returns where the user set a field, for errors.
 	place func(field string) string
 }
 
@@ -142,7 +142,7 @@ func newDraft(folder string) *draft {
 	for _, s := range d.settings {
 		for _, text := range s.initial {
 			if err := s.set(text); err != nil {
-				panic(fmt.Sprintf("%s: %v", s.field, err)) // A slip in the table.
+				panic(fmt.Sprintf("%s: %v", s.field, err)) // The table is wrong.
 			}
 		}
 	}

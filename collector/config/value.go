@@ -19,7 +19,7 @@ import (
 type value struct {
 	set    func(text string) error
 	clear  func()                 // Empties a list. Nil for a single value.
-	decode func(*yaml.Node) error // Reads other structures than a text or a list of texts.
+	decode func(*yaml.Node) error // Reads anything but a text or a list of texts.
 	toggle bool
 	groups bool // Whether ${name} after the last = is a group of an expression.
 }

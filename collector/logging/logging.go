@@ -57,8 +57,8 @@ func (f *Flags) encoder(w io.Writer) log.Logger {
 }
 
 // Fatal writes the error that ends the program: as a log line if the format is JSON,
-// else as a plain line, since the flags themselves may be wrong. Args are those of the
-// command line.
+// otherwise as a plain line, since the flags themselves may be wrong. Args are the
+// command line's arguments.
 func (f *Flags) Fatal(w io.Writer, program string, args []string, err error) {
 	text := strings.ReplaceAll(err.Error(), "\n", " ")
 	// The flags after a wrong one were not parsed.

@@ -31,8 +31,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// spread is the time between the starts of two environments; less if they would not
-// all start within one interval.
+// spread is the time between the starts of two environments. It is shorter if they
+// would otherwise not all start within one interval.
 const spread = 200 * time.Millisecond
 
 // Options of a Manager.
@@ -50,7 +50,7 @@ type Options struct {
 
 // Manager runs environments. Its methods are safe for concurrent use.
 type Manager struct {
-	ctx  context.Context // Environments end with it.
+	ctx  context.Context // Its end stops the environments.
 	opts Options
 
 	applying sync.Mutex // Held by Apply and Stop.
@@ -58,7 +58,7 @@ type Manager struct {
 	running  []*running // In the order of the configuration; replaced, never changed.
 }
 
-// running is an environment with what it needs.
+// running is an environment with its resources.
 type running struct {
 	config   config.Environment
 	subject  *refresh.Environment
@@ -85,8 +85,8 @@ func bucketOf(env config.Environment, key func() (string, error)) bucket {
 	return sha256.Sum256([]byte(strings.TrimRight(env.APIURL, "/") + " " + id))
 }
 
-// New returns a Manager without environments. Its environments end when ctx does;
-// Stop also ends them, and waits.
+// New returns a Manager without environments. Its environments stop when ctx ends. Stop
+// also stops them, and waits for them.
 func New(ctx context.Context, opts Options) *Manager {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -94,9 +94,9 @@ func New(ctx context.Context, opts Options) *Manager {
 	return &Manager{ctx: ctx, opts: opts}
 }
 
-// Apply replaces the environments. On an error nothing has changed. An environment
-// whose settings are the same keeps its snapshot, its counters and its refreshes. The
-// others stop before new ones start.
+// Apply replaces the environments. On an error nothing changes. An environment whose
+// settings are the same keeps its snapshot, its counters and its refreshes. The others
+// stop before new ones start.
 func (m *Manager) Apply(environments []config.Environment) error {
 	m.applying.Lock()
 	defer m.applying.Unlock()
@@ -105,7 +105,7 @@ func (m *Manager) Apply(environments []config.Environment) error {
 	if err != nil {
 		return err
 	}
-	// Series of removed environments disappear before these have stopped.
+	// The series of removed environments disappear before the environments stop.
 	m.mu.Lock()
 	m.running = next
 	m.mu.Unlock()
@@ -120,7 +120,7 @@ func (m *Manager) Apply(environments []config.Environment) error {
 	return nil
 }
 
-// prepare returns an environment for each configuration: the one of old with the same
+// prepare returns an environment for each configuration: the one in old with the same
 // settings, or a new one that has not started.
 func (m *Manager) prepare(old []*running, environments []config.Environment) ([]*running, error) {
 	next := make([]*running, 0, len(environments))
@@ -152,8 +152,8 @@ func find(list []*running, env config.Environment) *running {
 }
 
 // build makes one environment, not yet started. It has its own registry, since only
-// some environments have the label project, and shares the rate limit of others with
-// the same bucket.
+// some environments have the label project, and shares the rate limit of other
+// environments with the same bucket.
 func (m *Manager) build(env config.Environment, others []*running) (*running, error) {
 	transport := m.opts.Transport
 	if transport == nil {
@@ -243,7 +243,7 @@ func (m *Manager) start(r *running, after time.Duration) {
 	level.Debug(m.opts.Logger).Log("msg", "environment added", "environment", r.config.Title())
 }
 
-// stop ends environments and waits for them.
+// stop stops environments and waits for them.
 func stop(list []*running) {
 	for _, r := range list {
 		r.cancel()
@@ -253,7 +253,7 @@ func stop(list []*running) {
 	}
 }
 
-// Stop ends all environments. Their last snapshots stay visible.
+// Stop stops all environments. Their last snapshots stay visible.
 func (m *Manager) Stop() {
 	m.applying.Lock()
 	defer m.applying.Unlock()
@@ -266,7 +266,8 @@ func (m *Manager) list() []*running {
 	return m.running
 }
 
-// Environments returns what the pages show, in the order of the configuration.
+// Environments returns the environments for the pages, in the order of the
+// configuration.
 func (m *Manager) Environments() []refresh.View {
 	list := m.list()
 	out := make([]refresh.View, len(list))
@@ -302,7 +303,7 @@ func (m *Manager) Gather() ([]*dto.MetricFamily, error) {
 			return nil
 		})
 	}
-	_ = group.Wait() // Errors are in errs, beside what was gathered.
+	_ = group.Wait() // Errors are in errs. A registry may return families and an error.
 	byName := map[string]*dto.MetricFamily{}
 	for _, families := range gathered {
 		for _, f := range families {

@@ -13,7 +13,7 @@ import (
 )
 
 // A Reloader reads the configuration and applies it to its Manager, one reload at a
-// time. A bad configuration is refused: the last one stays in use.
+// time. A bad configuration is refused, and the last one stays in use.
 type Reloader struct {
 	manager   *Manager
 	read      func() ([]config.Environment, error)
@@ -24,7 +24,7 @@ type Reloader struct {
 }
 
 // NewReloader returns a Reloader that reads the configuration with read. Its metrics
-// are in the manager's registry, so a Manager can have only one.
+// are in the manager's registry, so a Manager can have only one Reloader.
 func NewReloader(m *Manager, read func() ([]config.Environment, error)) *Reloader {
 	factory := promauto.With(m.opts.Registry)
 	return &Reloader{
@@ -57,8 +57,8 @@ func (r *Reloader) Load() error {
 	return nil
 }
 
-// readUntil reads, and gives up when ctx ends, so that a file that blocks does not
-// delay the program's end.
+// readUntil reads the configuration, and gives up when ctx ends, so that a file that
+// blocks does not delay the shutdown.
 func (r *Reloader) readUntil(ctx context.Context) ([]config.Environment, error) {
 	type result struct {
 		environments []config.Environment

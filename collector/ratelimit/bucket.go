@@ -9,51 +9,53 @@ import (
 )
 
 const (
-	// The service's default limit, for what no answer reports.
+	// The service's default limit, used until an answer reports another.
 	defaultSize = 750
 	defaultStep = 10 * time.Second
-	// maxSize is larger than any bucket. Gateways that rewrite headers put times there.
+	// maxSize is larger than any bucket. A gateway that rewrites the headers may put a
+	// time there.
 	maxSize = 100_000_000
-	// maxWait bounds the wait for a reset. If the service did mean a later one, a probe
-	// a minute does no harm.
+	// maxWait bounds the wait for a reset. If the reset really is later, one probe a
+	// minute does no harm.
 	maxWait = time.Minute
-	// maxPause bounds the wait that a Retry-After header can ask for.
+	// maxPause bounds the wait that a Retry-After header can request.
 	maxPause = time.Hour
 	// maxDuration is longer than a request takes.
 	maxDuration = time.Minute
-	// A few answers in a row may be a gateway's. So many, over so long, show that the
-	// service itself has changed.
+	// A few answers in a row without a report may be from a gateway. This many, over
+	// this long, show that the service itself has changed.
 	lastingAnswers = 10
 	lastingTime    = 5 * time.Minute
 )
 
-// A bucket is a lower bound of what remains in the service's bucket. What remains
-// rises only with an answer that shows a refill. A request in flight has drawn one, and
-// so has one that was done since the request was sent whose answer it is. The size is the largest of the last reports.
-// The service's clock is as slow as its Date headers allow, so a probe for a refill
-// is never early.
+// A bucket is a lower bound of the requests that remain in the service's bucket. It
+// rises only with an answer that shows a refill. It assumes the worst case: an answer's
+// report does not include the requests in flight, nor those that were done since the
+// answer's own request was sent. The size is the largest of the last reports. The
+// service's clock is assumed to be as slow as its Date headers allow, so a probe for a
+// refill is never early.
 type bucket struct {
-	known     bool // What remains is known.
+	known     bool // Whether remaining is known.
 	remaining int
 	done      []outcome // The requests of the last maxDuration.
-	// The answers without a report since the last that had one, and the first of them.
+	// The number of answers since the last one with a report, and when the first of
+	// them came.
 	silent      int
 	silentSince time.Time
 
 	sizes         [lastingAnswers]int // The last sizes that were reported.
 	sizeReports   int
-	mostRemaining int // At least this is the size, if none is reported.
+	mostRemaining int // The size is at least this, if none is reported.
 
-	// offset is the service's clock less ours, by the last Date header. A Date has whole
-	// seconds, so the true difference is this or up to a second more.
+	// offset is the service's clock minus ours, from the last Date header. A Date has
+	// whole seconds, so the true difference is up to a second more.
 	offset  time.Duration
 	reset   time.Time // The next refill, by the service's clock. Zero if unknown.
-	probeAt time.Time // The same by our clock: a request then finds out what remains.
+	probeAt time.Time // When a probe may be sent to find out what remains, by our clock.
 	pause   time.Time // No request is admitted before.
 }
 
-// An outcome says when a request was done, and whether its answer reported what
-// remains.
+// An outcome is when a request was done, and whether its answer reported what remains.
 type outcome struct {
 	at       time.Time
 	reported bool
@@ -68,7 +70,7 @@ func (b *bucket) size() int {
 }
 
 // admit reports whether a request may be sent while others are in flight. If not, it
-// returns when to ask again, which is zero for after the next answer.
+// returns when to try again; zero for after the next answer.
 func (b *bucket) admit(reserve float64, inFlight int, now time.Time) (ok bool, until time.Time) {
 	switch {
 	case now.Before(b.pause):
@@ -83,7 +85,7 @@ func (b *bucket) admit(reserve float64, inFlight int, now time.Time) (ok bool, u
 	return true, time.Time{} // The probe.
 }
 
-// observe takes in the outcome of a request.
+// observe handles the outcome of a request.
 func (b *bucket) observe(a client.Attempt, now time.Time) {
 	if !a.Date.IsZero() {
 		b.offset = a.Date.Sub(now)
@@ -114,15 +116,15 @@ func (b *bucket) observe(a client.Attempt, now time.Time) {
 	}
 }
 
-// observeSilence takes in a request that was sent at that time, and whose answer, if
-// any, has no report of what remains.
+// observeSilence handles the outcome of a request that was sent at the given time and
+// got no answer, or one without a report of what remains.
 func (b *bucket) observeSilence(status int, sent, now time.Time) {
 	b.remaining--
 	if !sent.Before(b.probeAt) {
 		b.probeAt = now.Add(defaultStep)
 	}
 	if status == 0 || status >= 300 {
-		return // Only an answer of the service itself would have had one.
+		return // It may not be from the service itself, which would have sent a report.
 	}
 	if b.silent++; b.silent == 1 {
 		b.silentSince = now
@@ -132,8 +134,8 @@ func (b *bucket) observeSilence(status int, sent, now time.Time) {
 	}
 }
 
-// observeReport takes in a report of what remains, which came with the answer to a
-// request that was sent at that time.
+// observeReport handles a report of what remains, from the answer to a request that was
+// sent at the given time.
 func (b *bucket) observeReport(r client.RateLimit, sent, now time.Time) {
 	b.silent = 0
 	b.mostRemaining = max(b.mostRemaining, r.Remaining)

@@ -1,12 +1,13 @@
-// Package ratelimit limits the exporter's use of the API. Production's calls draw on
-// the same rate limit, so a reserve of it is always left to them, and in the long run
-// refreshes use no more than a share of what the limit refills.
+// Package ratelimit limits the exporter's use of the API. Production's calls count
+// towards the same rate limit. So a reserve of it is always left to them, and in the
+// long run refreshes use no more than a share of the refill.
 //
-// The service counts requests in a bucket, which it refills in steps. The headers of
-// an answer report the bucket's size, what remains in it, and when the next step is.
-// Where they leave something open, the worst case counts (bucket.go): a request is
-// only admitted if the bucket must hold more than the reserve. Below it, one probe a
-// step finds out. The rate of the refill is in no header; it is measured (refill.go).
+// The service counts requests in a bucket, which it refills in steps. The headers of an
+// answer report the bucket's size, what remains in it, and when the next step is. Where
+// they are ambiguous, the worst case is assumed (bucket.go): a request is only admitted
+// if the bucket certainly contains more than the reserve. Otherwise one probe a step
+// finds out what remains. No header has the rate of the refill; it is measured
+// (refill.go).
 package ratelimit
 
 import (
@@ -25,8 +26,8 @@ const (
 	// refills 25 requests a second.
 	blindRate  = rate.Limit(10)
 	blindBurst = 20
-	// minCredit is how many requests can be saved up however small the share is. An
-	// idle environment's refresh takes no more.
+	// minCredit is how many requests can be saved up however small the share is. A
+	// refresh of an idle environment needs no more.
 	minCredit = 4
 )
 
@@ -53,17 +54,17 @@ type Options struct {
 	// Reserve is the fraction of the bucket that is always left to others: at least 0,
 	// less than 1.
 	Reserve float64
-	// Share is the fraction of the refill that all environments of a Limit together
-	// may use in the long run. If theirs differ, the result is in between. Zero means
+	// Share is the fraction of the refill that all environments of a Limit together may
+	// use in the long run. If their shares differ, the result is in between. Zero means
 	// no bound but the reserve.
 	Share float64
 	// Interval is the time over which an unused share can be saved up.
 	Interval time.Duration
 }
 
-// Limiter limits one environment's requests; it is a client.Limiter. Requests are
-// admitted in the order in which they come, whichever environment of the Limit they
-// are from. It is safe for concurrent use.
+// Limiter limits one environment's requests; it is a client.Limiter. Requests of all
+// environments of the Limit are admitted in the order in which they come. It is safe
+// for concurrent use.
 type Limiter struct {
 	limit *Limit
 	opts  Options
@@ -80,8 +81,8 @@ func BeyondShare(ctx context.Context) context.Context {
 	return context.WithValue(ctx, beyondShare{}, true)
 }
 
-// Wait blocks until a request is admitted. It returns an error if ctx ends before, and
-// does so at once if ctx has a deadline that is too early.
+// Wait blocks until a request is admitted. It returns an error if ctx ends first,
+// immediately if ctx's deadline is too early.
 func (l *Limiter) Wait(ctx context.Context) error {
 	w := waiter{Limiter: l, beyondShare: ctx.Value(beyondShare{}) != nil}
 	for {
@@ -152,7 +153,7 @@ func (l *Limiter) updateCredit(now time.Time) {
 	l.limit.credit.SetBurstAt(now, burst)
 }
 
-// wait returns when it is time to try again, or an error if ctx ends before.
+// wait blocks until it is time to try again. It returns an error if ctx ends first.
 func (r *refusal) wait(ctx context.Context, now time.Time) error {
 	var timeout <-chan time.Time
 	if !r.until.IsZero() {
@@ -173,7 +174,7 @@ func (r *refusal) wait(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// Done takes in the outcome of a request that Wait admitted.
+// Done handles the outcome of a request that Wait admitted.
 func (l *Limiter) Done(a client.Attempt) {
 	limit := l.limit
 	limit.mu.Lock()

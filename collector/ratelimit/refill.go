@@ -9,34 +9,35 @@ import (
 
 const (
 	// fillTime is how long the service's default bucket takes to fill up: 750 requests,
-	// 250 every 10 s. Other buckets are taken to do the same until answers show more.
+	// 250 every 10 s. Other buckets are assumed to do the same until answers show
+	// otherwise.
 	fillTime = 30 * time.Second
 	// maxStep is the longest step of the limits that the service documents.
 	maxStep = time.Minute
-	// samples is how many refills are remembered, minSamples how many it takes to
-	// believe in a lower rate than fillTime gives.
+	// samples is how many refills are remembered, minSamples how many are needed to
+	// accept a rate below the one that fillTime implies.
 	samples    = 8
 	minSamples = 3
 )
 
-// A refill measures how fast a limit is refilled. If what remains is higher by n after
-// a reset than it was before an earlier one, the limit was refilled by n or more in the
-// time between the two. It was more if others drew on it, or if the bucket was full. So
-// the highest rate counts, and low ones only where neither is likely.
+// A refill measures how fast a limit is refilled. If n more requests remain after a
+// reset than before an earlier one, at least n were refilled between the two resets. It
+// was more if others sent requests, or if the bucket was full. So the highest rate
+// counts, and low ones only where neither is likely.
 type refill struct {
 	size  int
-	step  time.Duration // The least time between two resets. Zero if none was seen.
+	step  time.Duration // The shortest time between two resets; zero if unknown.
 	rates [samples]float64
 	n     int // How many rates have been measured.
 
-	// What answers report before the next reset: the lowest remaining, and when the
-	// last of them came.
+	// From the answers before the next reset: the lowest remaining, and when the last
+	// answer came.
 	reset  time.Time
 	lowest int
 	at     time.Time
 }
 
-// observe takes in a full report. Share is the part of the refill that may be used.
+// observe handles a full report. Share is the part of the refill that may be used.
 func (f *refill) observe(r client.RateLimit, share float64, now time.Time) {
 	if r.Limit != f.size {
 		*f = refill{size: r.Limit}
@@ -59,8 +60,8 @@ func (f *refill) observe(r client.RateLimit, share float64, now time.Time) {
 		f.step = apart
 	}
 	measured, current := float64(rise)/apart.Seconds(), f.rate(r.Limit)
-	// While requests follow each other as fast as the share allows, others have little
-	// time to draw unseen.
+	// While we send as many requests as the share allows, others have little time for
+	// requests that no report shows.
 	busy := silence.Seconds()*share*current <= 2
 	full := r.Limit-r.Remaining-1 < max(rise/2, r.Limit/8)
 	if measured > current || busy && !full && rise > 0 {
@@ -69,7 +70,7 @@ func (f *refill) observe(r client.RateLimit, share float64, now time.Time) {
 	}
 }
 
-// rate returns how many requests a second a bucket of that size is refilled by.
+// rate returns how many requests a second are refilled, for a bucket of that size.
 func (f *refill) rate(size int) float64 {
 	highest := slices.Max(f.rates[:])
 	if f.n >= minSamples {
@@ -79,5 +80,5 @@ func (f *refill) rate(size int) float64 {
 	if step == 0 {
 		step = maxStep
 	}
-	return max(highest, float64(size)/max(step, fillTime).Seconds()) // A step fills the bucket at most.
+	return max(highest, float64(size)/max(step, fillTime).Seconds()) // A step cannot more than fill the bucket.
 }

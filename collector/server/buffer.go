@@ -23,16 +23,16 @@ const (
 	// The memory for answers of pending requests. A single larger answer takes all of
 	// it.
 	maxHeldBytes = 64 << 20
-	// How long a request waits for memory and for its turn: half of the server's time
-	// for an answer, so that the other half is left to send it.
+	// How long a request waits for memory and for its turn: half of the server's
+	// WriteTimeout, so that the other half is left for sending.
 	maxWait = 30 * time.Second
 )
 
 // Buffer returns a handler that lets next write each answer to memory, two at a time,
-// and then sends it. So a slow client holds the bytes of its answer, but no turn and no
-// lock of next. Equal requests that wait for their turn share one answer, which never
-// began before they arrived; next's answer may depend on method, query, Accept and
-// Accept-Encoding only.
+// and then sends it. So a slow client takes memory, but delays no other request and
+// holds no lock of next. Equal requests that wait for their turn share one answer,
+// which begins after they have arrived. Next's answer may only depend on method, query,
+// Accept and Accept-Encoding.
 //
 // A request reserves memory for the largest answer so far. With too many requests, or
 // after waiting too long, the answer is 503.
@@ -73,7 +73,7 @@ func (b *buffer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	maps.Copy(w.Header(), a.header)
 	w.Header().Set("Content-Length", strconv.Itoa(a.body.Len()))
 	w.WriteHeader(a.code)
-	_, _ = w.Write(a.body.Bytes()) // The client has gone.
+	_, _ = w.Write(a.body.Bytes()) // It only fails if the client has gone.
 }
 
 func tooMany(w http.ResponseWriter) {
@@ -97,7 +97,7 @@ func (b *buffer) answer(ctx context.Context, r *http.Request) *answer {
 			a := &answer{header: http.Header{}, code: http.StatusOK}
 			// Others may wait for the answer when this client has gone.
 			b.next.ServeHTTP(a, r.WithContext(context.WithoutCancel(ctx)))
-			// Of two stores at once one may be lost; the next answer repeats it.
+			// Of two concurrent stores one may be lost; the next answer repeats it.
 			b.largest.Store(max(b.largest.Load(), int64(a.body.Len())))
 			return a, nil
 		})

@@ -25,9 +25,10 @@ type Flags struct {
 	MetricsPath string
 	// EnableLifecycle allows a request to reload the configuration.
 	EnableLifecycle bool
-	// HealthCheck asks a running exporter for its health, instead of serving.
+	// HealthCheck requests a running exporter's health, instead of serving.
 	HealthCheck bool
-	// ExternalURL is where users reach the pages, without a slash at its end.
+	// ExternalURL is the URL at which users reach the pages, without a slash at its
+	// end.
 	ExternalURL *url.URL
 	// RoutePrefix begins the path of each page. It starts with a slash and does not end
 	// with one; it is "/" if there is no prefix.
@@ -53,8 +54,8 @@ func AddFlags(app *kingpin.Application) *Flags {
 	return f
 }
 
-// Check validates the flags; an error names the flag. The metrics cannot have one of
-// the paths of endpoints.
+// Check validates the flags; an error names the flag. The path of the metrics must
+// differ from those of endpoints.
 func (f *Flags) Check(endpoints ...string) error {
 	if !isPath(f.MetricsPath) || slices.Contains(endpoints, f.MetricsPath) {
 		return fmt.Errorf("--web.telemetry-path: %q must be a path such as /metrics that no other endpoint has",
@@ -99,7 +100,7 @@ func isPath(p string) bool {
 // port, on every interface.
 func checkAddress(address string) error {
 	if strings.HasPrefix(address, "vsock://") {
-		return nil // Read by the toolkit.
+		return nil // The toolkit checks it.
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err == nil && port != "" {
@@ -151,7 +152,7 @@ func (f *Flags) external() (*url.URL, error) {
 	return u, nil
 }
 
-// ownURL is made of the host's name and the first port listened on.
+// ownURL returns the URL with the host's name and the first listen address's port.
 func (f *Flags) ownURL() (*url.URL, error) {
 	host, err := os.Hostname()
 	if err != nil {

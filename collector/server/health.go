@@ -15,8 +15,8 @@ import (
 const healthTimeout = 5 * time.Second
 
 // AskHealth requests the page at path from the exporter that runs with the same flags.
-// It returns nil if that exporter serves: it answers 200, or requires a user or a
-// client certificate.
+// It returns nil if the exporter answers 200, or requires a user or a client
+// certificate.
 func (f *Flags) AskHealth(ctx context.Context, path string) error {
 	addresses := *f.toolkit.WebListenAddresses
 	if *f.toolkit.WebSystemdSocket || len(addresses) == 0 {
@@ -45,7 +45,7 @@ func ask(ctx context.Context, page url.URL) error {
 	if err != nil {
 		return err
 	}
-	// The certificate is for the name that others use for this host.
+	// The certificate is for this host's public name, which is not used here.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	answer, err := transport.RoundTrip(r)
 	var refused *net.OpError

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// How long pending requests may take after ctx has ended. Kubernetes kills after 30 s;
-// less than that, so that the end is logged.
+// How long pending requests may take after ctx has ended. Kubernetes kills the process
+// after 30 s. This is less, so that the end is logged.
 const shutdownTimeout = 25 * time.Second
 
 // Route returns a handler that serves h below the route prefix. The paths atRoot, for
@@ -35,7 +35,7 @@ func (f *Flags) Route(h http.Handler, atRoot ...string) http.Handler {
 }
 
 // Run serves until ctx ends, then waits for pending requests and returns nil. An error
-// names the flag that causes it. If $NOTIFY_SOCKET is set, Run tells the service
+// names the flag that causes it. If $NOTIFY_SOCKET is set, Run notifies the service
 // manager when it listens and when it begins to stop.
 func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger, slogger *slog.Logger) error {
 	server := New(handler, slogger)
@@ -71,7 +71,7 @@ func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger
 	return nil
 }
 
-// notify tells the service manager a state, if $NOTIFY_SOCKET is set.
+// notify sends a state to the service manager, if $NOTIFY_SOCKET is set.
 func notify(state string, logger log.Logger) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
 		level.Warn(logger).Log("msg", "service manager not notified", "state", state, "err", err)

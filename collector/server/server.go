@@ -1,6 +1,6 @@
-// Package server serves HTTP. It bounds what a client may hold and for how long, and
-// how many scrapes are answered at once, and it shuts down without dropping a request
-// that it accepted.
+// Package server serves HTTP. It limits how much memory and time a client may take, and
+// how many scrapes are answered at once. It shuts down without dropping an accepted
+// request.
 package server
 
 import (
@@ -19,7 +19,7 @@ const drainPause = 5 * time.Millisecond
 
 // A Server is an http.Server with a timeout for everything that a client does. It shuts
 // down without dropping a request on an accepted connection: http.Server.Shutdown alone
-// drops those that it reads after it was called.
+// drops requests that it reads after the call.
 type Server struct {
 	*http.Server
 
@@ -72,7 +72,8 @@ func (s *Server) listening(l net.Listener) context.Context {
 	return context.Background()
 }
 
-// record keeps the state of a connection, before it is served and at each change.
+// record records whether a connection is busy, before it is served and at each change
+// of state.
 func (s *Server) record(conn net.Conn, state http.ConnState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

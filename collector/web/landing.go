@@ -17,14 +17,14 @@ import (
 //go:embed landing.html
 var landingHTML string
 
-// landingView is what the landing page shows.
+// landingView is the data of the landing page.
 type landingView struct {
 	page
 
 	MetricsPath, HealthyPath, ReadyPath string
 	Version, Build                      string
 	Environments                        []environmentView
-	Expects                             bool // Some environment has rules for how long tokens may wait.
+	Expects                             bool // An environment has rules for how long tokens may wait.
 }
 
 // Columns are the table's headings.
@@ -86,7 +86,7 @@ func (v environmentView) StuckCount() int {
 	return v.Snapshot.Total.Stuck(time.Duration(d), v.Now)
 }
 
-// Oldest is how many seconds the oldest token has waited, nil if none waits.
+// Oldest is how many seconds the oldest token has waited, nil without WAITING tokens.
 func (v environmentView) Oldest() *float64 {
 	if t, ok := v.Snapshot.Total.Oldest(v.Now); ok {
 		return new(seconds(t, v.Now))
@@ -103,8 +103,8 @@ func (v environmentView) Tokens() int {
 	return n
 }
 
-// Used is how much of the rate limit is used, by everybody, in percent; nil while it
-// is unknown.
+// Used is how much of the rate limit all its users together have used, in percent; nil
+// while it is unknown.
 func (v environmentView) Used() *int {
 	if u := v.State.Usage; u.Limit > 0 {
 		return new(100 * max(0, u.Limit-u.Remaining) / u.Limit)
@@ -125,7 +125,7 @@ func (v environmentView) Link(parameter ...string) string {
 	return pageLink(values)
 }
 
-// Advice says what to do about the error.
+// Advice returns what the user can do about the error.
 func (v environmentView) Advice() string {
 	return map[client.Reason]string{
 		client.ReasonAuth: "Check the secret key, and the preview branch if it is one: the key may be " +

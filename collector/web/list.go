@@ -14,7 +14,7 @@ import (
 // pageSize is the number of tokens on a page.
 const pageSize = 100
 
-// An entry is a token of a page.
+// An entry is a token on a page.
 type entry struct {
 	*index.Token
 
@@ -22,7 +22,7 @@ type entry struct {
 	key         int64
 }
 
-// place is the entry's place in the order of its listing.
+// place returns the entry's position in the order of its listing.
 func (e *entry) place() position {
 	return position{e.key, e.ID, e.environment.Project, e.environment.Name}
 }
@@ -56,18 +56,18 @@ func (e entry) dashboard() string {
 // A listing is one page of the tokens that a query selects.
 type listing struct {
 	snapshots []snapshot
-	// Total counts the selected tokens; earlier those on the pages before.
+	// Total is the number of selected tokens, earlier the number on the previous pages.
 	total, earlier int
 	entries        []entry
 }
 
-// A snapshot is that of one selected environment.
+// A snapshot is the snapshot of one selected environment.
 type snapshot struct {
 	*index.Snapshot
 
 	environment *Environment
-	// Known is set once all WAITING tokens have been listed; until then none is shown.
-	// Stale is set if the snapshot is too old for the metrics.
+	// Known is set once all WAITING tokens have been listed; until then no token is
+	// shown. Stale is set if the snapshot is too old for the metrics.
 	known, stale bool
 }
 
@@ -112,7 +112,7 @@ func choose(environments []Environment, q *query, now time.Time) ([]snapshot, er
 }
 
 // list returns the page that the query selects as of now. It walks each snapshot's
-// tokens once and keeps two pages of them at most, unless all are wanted, as in CSV.
+// tokens once and keeps at most two pages of them, or all for CSV.
 func list(snapshots []snapshot, q *query, now time.Time) *listing {
 	l := &listing{snapshots: snapshots}
 	c := chooser{most: pageSize, last: q.before != nil}
@@ -129,7 +129,8 @@ func list(snapshots []snapshot, q *query, now time.Time) *listing {
 		return l
 	}
 	if l.earlier -= len(l.entries); l.earlier == 0 && len(l.entries) < pageSize {
-		// Tokens have finished, so that the first page begins later now.
+		// Tokens have finished, and too few are left before this place: show the first
+		// page.
 		first := *q
 		first.before = nil
 		return list(snapshots, &first, now)
@@ -158,12 +159,12 @@ func (l *listing) add(s snapshot, q *query, now time.Time, c *chooser) {
 	}
 }
 
-// A chooser keeps the first, or the last, of the entries that it is offered: at most
-// most of them.
+// A chooser keeps the first entries that are offered, or the last ones if last is set.
+// It keeps up to most entries.
 type chooser struct {
 	most int
 	last bool
-	kept []entry // Up to twice as many, so that it sorts rarely.
+	kept []entry // Up to twice as many, so that sorting is rare.
 	// Bound is the place that further entries must precede, or follow, once full is set.
 	bound position
 	full  bool

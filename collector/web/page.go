@@ -26,8 +26,8 @@ var styleCSS string
 //go:embed favicon.svg
 var favicon []byte
 
-// page is what the layout needs of each page. Links are relative, so that they work
-// behind a proxy that adds a prefix.
+// page is the data that the layout needs from each page. Links are relative, so that
+// they work behind a proxy that adds a prefix.
 type page struct {
 	Title string
 	Wide  bool
@@ -63,7 +63,8 @@ func newPages(demo bool) *pages {
 		"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"}
 }
 
-// write renders a page. Its policy allows no script and loads nothing but the icon.
+// write renders a page. The page's policy allows no script, and nothing to load except
+// the icon.
 func (p *pages) write(w http.ResponseWriter, code int, name string, data any) {
 	var out bytes.Buffer
 	if err := p.templates.ExecuteTemplate(&out, name, data); err != nil {
@@ -76,7 +77,7 @@ func (p *pages) write(w http.ResponseWriter, code int, name string, data any) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(code)
-	_, _ = out.WriteTo(w) // The client has gone.
+	_, _ = out.WriteTo(w) // It only fails if the client has gone.
 }
 
 // missing answers 404, with links to the pages that exist.
@@ -89,7 +90,7 @@ func (p *pages) missing(w http.ResponseWriter, r *http.Request) {
 func icon(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "image/svg+xml")
 	w.Header().Set("Cache-Control", "max-age=86400")
-	_, _ = w.Write(favicon) // The client has gone.
+	_, _ = w.Write(favicon) // It only fails if the client has gone.
 }
 
 // human formats seconds in their two largest units; negative ones as 0 s.

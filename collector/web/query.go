@@ -28,7 +28,7 @@ type query struct {
 	// Environment and project are nil for any.
 	environment, project *string
 	selection            index.Selection
-	id                   string // The only one to list; "" for all.
+	id                   string // The only token to list; "" for all.
 	byTimeout            bool   // Soonest timeout first, instead of oldest first.
 	refresh              int    // Seconds after which the browser reloads; 0 for never.
 	format               string // "": the Accept header decides.
@@ -63,8 +63,8 @@ const (
 	formatCSV  = "csv"
 )
 
-// formatOf returns the format of the answer. It parses nothing else, so that errors
-// have the right format, too.
+// formatOf returns the format of the answer. It parses only the format, so that errors
+// in other parameters also have the right format.
 func formatOf(r *http.Request) string {
 	if len(r.URL.RawQuery) <= maxQuery {
 		if format := r.URL.Query().Get("format"); format == formatHTML || format == formatJSON || format == formatCSV {
@@ -206,7 +206,7 @@ func (q *query) link(name, value string) string {
 	return pageLink(values)
 }
 
-// reload returns a link to the same page, which the browser reloads after so many
+// reload returns a link to the same page, reloaded by the browser at this interval in
 // seconds; 0 for never.
 func (q *query) reload(seconds int) string {
 	values := maps.Clone(q.values)
@@ -275,7 +275,7 @@ func parseBool(name, value string) (bool, error) {
 	return false, bad(name, "%q is none of 1, true, 0 and false", value)
 }
 
-// Bounds on how often a browser reloads a page, in seconds.
+// The interval at which a browser reloads a page, in seconds.
 const (
 	shortestRefresh = 5
 	defaultRefresh  = 30
@@ -290,7 +290,7 @@ func parseRefresh(name, value string) (int, error) {
 	return n, nil
 }
 
-// key returns the token's first key in the query's order.
+// key returns the token's first sort key for the query's order.
 func (q *query) key(t *index.Token) int64 {
 	created, timeout := t.Milliseconds()
 	if q.byTimeout {

@@ -11,8 +11,8 @@ import (
 	"github.com/yuin/goldmark/parser"
 )
 
-// RunbookPath has a section for each alert, which the alert links to: the anchor is the
-// alert's name in lower case.
+// RunbookPath is the path of the runbook. Each alert links to its section there, whose
+// anchor is the alert's name in lower case.
 const RunbookPath = "/runbook"
 
 //go:embed runbook.html

@@ -12,11 +12,11 @@ import (
 	"unicode/utf8"
 )
 
-// TokensPath is the path of the WAITING tokens behind the numbers.
+// TokensPath is the path of the list of WAITING tokens.
 const TokensPath = "/tokens"
 
-// maxLists is the number of lists that are made at once; further requests get 503.
-// Sending does not count, so a slow client delays nobody.
+// maxLists is the maximum number of lists that are made at once; further requests get
+// 503. Sending does not count, so a slow client delays nobody.
 const maxLists = 8
 
 //go:embed tokens.html
@@ -52,7 +52,7 @@ func (p *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			func() {
 				defer func() { <-p.slots }()
 				if l, err = find(environments, &q, now); err == nil && q.format == formatCSV && len(l.unknown()) > 0 {
-					// A CSV file cannot say that something is missing.
+					// A CSV file cannot show that tokens are missing.
 					err = &queryError{http.StatusServiceUnavailable, "", "the WAITING tokens are not known yet: " +
 						strings.Join(l.unknown(), ", ")}
 				}
@@ -88,11 +88,12 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	if err != nil {
 		return // Our own types always marshal.
 	}
-	_, _ = w.Write(append(escapeForTerminal(b), '\n')) // The client has gone.
+	_, _ = w.Write(append(escapeForTerminal(b), '\n')) // It only fails if the client has gone.
 }
 
-// escapeForTerminal escapes what encoding/json passes and a terminal would interpret:
-// control characters beyond ASCII, and those that change the direction of text.
+// escapeForTerminal escapes characters that encoding/json leaves and a terminal would
+// interpret: control characters beyond ASCII, and those that change the direction of
+// text.
 func escapeForTerminal(text []byte) []byte {
 	out := make([]byte, 0, len(text)+1)
 	for len(text) > 0 {

@@ -25,7 +25,7 @@ func writeCSV(w http.ResponseWriter, l *listing) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
-	_ = out.Write(columns()) // Flush returns the error again: the client has gone.
+	_ = out.Write(columns()) // Writes to a client that has gone fail again below.
 	listed := map[*Environment]string{}
 	for _, s := range l.snapshots {
 		listed[s.environment] = stamp(s.At).String()
@@ -67,8 +67,8 @@ func tagsCSV(tags []string) string {
 	return string(escapeForTerminal(b))
 }
 
-// plain returns a cell that no spreadsheet runs as a formula: it puts an
-// apostrophe, which marks text there, before characters that begin a formula.
+// plain returns a cell that no spreadsheet runs as a formula: it puts an apostrophe,
+// the sign for text, before a character that begins a formula.
 func plain(cell string) string {
 	if strings.IndexAny(cell, "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20") == 0 {
 		return "'" + cell

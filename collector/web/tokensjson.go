@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// tokensJSON is the answer to programs. Absent values are left out; fields may be
-// added.
+// tokensJSON is the answer in JSON. Absent values are left out; fields may be added.
 type tokensJSON struct {
 	Now stamp `json:"now"`
-	// Complete is false if some environment's tokens are unknown or stale.
+	// Complete is false if the tokens of any environment are unknown or stale.
 	Complete     bool              `json:"complete"`
 	Environments []environmentJSON `json:"environments"`
-	// Total counts the tokens on all pages, Offset those on the pages before.
+	// Total is the number of tokens on all pages, Offset the number on the previous
+	// pages.
 	Total  int         `json:"total"`
 	Offset int         `json:"offset"`
 	Tokens []tokenJSON `json:"tokens"`
@@ -38,7 +38,8 @@ type tokenJSON struct {
 	TimeoutAt       *stamp   `json:"timeoutAt,omitempty"`
 	AgeSeconds      float64  `json:"ageSeconds"`
 	TimeLeftSeconds *float64 `json:"timeLeftSeconds,omitempty"` // Negative once overdue.
-	// ExpectedWaitSeconds and Late are present if a rule says how long it may wait.
+	// ExpectedWaitSeconds and Late are present if a rule says how long the token may
+	// wait.
 	ExpectedWaitSeconds *float64 `json:"expectedWaitSeconds,omitempty"`
 	Late                *bool    `json:"late,omitempty"`
 	DashboardURL        string   `json:"dashboardUrl,omitempty"`

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// tokensView is what the page of tokens shows. The template escapes it.
+// tokensView is the data of the page of tokens. The template escapes it.
 type tokensView struct {
 	page
 
@@ -16,8 +16,8 @@ type tokensView struct {
 	Error  string
 	Form   tokensForm
 	Active []activeFilter
-	// Warnings name environments whose tokens are unknown or stale; Age is that of the
-	// oldest snapshot shown.
+	// Warnings name environments whose tokens are unknown or stale; Age is the age of
+	// the oldest snapshot shown.
 	Warnings []string
 	Age      time.Duration
 	// Known is set if any environment's tokens are known; Total, From and To say where in
@@ -25,10 +25,10 @@ type tokensView struct {
 	Known           bool
 	Total, From, To int
 	Rows            []tokenRow
-	// Environments is set if the rows are of several, Expects if a rule says how long
-	// tokens may wait.
+	// Environments is set if the rows are from several environments, Expects if a rule
+	// says how long tokens may wait.
 	Environments, Expects bool
-	ID                    string // The only one selected.
+	ID                    string // The only id selected.
 	ByTimeout             bool
 	Links                 tokensLinks
 }
@@ -36,7 +36,7 @@ type tokensView struct {
 // tokensLinks are links to other pages and orders of the same tokens; "" for none.
 type tokensLinks struct{ First, Previous, Next, JSON, CSV, Sort, Reload string }
 
-// A pager links to the neighbouring pages, above the list and below.
+// A pager has the links to the neighbouring pages, shown above and below the list.
 type pager struct {
 	tokensLinks
 
@@ -73,7 +73,8 @@ type tokenRow struct {
 
 type tagLink struct{ Text, Link string }
 
-// Title, Text and Dashboard are the environment's, the id's and the link's.
+// Title is the environment's title, Text the id, Dashboard the link to the token in the
+// dashboard.
 func (r tokenRow) Title() string     { return r.environment.Title() }
 func (r tokenRow) Text() string      { return textForPage(r.ID) }
 func (r tokenRow) Dashboard() string { return r.dashboard() }
@@ -138,7 +139,7 @@ func newTokensLinks(l *listing, q *query) tokensLinks {
 	return links
 }
 
-// describe says how current the snapshots are.
+// describe sets the warnings and the age of the snapshots.
 func (v *tokensView) describe(l *listing, now time.Time) {
 	for _, s := range l.snapshots {
 		switch {

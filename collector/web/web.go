@@ -20,7 +20,7 @@ const (
 	ReloadPath  = "/-/reload"
 )
 
-// An Environment is what the pages show of one environment.
+// An Environment has the data of one environment for the pages.
 type Environment = refresh.View
 
 // Paths returns the paths of all endpoints but the metrics and the landing page.
@@ -31,7 +31,7 @@ func Paths() []string {
 // faviconPaths are the path that pages link to and the one that browsers try.
 func faviconPaths() []string { return []string{"/favicon.svg", "/favicon.ico"} }
 
-// Options are what the pages show.
+// Options of the handler.
 type Options struct {
 	// Environments returns the current environments.
 	Environments func() []Environment
@@ -70,7 +70,7 @@ func New(opts Options) http.Handler {
 	if opts.Runbook != nil {
 		mux.HandleFunc("GET "+RunbookPath, s.runbook)
 	}
-	// PUT works, too, as in Prometheus.
+	// PUT also works, as in Prometheus.
 	mux.HandleFunc("POST "+ReloadPath, s.reload)
 	mux.HandleFunc("PUT "+ReloadPath, s.reload)
 	for _, path := range faviconPaths() {
@@ -87,7 +87,7 @@ func (s *server) orMissing(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, pattern := mux.Handler(r)
 		asks := (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.HasPrefix(r.URL.Path, "/")
-		// For the reload's path the mux says which methods are allowed.
+		// For the reload path the mux answers with the allowed methods.
 		if pattern == "" && asks && r.URL.Path != ReloadPath {
 			s.pages.missing(w, r)
 			return
@@ -100,7 +100,7 @@ func text(w http.ResponseWriter, code int, body string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	_, _ = w.Write([]byte(body)) // The client has gone.
+	_, _ = w.Write([]byte(body)) // It only fails if the client has gone.
 }
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {

@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// Bounds on files, in bytes, so that a wrong name such as a device's does not take all
+// Bounds on files, in bytes, so that a wrong name, such as a device's, does not exhaust
 // memory.
 const (
 	maxKeyFile    = 64 << 10
@@ -18,12 +18,12 @@ const (
 )
 
 // fileReads reads files that may block for ever, such as pipes without a writer and
-// files of a mount that hangs. Such a read cannot be ended, so there is at most one of
-// each file, which callers share. It is safe for concurrent use.
+// files of a mount that hangs. Such a read cannot be cancelled, so there is at most one
+// per file, which callers share. It is safe for concurrent use.
 type fileReads struct {
 	mu    sync.Mutex
 	under map[string]*fileRead // Reads under way.
-	kept  map[string][]byte    // What pipes last delivered, perhaps for the last time.
+	kept  map[string][]byte    // The last keys from pipes, which may never send them again.
 }
 
 // fileRead is a read that has ended once done is closed.
@@ -61,8 +61,9 @@ func (r *fileReads) whole(ctx context.Context, path string) ([]byte, error) {
 	return read.wait(ctx, path)
 }
 
-// line is like whole for a file with a key. Of a pipe it returns the first line only,
-// since a writer may repeat it, and the last one again until there is another.
+// line is like whole for a file with a key. From a pipe it reads only the first line,
+// since a writer may repeat it, and returns the last line read until there is a new
+// one.
 func (r *fileReads) line(ctx context.Context, path string) ([]byte, error) {
 	r.mu.Lock()
 	read := r.begin(path, func() ([]byte, error) { return r.key(path) })
@@ -74,7 +75,7 @@ func (r *fileReads) line(ctx context.Context, path string) ([]byte, error) {
 	return read.wait(ctx, path)
 }
 
-// begin returns the file's read, a new one if none is under way; r.mu is held.
+// begin returns the file's read under way, or starts one; r.mu is held.
 func (r *fileReads) begin(path string, do func() ([]byte, error)) *fileRead {
 	if begun := r.under[path]; begun != nil {
 		return begun
@@ -131,7 +132,7 @@ func (r *fileReads) key(path string) (content []byte, err error) {
 	return content, err
 }
 
-// all returns the content, of at most so many bytes.
+// all returns the content, or an error if it has more than most bytes.
 func all(f io.Reader, path string, most int64) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(content)) > most {

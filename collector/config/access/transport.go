@@ -14,15 +14,16 @@ import (
 )
 
 // Transport returns a new transport: the client's own, changed by the environment's
-// HTTP settings. Certificates and headers are read again when their files change. A
-// request waits for a file that blocks until its context ends.
+// HTTP settings. Certificates and headers are read again when their files change. If a
+// file blocks, a request waits for it until the request's context ends.
 func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTripper, error) {
 	ctx, cancel := withTimeout(ctx, loadTimeout)
 	defer cancel()
 	if err := cfg.TLSConfig.Validate(); err != nil {
 		return nil, err
 	}
-	// Files are passed as secrets of a manager, so that reading them ends with ctx.
+	// Files are passed as secrets of a secret manager, so that reading them ends with
+	// ctx.
 	tlsConfig := cfg.TLSConfig
 	tlsConfig.CARef, tlsConfig.CAFile = tlsConfig.CAFile, ""
 	tlsConfig.CertRef, tlsConfig.CertFile = tlsConfig.CertFile, ""
@@ -78,7 +79,7 @@ func (fileSecrets) Fetch(ctx context.Context, path string) (string, error) {
 type fileSecret string
 
 func (s fileSecret) Fetch(ctx context.Context) (string, error) {
-	ctx, cancel := withTimeout(ctx, loadTimeout) // A handshake's context may have no end.
+	ctx, cancel := withTimeout(ctx, loadTimeout) // A handshake's context may have no deadline.
 	defer cancel()
 	content, err := files.whole(ctx, string(s))
 	return strings.TrimSpace(string(content)), err
@@ -88,8 +89,8 @@ func (s fileSecret) Description() string { return "file " + string(s) }
 
 func (fileSecret) Immutable() bool { return false }
 
-// ready is a transport that waits until each file can be read, since next reads them
-// without the request's context.
+// ready is a transport that waits until each header file can be read, since next reads
+// them without the request's context.
 type ready struct {
 	files []string
 	next  http.RoundTripper

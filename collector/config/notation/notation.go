@@ -1,5 +1,5 @@
 // Package notation parses the texts of settings. Its errors quote the text, unless it
-// may contain a password, and say what is expected. They do not say where it is from.
+// may contain a password, and say what is expected. They do not name the setting.
 package notation
 
 import (
@@ -34,8 +34,8 @@ func Duration(text string) (time.Duration, error) {
 	return time.Duration(d), nil
 }
 
-// Interval reads a duration of at least a second: a typing error must not use up the
-// rate limit.
+// Interval reads a duration of at least a second: a typo must not use up the rate
+// limit.
 func Interval(text string) (time.Duration, error) {
 	d, err := Duration(text)
 	if err == nil && d < time.Second {
@@ -60,7 +60,7 @@ func Boolean(text string) (bool, error) {
 	return text == "true", nil
 }
 
-// Integer returns a function that reads a whole number between two, both included.
+// Integer returns a function that reads a whole number from least to most, inclusive.
 func Integer(least, most int) func(string) (int, error) {
 	return func(text string) (int, error) {
 		n, err := strconv.Atoi(text)

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// Unknown returns the error for an unknown name. It suggests a known one that differs in
-// few letters, begins with it, or is the same in another section. Dashes precede it.
+// Unknown returns the error for an unknown name. It suggests a known name that differs
+// in few letters, begins with the unknown one, or is the same in another section. Dashes
+// are put before the suggestion.
 func Unknown(what, dashes, name string, known []string) error {
 	best, least := "", len(name)/4+2
 	for _, k := range known {

@@ -36,10 +36,11 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns the reason alone.
+// Unwrap returns the error without line and field.
 func (e *Error) Unwrap() error { return e.Err }
 
-// At sets the line and the field of an error unless they are set. It is nil if err is.
+// At sets the line and the field of an error unless they are set. It returns nil if err
+// is nil.
 func At(line int, field string, err error) error {
 	if err == nil {
 		return nil
@@ -54,7 +55,7 @@ func At(line int, field string, err error) error {
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
-// located returns an error of the library with the line that its text begins with.
+// located moves the line at the beginning of a library error's text to an Error.
 func located(err error) error {
 	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
 	if e, ok := errors.AsType[*yaml.TypeError](err); ok {
@@ -86,7 +87,7 @@ func Parse(content []byte) (*yaml.Node, error) {
 	return document.Content[0], nil
 }
 
-// resolved returns what an alias stands for, and any other node as it is.
+// resolved returns the node that an alias refers to, and any other node unchanged.
 func resolved(node *yaml.Node) *yaml.Node {
 	for node.Kind == yaml.AliasNode {
 		node = node.Alias
@@ -114,7 +115,7 @@ func Fields(node *yaml.Node, visit func(name string, line int, value *yaml.Node)
 		}
 	}
 	if err := node.Decode(&values); err != nil {
-		return At(merge, "<<", located(err)) // Nothing else can be wrong.
+		return At(merge, "<<", located(err)) // Only a merge key can be wrong here.
 	}
 	for name, value := range values {
 		lines[name] = cmp.Or(lines[name], value.Line)
