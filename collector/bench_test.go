@@ -14,8 +14,8 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// BenchmarkScrape is a scrape of 20,000 WAITING tokens under 100 tags: by parts,
-// so that one sees what is encoding.
+// BenchmarkScrape measures a scrape of 20,000 WAITING tokens under 100 tags, in parts,
+// to show the cost of encoding.
 func BenchmarkScrape(b *testing.B) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	x := index.New(

@@ -23,7 +23,7 @@ const maxStaleness = 10 * time.Minute
 
 var (
 	near = []collector.Threshold{{Label: "5m", Value: 5 * time.Minute}, {Label: "1h", Value: time.Hour}}
-	// Labels are the user's own words: Prometheus would write 1w.
+	// Labels are as the user wrote them: Prometheus would write 1w.
 	stuck = []collector.Threshold{
 		{Label: "1h", Value: time.Hour},
 		{Label: "1d", Value: 24 * time.Hour},
@@ -31,7 +31,7 @@ var (
 	}
 )
 
-// source is a snapshot that stands still.
+// source always returns the same snapshot.
 type source struct{ snapshot *index.Snapshot }
 
 func (s source) Snapshot() *index.Snapshot { return s.snapshot }
@@ -63,7 +63,8 @@ func samples(t *testing.T, s *index.Snapshot, opts collector.Options, now time.T
 	return out
 }
 
-// series names one, with its labels, pairs of a name and a value, in order.
+// series returns the name of a series with its labels, which are pairs of name and
+// value, in order.
 func series(name string, labels ...string) string {
 	var pairs []string
 	for pair := range slices.Chunk(labels, 2) {
@@ -103,8 +104,8 @@ func paint(tokens []simulator.Token, opts index.Options, now time.Time, loaded b
 
 func anchored(expr string) *regexp.Regexp { return regexp.MustCompile("^(?s:" + expr + ")$") }
 
-// TestEverySample compares each sample with a recount of tokens of all
-// shapes, when the snapshot is cut and again as long after as it may be shown.
+// TestEverySample compares each sample with a recount of tokens of all shapes, when the
+// snapshot is cut and again when it is as old as it may be shown.
 func TestEverySample(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 123456, time.UTC)
@@ -181,12 +182,12 @@ func TestEverySample(t *testing.T) {
 				rules := recount.Rules{Options: opts, Near: near, Stuck: stuck, Own: own}
 				count := recount.Of(tokens, rules, at)
 				want := count.Samples(rules, series)
-				want["tokens_created_total{}"] = 0 // All were there before.
+				want["tokens_created_total{}"] = 0 // All tokens existed before.
 				for tag := range count.Tags {
 					want[series("tagged_tokens_created_total", "tag", tag)] = 0
 				}
-				// A tag whose last token leaves the window goes at the next refresh,
-				// not between: until then its series are zero.
+				// A tag whose last token leaves the window is removed at the next
+				// refresh. Until then its series are zero.
 				for name, v := range got {
 					if _, ok := want[name]; !ok && v == 0 && later > 0 {
 						delete(got, name)
@@ -200,7 +201,7 @@ func TestEverySample(t *testing.T) {
 	}
 }
 
-// TestAbsence checks that what is not known is absent.
+// TestAbsence checks that unknown values are absent.
 func TestAbsence(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)

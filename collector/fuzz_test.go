@@ -20,16 +20,15 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// answers is a service that has one page.
+// answers is a service with a single page.
 type answers []byte
 
 func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(a))}, nil
 }
 
-// FuzzTag checks that a tag, whatever it is, comes through from the service's
-// answer to what Prometheus reads, in each format and as it was; what is not
-// UTF-8 comes as encoding/json reads it, with U+FFFD.
+// FuzzTag checks that any tag is passed unchanged from the service's answer to
+// Prometheus, in each format. Invalid UTF-8 becomes U+FFFD, as in encoding/json.
 func FuzzTag(f *testing.F) {
 	for _, seed := range []string{
 		"team:payments", "", `"`, `\`, "\n", "a\\nb", "{}", "a=\"b\",", "}\n# HELP x\n", "# EOF\n", "\xff\xfe",
@@ -41,7 +40,7 @@ func FuzzTag(f *testing.F) {
 	created := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, tag []byte) {
 		if len(tag) > 128 {
-			return // Longer than the service takes.
+			return // Longer than the service allows.
 		}
 		literal := []byte{'"'}
 		for _, b := range tag {

@@ -32,7 +32,7 @@ func pipe(t *testing.T) string {
 	return path
 }
 
-// deliver writes to a pipe, once somebody reads it.
+// deliver writes to a pipe once it has a reader.
 func deliver(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0); err != nil {
@@ -43,7 +43,7 @@ func deliver(t *testing.T, path, text string) {
 // release ends a read that is under way.
 func release(t *testing.T, path string) {
 	t.Helper()
-	f, err := os.OpenFile(path, os.O_RDWR, 0) // Which never blocks.
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // This never blocks.
 	if err == nil {
 		err = f.Close()
 	}
@@ -52,8 +52,8 @@ func release(t *testing.T, path string) {
 	}
 }
 
-// TestKeyBlocks holds that a key file that blocks gives an error that names it,
-// and that no number of tries leaves more than one goroutine behind.
+// TestKeyBlocks checks that a key file that blocks causes an error with its name, and
+// that any number of attempts leaves only one goroutine behind.
 func TestKeyBlocks(t *testing.T) {
 	path := pipe(t)
 	ended, cancel := context.WithCancel(t.Context())
@@ -70,7 +70,7 @@ func TestKeyBlocks(t *testing.T) {
 			t.Fatal("no error")
 		}
 	}
-	// The one, and what timers and other tests may have at that moment.
+	// One, and those that timers and other tests may have now.
 	if after := runtime.NumGoroutine(); after > before+10 {
 		t.Errorf("%d goroutines, %d before", after, before)
 	}
@@ -81,8 +81,8 @@ func TestKeyBlocks(t *testing.T) {
 	release(t, path)
 }
 
-// TestKeyPipe holds that a pipe that delivers is as good as a file, however often
-// it does so.
+// TestKeyPipe checks that a pipe works like a file, however often its writer repeats
+// the key.
 func TestKeyPipe(t *testing.T) {
 	for name, text := range map[string]string{
 		"no end of line": piped, "a line": piped + "\n",
@@ -110,8 +110,8 @@ func TestKeyPipe(t *testing.T) {
 	}
 }
 
-// TestTransportBlocks holds that a request waits for certificates and headers whose
-// files block no longer than its context lives.
+// TestTransportBlocks checks that a request waits for files of certificates and headers
+// that block only until its context ends.
 func TestTransportBlocks(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()

@@ -20,8 +20,8 @@ func getenv(name string) string {
 	return map[string]string{"KEY": "tr_prod_0123456789", "STAGING_KEY": "tr_stg_0123456789"}[name]
 }
 
-// TestBadFiles holds the exact message for each testdata/bad-*.yml: it stands in
-// the file's first line, with FILE for the file's path and DIR for its folder.
+// TestBadFiles checks the exact message for each testdata/bad-*.yml. The message is the
+// file's first line, with FILE for its path and DIR for its folder.
 func TestBadFiles(t *testing.T) {
 	paths, err := filepath.Glob("testdata/bad-*.yml")
 	if err != nil || len(paths) < 50 {
@@ -58,7 +58,7 @@ func write(t *testing.T, name, content string) string {
 	return path
 }
 
-// TestFile holds how defaults and environments come together.
+// TestFile checks how defaults and environments are combined.
 func TestFile(t *testing.T) {
 	path := write(t, "good.yml", `
 defaults: &defaults
@@ -142,7 +142,7 @@ environments:
 	}
 }
 
-// TestAliases holds that an alias may stand for any value, however deep.
+// TestAliases checks that an alias may replace any value, at any depth.
 func TestAliases(t *testing.T) {
 	got, err := config.ReadFile(write(t, "aliases.yml", `
 defaults:
@@ -170,9 +170,8 @@ environments:
 	}
 }
 
-// TestMerge holds that merge keys and fields that begin with x- do as users know them
-// from other tools: what stands in a mapping itself counts, then the first of those
-// that are merged.
+// TestMerge checks that merge keys and fields that begin with x- work as in other
+// tools: a mapping's own fields count first, then the first merged mapping's.
 func TestMerge(t *testing.T) {
 	got, err := config.ReadFile(write(t, "merge.yml", `
 x-names: {anything: [at, all]}
@@ -212,7 +211,8 @@ environments:
 	}
 }
 
-// TestEqual holds what makes an environment another one: anything but its place.
+// TestEqual checks that any setting makes environments unequal, but not the place in
+// the file.
 func TestEqual(t *testing.T) {
 	const base = "environments:\n  - name: prod\n    secret_key_env: KEY\n"
 	read := func(content string) config.Environment {
@@ -238,10 +238,10 @@ func TestEqual(t *testing.T) {
 	}
 }
 
-// uncommented are the fields of the example that are shown as comments.
+// uncommented matches the example's fields that are in comments.
 var uncommented = regexp.MustCompile(`(?m)^( *)# (( *)[a-z_]+: .*|tls_config:)$`)
 
-// TestExample loads the example file, as it is and with what it only shows.
+// TestExample loads the example file, as it is and with the fields in its comments.
 func TestExample(t *testing.T) {
 	content, err := os.ReadFile("../../deploy/waitpoint_exporter.yml")
 	if err != nil {
@@ -288,8 +288,8 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// TestManifests loads the files in the Kubernetes manifests, with keys where the
-// Secret would put them.
+// TestManifests loads the files in the Kubernetes manifests, with keys in place of the
+// Secret's.
 func TestManifests(t *testing.T) {
 	for _, folder := range []string{"base", "overlays/production"} {
 		content, err := os.ReadFile("../../deploy/kubernetes/" + folder + "/waitpoint_exporter.yml")

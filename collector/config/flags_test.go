@@ -26,8 +26,8 @@ func load(args []string, variables map[string]string) ([]config.Environment, err
 	return flags.Load(func(name string) string { return variables[name] })
 }
 
-// TestFlagsAndFile holds that each flag means what its field in a file means: the
-// environment is the same, given by flags, by variables, or by a file.
+// TestFlagsAndFile checks that each flag is equivalent to its field in a file: flags,
+// variables and a file give the same environment.
 func TestFlagsAndFile(t *testing.T) {
 	const secret = "tr_preview_0123456789"
 	fromFile, err := config.ReadFile(write(t, "all.yml", `
@@ -72,7 +72,7 @@ environments:
 	for name, value := range services {
 		args = append(args, "--"+name+"="+value)
 	}
-	// A flag counts, whatever its variable is.
+	// A flag takes precedence over its variable.
 	for name := range variables {
 		if name != "TRIGGER_SECRET_KEY" {
 			variables[name] = "nonsense"
@@ -96,7 +96,7 @@ environments:
 	}
 }
 
-// TestVariables holds that what is wrong with a variable is said of the variable.
+// TestVariables checks that an error in a variable names the variable.
 func TestVariables(t *testing.T) {
 	for name, want := range map[string]string{
 		"TRIGGER_API_URL":        `TRIGGER_API_URL: API URL "?": not a URL`,
@@ -115,7 +115,7 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-// TestUnknownFlag holds the exact message of a flag that there is not.
+// TestUnknownFlag checks the exact message for an unknown flag.
 func TestUnknownFlag(t *testing.T) {
 	for arg, want := range map[string]string{
 		"--nope":                   "--nope: unknown flag",
@@ -135,8 +135,8 @@ func TestUnknownFlag(t *testing.T) {
 	}
 }
 
-// TestHelp holds that only what may be repeated is shown so, and that each flag is
-// shown with its default, or with what it wants.
+// TestHelp checks that only flags that may be repeated are shown as such, and that each
+// flag is shown with its default or a placeholder.
 func TestHelp(t *testing.T) {
 	app := kingpin.New("test", "").Terminate(nil)
 	var help bytes.Buffer
@@ -162,7 +162,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestDemo holds what a demo has of its own, as far as nothing else is said.
+// TestDemo checks the demo's own settings, and that flags override them.
 func TestDemo(t *testing.T) {
 	for _, tc := range []struct {
 		args, name string
@@ -187,8 +187,8 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestLoadAgain holds that a name which follows from a key follows from the next
-// one when the key's file is replaced.
+// TestLoadAgain checks that a name derived from the key changes when the key's file is
+// replaced.
 func TestLoadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	app := kingpin.New("test", "").Terminate(nil)
@@ -206,8 +206,8 @@ func TestLoadAgain(t *testing.T) {
 	}
 }
 
-// FuzzFlags holds that any flags are refused in one line that names the flag and
-// holds no key, or come to an environment that can run.
+// FuzzFlags checks that any flags are refused in one line that names the flag and
+// contains no key, or result in an environment that can run.
 func FuzzFlags(f *testing.F) {
 	for _, seed := range []string{
 		"--tokens.period=30d\n--tokens.near-timeout=5m", "--tags.rewrite=(a)=$1\n--tags.limit=0",
@@ -225,7 +225,7 @@ func FuzzFlags(f *testing.F) {
 	f.Fuzz(func(t *testing.T, joined string) {
 		var args []string
 		for arg := range strings.SplitSeq(joined, "\n") {
-			// Files are the machine's, and help ends the parse.
+			// Files depend on the machine, and help ends the process.
 			if strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") && !strings.Contains(arg, "file") &&
 				!strings.Contains(arg, "help") && !strings.HasPrefix(arg, "-h") {
 				args = append(args, arg)

@@ -12,8 +12,8 @@ import (
 	"waitpoint_exporter/collector/config"
 )
 
-// FuzzFile holds that a configuration file is refused by file and line with no
-// secret in the message, or comes to environments that can run.
+// FuzzFile checks that a configuration file is refused with file and line and without a
+// secret in the message, or results in environments that can run.
 func FuzzFile(f *testing.F) {
 	paths, err := filepath.Glob("testdata/bad-*.yml")
 	if err != nil || len(paths) == 0 {
@@ -30,7 +30,7 @@ func FuzzFile(f *testing.F) {
 	secret := regexp.MustCompile("tr_prod_[0-9]{10}|hunter2")
 	const masked = "masked"
 	f.Fuzz(func(t *testing.T, text string) {
-		// Secrets stand where secrets belong, and nowhere else.
+		// Secrets are only in fields for secrets.
 		text = secret.ReplaceAllString(text, masked)
 		text = strings.ReplaceAll(text, "secret_key: "+masked, "secret_key: tr_prod_0123456789")
 		text = strings.ReplaceAll(text, "user:"+masked+"@", "user:hunter2@")

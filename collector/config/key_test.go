@@ -6,8 +6,8 @@ import (
 	"waitpoint_exporter/collector/config/access"
 )
 
-// TestKeyEnds holds that white space at the ends of a key does not count,
-// wherever the key came from.
+// TestKeyEnds checks that white space at the ends of a key is ignored, wherever the key
+// is from.
 func TestKeyEnds(t *testing.T) {
 	const want = "tr_prod_sk_0123456789"
 	for _, given := range []string{want, want + "\n", " " + want + "\r\n"} {

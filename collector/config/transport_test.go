@@ -16,7 +16,7 @@ import (
 	"waitpoint_exporter/collector/config/access"
 )
 
-// transport returns that of an environment with these settings.
+// transport returns the transport of an environment with these settings.
 func transport(t *testing.T, settings string) http.RoundTripper {
 	t.Helper()
 	got, err := config.ReadFile(write(t, "config.yml",
@@ -31,8 +31,8 @@ func transport(t *testing.T, settings string) http.RoundTripper {
 	return rt
 }
 
-// TestTransportDefaults holds that an option of the transport changes no other's
-// default: whatever is set, connections and headers are bounded as they are without.
+// TestTransportDefaults checks that no option of the transport changes another's
+// default: connections and headers always have the same bounds.
 func TestTransportDefaults(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://proxy.test:3128")
 	t.Setenv("NO_PROXY", "")
@@ -80,7 +80,7 @@ func TestTransportDefaults(t *testing.T) {
 	}
 }
 
-// TestTransport holds that settings of TLS and headers reach the server, and that a
+// TestTransport checks that TLS settings and headers reach the server, and that a
 // header's file is read for each request.
 func TestTransport(t *testing.T) {
 	api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

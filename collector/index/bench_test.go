@@ -9,8 +9,8 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// history returns pages of a hundred tokens, newest first, of which one in
-// fifty waits, with two hundred tags.
+// history returns pages of a hundred tokens, newest first. One in fifty is WAITING, and
+// there are two hundred tags.
 func history(tokens int) [][]client.Token {
 	pages := make([][]client.Token, tokens/100)
 	for i := range tokens {
@@ -44,8 +44,8 @@ func list(x *index.Index, pages [][]client.Token) {
 	x.CloseTurn(noon, noon)
 }
 
-// BenchmarkListing applies a whole listing of 100,000 tokens, first to an empty
-// snapshot, then to one that has them all.
+// BenchmarkListing applies a complete listing of 100,000 tokens, first to an empty
+// index, then to one that has them all.
 func BenchmarkListing(b *testing.B) {
 	pages := history(100_000)
 	b.Run("first", func(b *testing.B) {
@@ -63,8 +63,8 @@ func BenchmarkListing(b *testing.B) {
 	})
 }
 
-// BenchmarkCut cuts a snapshot of 1,000,000 tokens, 20,000 of them WAITING,
-// with 100 tags that have a series.
+// BenchmarkCut cuts a snapshot of 1,000,000 tokens, 20,000 of them WAITING, with 100
+// tags with series.
 func BenchmarkCut(b *testing.B) {
 	x := load(history(1_000_000))
 	listWaiting(x, noon)

@@ -12,7 +12,7 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// TestWhichTokensCount holds which tokens count.
+// TestWhichTokensCount checks which tokens count.
 func TestWhichTokensCount(t *testing.T) {
 	team, chat := regexp.MustCompile(`^(?:team:.*)$`), regexp.MustCompile(`^(?:chat|)$`)
 	for name, tc := range map[string]struct {
@@ -41,8 +41,8 @@ func TestWhichTokensCount(t *testing.T) {
 	}
 }
 
-// TestIgnored follows tokens that are left out through all they can do: they are
-// in the group of the ignored and nowhere else.
+// TestIgnored follows ignored tokens through all changes: they are in the group of
+// ignored tokens and nowhere else.
 func TestIgnored(t *testing.T) {
 	waits := token("out", client.StatusWaiting, "chat", "team:a")
 	done := waits
@@ -97,7 +97,7 @@ func TestIgnored(t *testing.T) {
 	check("the same, cut anew", x.Cut(later, later), later, [2]int{0, 1})
 }
 
-// TestLate holds what is late, to the millisecond, and by which rule.
+// TestLate checks which tokens are late, to the millisecond, and by which rule.
 func TestLate(t *testing.T) {
 	x := index.New(index.Options{Horizon: time.Hour, ExpectedWait: []index.ExpectedWait{
 		{Match: regexp.MustCompile(`^(?:webhook.*)$`), Wait: 5 * time.Minute},

@@ -14,12 +14,12 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// flowOf returns what is counted by tag: created and finished.
+// flowOf has the counts of created and finished tokens by tag.
 type flowOf struct{ Created, Finished map[string]int }
 
 func newFlow() flowOf { return flowOf{map[string]int{}, map[string]int{}} }
 
-// take adds what x has counted since the last time, as of its snapshot.
+// take adds the counts of x since the last call, as of its snapshot.
 func (f flowOf) take(x *index.Index, s *index.Snapshot) {
 	finished, gone := x.TakeFlow()
 	for _, tag := range gone {
@@ -35,9 +35,9 @@ func (f flowOf) take(x *index.Index, s *index.Snapshot) {
 	}
 }
 
-// TestFlowByTag compares what is counted by tag with a recount, over random
-// histories in which tags come and go, are rewritten and folded, tokens are left
-// out, and the window moves.
+// TestFlowByTag compares the counts by tag with a recount, over random histories in
+// which tags come and go, are rewritten and folded, tokens are ignored, and the window
+// moves.
 func TestFlowByTag(t *testing.T) {
 	rules := index.TagRules{
 		Ignore: regexp.MustCompile(`^(?:chat)$`), Exclude: regexp.MustCompile(`^(?:debug)$`), Limit: 4,
@@ -72,7 +72,8 @@ func TestFlowByTag(t *testing.T) {
 						finished = append(finished, tokens[i])
 					}
 				}
-				// Some are seen as they come, others only once they have finished.
+				// Some are seen while they are WAITING, others only once they have
+				// finished.
 				x.Observe(created[:random.IntN(len(created)+1)], now)
 				x.Observe(finished, now)
 				x.Observe(created, now)
@@ -118,8 +119,8 @@ func TestFlowByTag(t *testing.T) {
 	}
 }
 
-// recountFlow counts each token once under each of its labels that has a series.
-// Those that have ended went with the token.
+// recountFlow counts each token once under each of its labels that has a series. Ended
+// labels disappeared with the token.
 func recountFlow(out map[string]int, tokens []client.Token, rules index.TagRules, ended, labels map[string]bool) {
 	for _, token := range tokens {
 		counted := map[string]bool{}
@@ -147,7 +148,7 @@ func under(token client.Token, rules index.TagRules) map[string]bool {
 	return out
 }
 
-// TestFlowLabels holds which label an event counts under, step by step.
+// TestFlowLabels checks which label an event counts under, step by step.
 func TestFlowLabels(t *testing.T) {
 	at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
 	waits := func(id string, minutes int, tags ...string) client.Token {
@@ -174,7 +175,7 @@ func TestFlowLabels(t *testing.T) {
 				{1, []client.Token{a1}, flowOf{map[string]int{"a": 1}, map[string]int{"a": 0}}},
 				{2, []client.Token{b1}, flowOf{map[string]int{"a": 1, index.OtherTag: 1}, map[string]int{"a": 0, index.OtherTag: 0}}},
 				{3, []client.Token{done(a1, 3)}, flowOf{map[string]int{"a": 1, index.OtherTag: 1}, map[string]int{"a": 1, index.OtherTag: 0}}},
-				// The window has let go of a1: a has gone, and b has its series.
+				// a1 has left the window: a is gone, and b has its series.
 				{62, []client.Token{b2}, flowOf{map[string]int{"b": 1}, map[string]int{"b": 0}}},
 				{63, []client.Token{done(b2, 63)}, flowOf{map[string]int{"b": 1}, map[string]int{"b": 1}}},
 			},

@@ -16,7 +16,7 @@ func token(id string, status client.Status, tags ...string) client.Token {
 	return client.Token{ID: id, Status: status, Tags: tags, CreatedAt: noon.Add(-time.Hour)}
 }
 
-// listWaiting makes a whole listing of WAITING tokens.
+// listWaiting makes a complete listing of WAITING tokens.
 func listWaiting(x *index.Index, at time.Time, tokens ...client.Token) {
 	x.Observe(tokens, at)
 	x.Complete()
@@ -24,7 +24,8 @@ func listWaiting(x *index.Index, at time.Time, tokens ...client.Token) {
 	x.Settle(at)
 }
 
-// turn makes a whole turn of the verify walk, which shows these tokens.
+// turn returns a function that makes a whole turn of the verify walk, which shows these
+// tokens.
 func turn(at time.Time, tokens ...client.Token) func(*index.Index) {
 	return func(x *index.Index) {
 		x.BeginTurn(at)
@@ -33,13 +34,13 @@ func turn(at time.Time, tokens ...client.Token) func(*index.Index) {
 	}
 }
 
-// counts returns WAITING, COMPLETED, TIMED_OUT and unresolved.
+// counts returns the numbers of WAITING, COMPLETED, TIMED_OUT and unresolved tokens.
 func counts(x *index.Index, now time.Time) [4]int {
 	s := x.Cut(now, now)
 	return [4]int{s.Total.Count(0, now), s.Total.Count(1, now), s.Total.Count(2, now), s.Unresolved}
 }
 
-// TestWhatListingsProve holds what listings prove and what they do not, step by step.
+// TestWhatListingsProve checks what listings prove and what they do not, step by step.
 func TestWhatListingsProve(t *testing.T) {
 	const lag = 30 * time.Second
 	a, b := token("a", client.StatusWaiting), token("b", client.StatusWaiting)
@@ -128,8 +129,8 @@ func TestWhatListingsProve(t *testing.T) {
 	}
 }
 
-// TestFinished holds what is reported for the histogram of waits, and counted as
-// created.
+// TestFinished checks which waits are reported for the histogram, and which tokens
+// count as created.
 func TestFinished(t *testing.T) {
 	x := index.New(index.Options{})
 	old := token("old", client.StatusCompleted)
@@ -145,7 +146,7 @@ func TestFinished(t *testing.T) {
 	ch := x.Observe([]client.Token{old, finished, quick, quick, late, endless}, noon.Add(time.Minute))
 	want := []index.Finished{
 		{ID: "waiting", Status: client.StatusTimedOut, Wait: 3660, HasWait: true},
-		{ID: "quick", Status: client.StatusCompleted, HasWait: true}, // Hosts' clocks differ; never negative.
+		{ID: "quick", Status: client.StatusCompleted, HasWait: true}, // Never negative, though hosts' clocks differ.
 		{ID: "endless", Status: client.StatusCompleted, Wait: 86400 * (365*7000 + 1697), HasWait: true},
 	}
 	if d := cmp.Diff(want, ch.Finished); d != "" {
@@ -156,7 +157,7 @@ func TestFinished(t *testing.T) {
 	}
 }
 
-// TestTags holds which tags keep series of their own.
+// TestTags checks which tags keep series of their own.
 func TestTags(t *testing.T) {
 	x := index.New(index.Options{Tags: index.TagRules{Limit: 2}})
 	names := func(loaded bool) (out []string) {
@@ -181,14 +182,14 @@ func TestTags(t *testing.T) {
 	check("loaded", names(true), "", index.OtherTag, "many", "w")
 	x.Observe([]client.Token{token("6", client.StatusCompleted, "few"), token("7", client.StatusCompleted, "few")}, noon)
 	check("a tag that has a series keeps it", names(true), "", index.OtherTag, "many", "w")
-	// Token 1 leaves; its outcome is unknown, so its tag is still carried.
+	// Token 1 leaves WAITING. Its outcome is unknown, so its tag stays.
 	listWaiting(x, noon.Add(time.Hour), token("2", client.StatusWaiting))
 	check("unresolved", names(true), "", index.OtherTag, "many", "w")
 	x.Gone("1", noon.Add(2*time.Hour))
 	check("the last token that carried it is gone", names(true), "", "few", "many")
 }
 
-// TestThresholds holds on which side of each threshold the instant itself falls.
+// TestThresholds checks on which side of each threshold the exact instant counts.
 func TestThresholds(t *testing.T) {
 	x := index.New(index.Options{})
 	const ms = time.Millisecond
@@ -213,8 +214,8 @@ func TestThresholds(t *testing.T) {
 	}
 }
 
-// TestCountedOnce holds that a token counts once as created and once as finished,
-// though it was taken for deleted, or the window has let go of it.
+// TestCountedOnce checks that a token counts once as created and once as finished, even
+// if it seemed deleted, or has left the window.
 func TestCountedOnce(t *testing.T) {
 	at := func(s int) time.Time { return noon.Add(time.Duration(s) * time.Second) }
 	waits, done := token("a", client.StatusWaiting), token("a", client.StatusCompleted)

@@ -14,9 +14,9 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// TestSelectAgrees holds that a selection has as many tokens as the group
-// counts, for each group of random snapshots, after the cut too, when the window
-// has let go of some.
+// TestSelectAgrees checks that a selection has as many tokens as the group counts, for
+// each group of random snapshots, also after the cut, when some tokens have left the
+// window.
 func TestSelectAgrees(t *testing.T) {
 	rules := index.TagRules{
 		Exclude: regexp.MustCompile(`^(?:debug)$`), Limit: 4,
@@ -94,7 +94,7 @@ func agree(t *testing.T, s *index.Snapshot, tag *string, g *index.Group, now tim
 	}
 }
 
-// TestSelect holds what a selection picks where no group counts the same.
+// TestSelect checks selections that have no group with the same count.
 func TestSelect(t *testing.T) {
 	at := func(created, timeout time.Duration) client.Token {
 		token := client.Token{Status: client.StatusWaiting, CreatedAt: noon.Add(created)}
@@ -151,8 +151,8 @@ func TestSelect(t *testing.T) {
 			}
 		})
 	}
-	// Labels that are no tags pick nothing where nothing counts under them, even
-	// if there are tags of the same text.
+	// Labels that are not tags select nothing if nothing counts under them, even if
+	// there are tags with the same text.
 	x = index.New(index.Options{Tags: index.TagRules{Exclude: regexp.MustCompile(`^(?:|__other__)$`)}})
 	listWaiting(x, noon, tagged("1", at(0, 0), ""), tagged("2", at(0, 0), index.OtherTag))
 	for _, tag := range []string{"", index.OtherTag} {
@@ -161,7 +161,7 @@ func TestSelect(t *testing.T) {
 		}
 	}
 	for range s.Select(index.Selection{}, noon) {
-		break // An iterator that goes on after this panics.
+		break // An iterator that continues after this panics.
 	}
 	for range (&index.Snapshot{}).Select(index.Selection{}, noon) {
 		t.Error("an empty snapshot has tokens")

@@ -11,7 +11,8 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// TestSizeFollowsTokens holds that nothing is left of a token whichever way it goes.
+// TestSizeFollowsTokens checks that a removed token leaves nothing behind, however it
+// was removed.
 func TestSizeFollowsTokens(t *testing.T) {
 	tags := []string{strings.Repeat("x", 1000), "b"}
 	waiting := token("a", client.StatusWaiting, tags...)
@@ -52,16 +53,16 @@ func TestSizeFollowsTokens(t *testing.T) {
 			t.Errorf("%s: a token with 1,001 bytes of tags takes %d", name, n)
 		}
 		leave(x)
-		x.Cut(later, later.Add(1000*time.Hour))   // The window lets go of what has finished.
-		x.Observe(nil, later.Add(2000*time.Hour)) // So does memory.
+		x.Cut(later, later.Add(1000*time.Hour))   // Finished tokens leave the window.
+		x.Observe(nil, later.Add(2000*time.Hour)) // They are forgotten.
 		if n := x.Size() - empty; n != 0 || x.Len() != 0 {
 			t.Errorf("%s: %d bytes of %d tokens are left", name, n, x.Len())
 		}
 	}
 }
 
-// TestSize holds that the rough count of bytes is not a fraction of what is taken
-// on the heap, with the snapshot that is shown and the next one.
+// TestSize checks that the approximate size is not far below the memory used on the
+// heap, including the current snapshot and the next one.
 func TestSize(t *testing.T) {
 	names := make([]string, 20_100)
 	for i := range names {

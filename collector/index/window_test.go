@@ -8,8 +8,8 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// TestWindow holds the window to the millisecond: a finished token counts up to
-// createdAt + period, whether it is seen then or the window moves to there.
+// TestWindow checks the window to the millisecond: a finished token counts up to
+// createdAt + period, whether it is seen then or the window moves there.
 func TestWindow(t *testing.T) {
 	const period = time.Hour
 	token := client.Token{ID: "a", Status: client.StatusCompleted, CreatedAt: noon}
@@ -35,8 +35,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestFoldedOnce holds that a token counts once under OtherTag, however many of
-// its tags are folded.
+// TestFoldedOnce checks that a token counts once under OtherTag, however many of its
+// tags are folded.
 func TestFoldedOnce(t *testing.T) {
 	x := index.New(index.Options{Tags: index.TagRules{Limit: 1}})
 	listWaiting(x, noon, token("a", client.StatusWaiting, "x"), token("b", client.StatusWaiting, "x", "y", "z"),
@@ -54,8 +54,8 @@ func TestFoldedOnce(t *testing.T) {
 	}
 }
 
-// TestOutsideWindow holds that a finished token that the window has let go of is
-// neither counted nor reported again when a page shows it.
+// TestOutsideWindow checks that a finished token that has left the window is neither
+// counted nor reported again when a page shows it.
 func TestOutsideWindow(t *testing.T) {
 	x := index.New(index.Options{Period: time.Hour})
 	x.StartFlow(noon)
@@ -71,8 +71,8 @@ func TestOutsideWindow(t *testing.T) {
 	}
 }
 
-// TestSetBack holds that a window does not move back with the clock, says so when
-// it should have, and counts on anew.
+// TestSetBack checks that a window does not move back with the clock, reports when it
+// should have, and counts correctly after Rewind.
 func TestSetBack(t *testing.T) {
 	const lag = 30 * time.Second
 	x := index.New(index.Options{Period: time.Hour, Lag: lag})

@@ -24,7 +24,7 @@ func parse(t *testing.T, args ...string) *logging.Flags {
 }
 
 // TestShape checks that lines of both loggers have the same fields in the same order,
-// and that neither writes what is under the level.
+// and that neither writes lines below the level.
 func TestShape(t *testing.T) {
 	for format, shape := range map[string]string{
 		"logfmt": `^ts=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z caller=logging_test.go:\d+ level=warn msg=hello a=1\n$`,
@@ -54,8 +54,8 @@ func TestShape(t *testing.T) {
 	}
 }
 
-// TestFatal checks that the last word is in the log's format, on one line, also where
-// the flag that asks for it follows the one that is wrong.
+// TestFatal checks that the fatal error is in the log's format, on one line, even if
+// the flag for the format follows the wrong flag.
 func TestFatal(t *testing.T) {
 	var out bytes.Buffer
 	wrong := errors.New("a\nb")

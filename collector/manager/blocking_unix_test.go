@@ -20,8 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TestKeyFileBlocks checks that a key file that blocks ends a refresh in up 0 with
-// a reason, and holds up neither a reload nor the end.
+// TestKeyFileBlocks checks that a refresh with a key file that blocks sets up to 0 with
+// a reason, and that the file delays neither a reload nor the shutdown.
 func TestKeyFileBlocks(t *testing.T) {
 	service := simulator.New(simulator.Options{})
 	service.Environment(simulator.EnvironmentOptions{Key: key("a")})
@@ -54,7 +54,7 @@ func TestKeyFileBlocks(t *testing.T) {
 		VerifyInterval: time.Hour,
 	}
 	env.API = config.API{Concurrency: 1, Share: 1}
-	slow := env // Which is still waiting for its key when it is stopped.
+	slow := env // It is still waiting for its key when it is stopped.
 	slow.Name, slow.Refresh.Timeout = "b", time.Hour
 	if err := m.Apply([]config.Environment{env, slow}); err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestKeyFileBlocks(t *testing.T) {
 		t.Error(err)
 	}
 	m.Stop()
-	f, err := os.OpenFile(path, os.O_RDWR, 0) // Ends the read that is left.
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // Ends the read that still blocks.
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,8 @@ func TestKeyFileBlocks(t *testing.T) {
 	}
 }
 
-// TestReloadBlocks checks that a configuration that blocks does not hold up the end.
+// TestReloadBlocks checks that a configuration file that blocks does not delay the
+// shutdown.
 func TestReloadBlocks(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m := manager.New(ctx, manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger()})

@@ -13,8 +13,8 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// TestCardinality holds the README's formula for how many series an environment
-// has, whatever it is set to.
+// TestCardinality checks the README's formula for the number of an environment's
+// series, with various settings.
 func TestCardinality(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
@@ -28,7 +28,7 @@ func TestCardinality(t *testing.T) {
 	for name, tc := range map[string]struct {
 		settings          string
 		near, stuck, late int
-		tags              int // That have series, with that of the others; each token has one.
+		tags              int // With series, including __other__; each token has one tag.
 	}{
 		"defaults":      {", tags: {limit: 100}", 2, 3, 0, 101},
 		"expected wait": {", tags: {limit: 100}, tokens: {expected_wait: [4h]}", 2, 3, 1, 101},
@@ -65,7 +65,8 @@ func TestCardinality(t *testing.T) {
 				if len(tags) != tc.tags {
 					t.Errorf("%d tags have series, want %d: %q", len(tags), tc.tags, fmt.Sprint(tags))
 				}
-				// The oldest is absent where nothing waits: a few may lack it.
+				// The oldest token's series is absent without WAITING tokens: a few
+				// tags may lack it.
 				perTag := 12 + tc.near + tc.stuck + tc.late
 				if want := len(tags) * perTag; tagged > want || tagged < want-len(tags) {
 					t.Errorf("%d series by tag, the formula says %d", tagged, want)

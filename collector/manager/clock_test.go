@@ -20,11 +20,11 @@ import (
 	"waitpoint_exporter/test/size"
 )
 
-// A clock is a machine's, in a bubble: its monotonic clock and its timers are the
-// bubble's, its wall clock can be set. A machine that was suspended is one whose
-// wall clock has been set ahead, together with the rest of the world's.
+// A clock is a machine's clock in a synctest bubble: its monotonic clock and timers are
+// the bubble's, its wall clock can be set. A suspended machine is simulated by setting
+// its wall clock ahead, together with the service's.
 type clock struct {
-	both  time.Time // A reading of both clocks, which there is only outside of a bubble.
+	both  time.Time // A reading of both clocks, possible only outside a bubble.
 	begun time.Time
 	ahead atomic.Int64
 }
@@ -36,9 +36,9 @@ func (c *clock) Now() time.Time {
 
 func (c *clock) set(by time.Duration) { c.ahead.Add(int64(by)) }
 
-// apart returns a time with the reading of the monotonic clock of one and that of
-// the wall clock of the other, as time.Now returns it once the clock was set. No
-// function makes one: it is put together as package time lays it out.
+// apart returns a time with the monotonic reading of one time and the wall clock
+// reading of another, as time.Now does after the clock was set. No function makes such
+// a time, so this relies on the memory layout in package time.
 func apart(monotonic, wall time.Time) time.Time {
 	const hasMonotonic = 1 << 63
 	fields := (*struct {
@@ -51,7 +51,7 @@ func apart(monotonic, wall time.Time) time.Time {
 	return monotonic
 }
 
-// TestClockReadingsDiffer checks that the tests' clock is one whose two readings go apart.
+// TestClockReadingsDiffer checks that the two readings of the tests' clock differ.
 func TestClockReadingsDiffer(t *testing.T) {
 	t.Parallel()
 	a := time.Now()
@@ -64,7 +64,7 @@ func TestClockReadingsDiffer(t *testing.T) {
 	}
 }
 
-// within are rules with the default thresholds.
+// within returns rules with the default thresholds.
 func within(period time.Duration, waitingToo bool) recount.Rules {
 	return recount.Rules{
 		Options: index.Options{Period: period, WaitingWithinPeriod: waitingToo},
@@ -77,8 +77,8 @@ func within(period time.Duration, waitingToo bool) recount.Rules {
 	}
 }
 
-// expected returns the samples that stand for the service's own tokens, named as
-// sampleName does.
+// expected returns the correct samples for the service's tokens, with names as from
+// sampleName.
 func expected(tokens []simulator.Token, rules recount.Rules, now time.Time) map[string]float64 {
 	return recount.Of(tokens, rules, now).Samples(rules, func(metric string, labels ...string) string {
 		pairs := slices.Collect(slices.Chunk(labels, 2))
@@ -91,10 +91,10 @@ func expected(tokens []simulator.Token, rules recount.Rules, now time.Time) map[
 	})
 }
 
-// flowSample is what counts what happens, not what is.
+// flowSample matches the samples that count events, not tokens.
 var flowSample = regexp.MustCompile(`^(tagged_)?(tokens_created_total|wait_duration_seconds)`)
 
-// numbers are those of the samples that are expected.
+// numbers returns the samples that expected also returns.
 func numbers(all map[string]float64) map[string]float64 {
 	out := map[string]float64{}
 	for name, v := range all {
@@ -108,7 +108,7 @@ func numbers(all map[string]float64) map[string]float64 {
 	return out
 }
 
-// wrong returns what is there and not as it should be.
+// wrong returns the diff of the samples that are present, empty if all are right.
 func wrong(want, got map[string]float64) string {
 	shown := map[string]float64{}
 	for name := range got {
@@ -117,16 +117,16 @@ func wrong(want, got map[string]float64) string {
 	return cmp.Diff(shown, got)
 }
 
-// A move of the clocks: the exporter's own is set, or its machine suspended, in
-// which time a third of the WAITING tokens finish.
+// A move of the clocks: the exporter's clock is set, or its machine is suspended while
+// a third of the WAITING tokens finish.
 type move struct {
 	set, suspended time.Duration
 	then           time.Duration // Until the next move; two intervals if zero.
 }
 
-// TestClock checks that whatever becomes of the clock, numbers are absent or right,
-// by the clock as it is then; that all are there and right two intervals later;
-// and that no request is made but to list a history that was let go of again.
+// TestClock checks that after any move of the clock, numbers are absent or right by the
+// new clock; that two intervals later all are present and right; and that extra
+// requests are made only to list again a history that was dropped.
 func TestClock(t *testing.T) {
 	t.Parallel()
 	const year = 365 * 24 * time.Hour
@@ -156,7 +156,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestClockInOutage checks that a snapshot grows too old to be shown although the
+// TestClockInOutage checks that a snapshot becomes too old to be shown even if the
 // clock is set back while the service does not answer.
 func TestClockInOutage(t *testing.T) {
 	t.Parallel()
@@ -214,7 +214,7 @@ func testClock(t *testing.T, both time.Time, moves []move) {
 			all := samples(t, w.manager, name)
 			want, got := expected(w.truth[name].Tokens(), r, own.Now()), numbers(all)
 			if whole {
-				want, got = got, want // What is missing is wrong too.
+				want, got = got, want // Missing samples are also wrong.
 			}
 			if d := wrong(want, got); d != "" {
 				t.Fatalf("%s, %s: %s", name, when, d)
@@ -266,7 +266,7 @@ func testClock(t *testing.T, both time.Time, moves []move) {
 			until = 2 * interval
 		}
 		for passed := time.Duration(0); passed < until; passed += step {
-			if m.suspended == 0 || m.set == 0 { // Of a suspension that its clock does not know of it cannot know.
+			if m.suspended == 0 || m.set == 0 { // The exporter cannot detect a suspension that its clock does not show.
 				check(when+", "+passed.String()+" later", false)
 			}
 			time.Sleep(step)

@@ -9,8 +9,8 @@ import (
 	"waitpoint_exporter/client/simulator"
 )
 
-// TestClockEvents holds that tokens which are created and finish while the clock is
-// set count once each, within the window or without one.
+// TestClockEvents checks that tokens that are created and finish while the clock is set
+// count once each, with a window and without one.
 func TestClockEvents(t *testing.T) {
 	for name, by := range map[string][]time.Duration{
 		"an hour back":      {-time.Hour},

@@ -17,8 +17,8 @@ import (
 	"waitpoint_exporter/collector/manager"
 )
 
-// TestDescriptors checks that no socket or file stays open, whatever becomes of
-// the answers, when an environment is set anew in the middle of them.
+// TestDescriptors checks that no socket or file stays open, however answers fail, when
+// an environment's settings change during them.
 func TestDescriptors(t *testing.T) {
 	open := func() int {
 		files, err := os.ReadDir("/proc/self/fd")
@@ -66,15 +66,15 @@ func TestDescriptors(t *testing.T) {
 		for truth.Count() == asked {
 			time.Sleep(time.Millisecond)
 		}
-		time.Sleep(time.Duration(round%3) * 5 * time.Millisecond) // It may be anywhere in a page.
+		time.Sleep(time.Duration(round%3) * 5 * time.Millisecond) // It stops anywhere in a page.
 		remove()
 	}
 	m.Stop()
-	// Connections that were given up are closed behind the scenes, those of the
-	// service too once the exporter's are.
+	// Abandoned connections are closed in the background, and the service closes its
+	// ends after the exporter's.
 	after := open()
 	for range 500 {
-		if after = open(); after <= before+1 { // The service listens.
+		if after = open(); after <= before+1 { // The service's listener is open.
 			break
 		}
 		time.Sleep(10 * time.Millisecond)

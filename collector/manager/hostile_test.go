@@ -32,7 +32,7 @@ import (
 	"waitpoint_exporter/test/size"
 )
 
-// literals are tags and ids as they stand in an answer, between quotes.
+// literals returns tags and ids as they are in an answer, between quotes.
 func literals() []string {
 	return []string{
 		"team:payments", "", `\"`, `\\`, `\n`, `a\\nb`, `\r\n`, `\t`, `\u0000`, `\u001b[31mred\u001b[0m`,
@@ -48,7 +48,7 @@ func literals() []string {
 	}
 }
 
-// texts are the same as they are to be read.
+// texts returns the same tags and ids decoded.
 func texts(t *testing.T) []string {
 	t.Helper()
 	var out []string
@@ -62,8 +62,8 @@ func texts(t *testing.T) []string {
 	return out
 }
 
-// nasty is a service with a token for each literal, and one with most of them,
-// which wait until they are all finished.
+// nasty is a service with a token for each literal, and one with most literals. They
+// wait until finished is set.
 type nasty struct{ finished atomic.Bool }
 
 func (s *nasty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +71,7 @@ func (s *nasty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, completed := "WAITING", func(int) string { return "" }
 	if s.finished.Load() {
 		status, completed = "COMPLETED", func(i int) string {
-			// In one bucket of the histogram after the other, for each has one exemplar.
+			// One in each bucket of the histogram, since a bucket has one exemplar.
 			return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).
 				Add(time.Second << (i % 22)).
 				Format(`,"completedAt":"2006-01-02T15:04:05Z"`)
@@ -112,8 +112,8 @@ func (s *nasty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"data":[%s],"pagination":{}}`, strings.Join(tokens, ","))
 }
 
-// exporter runs a Manager of one environment over the service and serves its
-// metrics and pages; it returns what is logged, too.
+// exporter runs a Manager with one environment against the service and serves its
+// metrics and pages. It also returns the log.
 func exporter(
 	t *testing.T,
 	service http.Handler,
@@ -158,11 +158,11 @@ func get(t *testing.T, h http.Handler, path, accept string) string {
 
 const pairs = `\{((?:[a-zA-Z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\}`
 
-// line is a sample in the text format, or in OpenMetrics with an exemplar.
+// line matches a sample in the text format, or in OpenMetrics with an exemplar.
 var line = regexp.MustCompile(`^[a-zA-Z_:]+(?:` + pairs + `)? [^ ]+(?: # ` + pairs + ` [^ ]+(?: [^ ]+)?)?$`)
 
-// series reads an exposition, strictly, and returns the values of a label of a
-// metric, and those of all exemplars' token_id.
+// series parses an exposition strictly. It returns the values of a metric's label, and
+// the token_id of all exemplars.
 func series(t *testing.T, text, metric, label string) (values, exemplars []string) {
 	t.Helper()
 	var plain strings.Builder
@@ -200,13 +200,13 @@ func series(t *testing.T, text, metric, label string) (values, exemplars []strin
 	return slices.Compact(values), exemplars
 }
 
-// token is one at /tokens.
+// token is a token from /tokens.
 type token struct {
 	ID   string
 	Tags []string
 }
 
-// elements are the names of a page's elements and attributes, in their order.
+// elements returns the names of a page's elements and attributes, in their order.
 func elements(t *testing.T, page string) []string {
 	t.Helper()
 	doc, err := html.Parse(strings.NewReader(page))
@@ -229,10 +229,10 @@ func elements(t *testing.T, page string) []string {
 	return out
 }
 
-// TestHostileTags checks that tags, ids and statuses come through from the
-// service's answer to metrics in each format, exemplars, pages and JSON as they
-// were, do nothing on the way, and that nothing of them that a terminal would
-// act on is in the log.
+// TestHostileTags checks that tags, ids and statuses are passed unchanged from the
+// service's answer to metrics in each format, exemplars, pages and JSON, and have no
+// effect on the way; and that the log contains nothing of them that a terminal would
+// interpret.
 func TestHostileTags(t *testing.T) {
 	t.Parallel()
 	want := texts(t)
@@ -340,10 +340,10 @@ func (s many) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `%s],"pagination":{%s}}`, strings.TrimSuffix(b.String(), ","), next)
 }
 
-// TestMillionTags holds what a million different tags cost: bounded series, a
-// bounded scrape, and memory that follows their number.
+// TestMillionTags checks the cost of a million different tags: series and scrapes are
+// bounded, and memory is proportional to the number of tags.
 func TestMillionTags(t *testing.T) {
-	tokens := size.Of(1_000, 10_102) // Of 99 tags of their own each.
+	tokens := size.Of(1_000, 10_102) // Each with 99 tags of its own.
 	synctest.Test(t, func(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.GC()

@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// lowest notes the least that answers say remains.
+// lowest records the lowest remaining in the answers.
 type lowest struct {
 	http.RoundTripper
 
@@ -40,22 +40,22 @@ func (l *lowest) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// sofar returns the number of requests so far, and the least that remained.
+// sofar returns the number of requests so far, and the lowest remaining.
 func (l *lowest) sofar() (requests, remains int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.requests, l.remains
 }
 
-// TestOneKey checks that the branches of a preview environment, which have one key,
-// together leave the reserve of the limit that they share, and together use one
-// share of it. A reload in between forgets none of it.
+// TestOneKey checks that the branches of a preview environment, which have the same
+// key, together leave the reserve of their common limit and use one share of it, also
+// across a reload.
 func TestOneKey(t *testing.T) {
 	t.Parallel()
 	const branches = 12
-	part := size.Of(5, 1) // All is a fifth of the service's default, to make a fifth of the requests.
+	part := size.Of(5, 1) // Everything is a fifth of the service's default, to save requests.
 	limit, step := 750/part, 250/part
-	share := 6 * step / 4 // Of what is refilled in a minute.
+	share := 6 * step / 4 // Of a minute's refill.
 	synctest.Test(t, func(t *testing.T) {
 		service := simulator.New(simulator.Options{Latency: 20 * time.Millisecond})
 		const preview = "tr_preview_0123456789"

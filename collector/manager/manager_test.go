@@ -54,7 +54,7 @@ func newWorld(t *testing.T, names ...string) *world {
 	return w
 }
 
-// newWorldAt is newWorld without environments yet, with the exporter's clock.
+// newWorldAt is newWorld without environments, and with a clock for the exporter.
 func newWorldAt(t *testing.T, now func() time.Time, opts simulator.Options) *world {
 	t.Helper()
 	opts.Seed, opts.Latency = 1, 20*time.Millisecond
@@ -70,7 +70,7 @@ func newWorldAt(t *testing.T, now func() time.Time, opts simulator.Options) *wor
 	return w
 }
 
-// plain asks for answers that are not compressed, which costs less.
+// plain requests uncompressed answers, which cost less.
 type plain struct{ http.RoundTripper }
 
 func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -78,13 +78,13 @@ func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
 	return p.RoundTripper.RoundTrip(r)
 }
 
-// fewTags are tags without folding.
+// fewTags returns tags so few that none is folded.
 func fewTags(rng *rand.Rand) []string {
 	return [][]string{nil, {"x"}, {"y"}, {"x", "z"}}[rng.IntN(4)]
 }
 
-// apply changes over to environments with these names; one may have more lines
-// of configuration behind a |.
+// apply applies a configuration of environments with these names. A name may be
+// followed by | and more lines of configuration.
 func (w *world) apply(names ...string) {
 	w.t.Helper()
 	var text strings.Builder
@@ -96,7 +96,7 @@ func (w *world) apply(names ...string) {
 	apply(w.t, w.manager, w.path, text.String())
 }
 
-// apply has the manager run what a configuration says.
+// apply applies a configuration to the manager.
 func apply(t *testing.T, m *manager.Manager, path, text string) {
 	t.Helper()
 	if err := m.Apply(configured(t, path, text)); err != nil {
@@ -117,7 +117,7 @@ func configured(t testing.TB, path, text string) []config.Environment {
 	return environments
 }
 
-// samples are all of an environment's gauges and counters, by name and labels.
+// samples returns all of an environment's gauges and counters, by name and labels.
 func samples(t *testing.T, g prometheus.Gatherer, environment string) map[string]float64 {
 	t.Helper()
 	families, err := g.Gather()
@@ -139,8 +139,8 @@ func samplesOf(families []*dto.MetricFamily, environment string) map[string]floa
 	return out
 }
 
-// sampleName returns the name and labels of an environment's metric, false if it
-// is another's.
+// sampleName returns the name and labels of an environment's metric, false if it is
+// another environment's.
 func sampleName(f *dto.MetricFamily, m *dto.Metric, environment string) (string, bool) {
 	name, mine := []string{f.GetName()}, false
 	for _, l := range m.GetLabel() {
@@ -153,8 +153,8 @@ func sampleName(f *dto.MetricFamily, m *dto.Metric, environment string) (string,
 	return strings.TrimPrefix(strings.Join(name, " "), "triggerdev_"), mine
 }
 
-// TestIndependence checks that an environment whose key was revoked takes
-// nothing from the others.
+// TestIndependence checks that an environment whose key was revoked does not affect the
+// others.
 func TestIndependence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -185,8 +185,8 @@ func TestIndependence(t *testing.T) {
 	})
 }
 
-// TestApply adds, changes and removes environments while they are scraped. What
-// stays makes no request more and loses no counter.
+// TestApply adds, changes and removes environments while they are scraped. Environments
+// that stay make no extra request and lose no counter.
 func TestApply(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -263,7 +263,7 @@ func TestApply(t *testing.T) {
 	})
 }
 
-// TestSpread checks that environments do not all call at once.
+// TestSpread checks that environments do not all start at once.
 func TestSpread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -289,8 +289,8 @@ func TestSpread(t *testing.T) {
 	})
 }
 
-// TestManyReloads checks that many reloads leave nothing behind: the check
-// for goroutines is TestMain's, and synctest's own.
+// TestManyReloads checks that many reloads leave no goroutine behind; TestMain and
+// synctest do the check.
 func TestManyReloads(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -308,8 +308,8 @@ func TestManyReloads(t *testing.T) {
 	})
 }
 
-// TestRotatedKey checks that a key file that is replaced is used at the next
-// refresh, with no reload.
+// TestRotatedKey checks that a replaced key file is used at the next refresh, without a
+// reload.
 func TestRotatedKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -336,7 +336,7 @@ func TestRotatedKey(t *testing.T) {
 		if got := w.truth["old"].Count(); got != old || w.truth["new"].Count() == 0 {
 			t.Errorf("after: %d more requests with the old key, %d with the new one", got-old, w.truth["new"].Count())
 		}
-		time.Sleep(2 * time.Minute) // What only the old key shows has been looked up.
+		time.Sleep(2 * time.Minute) // The outcomes of tokens that only the old key shows have been looked up.
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
@@ -348,8 +348,8 @@ func TestRotatedKey(t *testing.T) {
 	})
 }
 
-// TestProxyAndCA lists through a proxy from a service whose certificate only a
-// private authority vouches for.
+// TestProxyAndCA lists tokens through a proxy, from a service whose certificate is from
+// a private authority.
 func TestProxyAndCA(t *testing.T) {
 	service := simulator.New(simulator.Options{Seed: 1})
 	service.Environment(simulator.EnvironmentOptions{Key: key("a")}).
@@ -365,7 +365,7 @@ func TestProxyAndCA(t *testing.T) {
 			return
 		}
 		tunnels.Add(1)
-		tunnel(t, rw, api.Listener.Addr().String()) //nolint:contextcheck // A test's own.
+		tunnel(t, rw, api.Listener.Addr().String()) //nolint:contextcheck // It is the test's context.
 	}))
 	defer proxy.Close()
 	dir := t.TempDir()
@@ -387,7 +387,7 @@ func TestProxyAndCA(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(dir, strings.ReplaceAll(name, " ", "-")+".yml")
-			// A name that only the proxy knows; the certificate is good for it.
+			// Only the proxy knows this name; the certificate is valid for it.
 			text := fmt.Sprintf(
 				"environments: [{name: prod, api_url: \"https://example.com\", secret_key: %s, refresh: "+
 					"{interval: 1s}, %s}]\n",
@@ -423,7 +423,7 @@ func TestProxyAndCA(t *testing.T) {
 	}
 }
 
-// tunnel connects the client with the address until one of them is done.
+// tunnel connects the client with the address until one of them closes.
 func tunnel(t *testing.T, w http.ResponseWriter, address string) {
 	up, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
 	if err != nil {

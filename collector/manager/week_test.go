@@ -29,11 +29,11 @@ var (
 
 const (
 	window = 3 * time.Hour
-	// After a failure or a reload all numbers are to be there and right again.
+	// The time after a failure or a reload until all numbers must be present and right.
 	settled = 3 * time.Minute
 )
 
-// week is a life of the exporter beside a service that goes wrong.
+// week is a run of the exporter against a service with faults.
 type week struct {
 	*world
 
@@ -45,10 +45,10 @@ type week struct {
 	calm         time.Time // When the last fault ended.
 	struck       map[string]int
 	reloads      int
-	exact        int // Times that all numbers were compared.
+	exact        int // How often all numbers were compared.
 }
 
-// inhabitant is what the test knows of an environment.
+// inhabitant is what the test knows about an environment.
 type inhabitant struct {
 	rules             recount.Rules
 	truth             *simulator.Environment
@@ -58,16 +58,16 @@ type inhabitant struct {
 	running           bool
 	since             time.Time          // When it was started.
 	last              map[string]float64 // Its counters.
-	created, finished int                // Since it was loaded first.
+	created, finished int                // Since it was first loaded.
 	flow              map[string]int     // The same by tag, by the names of their samples.
 }
 
-// TestWeek runs the exporter through -days simulated days: tokens come, finish and
-// time out; the service fails in every way that the simulator knows, for seconds to
-// minutes, and restarts; the configuration is reloaded each few hours. Each
-// minute no counter has gone back but of an environment that was set anew, and
-// numbers are absent or right; they are exactly right minutes after a failure
-// has ended; and in the end the process is no bigger than it was after some hours.
+// TestWeek runs the exporter for -days simulated days. Tokens are created, finish and
+// time out. The service fails in every way that the simulator knows, for seconds to
+// minutes, and restarts. The configuration is reloaded every few hours. The test checks
+// each minute that no counter has decreased, except in an environment whose settings
+// changed, and that numbers are absent or right; that they are exact some minutes after
+// a failure; and that in the end the process is no bigger than after the first hours.
 func TestWeek(t *testing.T) {
 	length := time.Duration(*days * float64(24*time.Hour))
 	began := time.Now()
@@ -144,8 +144,8 @@ func newWeek(t *testing.T) *week {
 	return w
 }
 
-// reload changes over to the environments. One that was not running, or whose
-// settings were changed, starts anew.
+// reload applies a configuration with the environments. Those that were not running, or
+// whose settings changed, start again.
 func (w *week) reload(names ...string) {
 	var lines []string
 	for _, name := range names {
@@ -162,7 +162,7 @@ func (w *week) reload(names ...string) {
 	w.reloads++
 }
 
-// minute lets one pass.
+// minute lets a minute pass.
 func (w *week) minute(n int) {
 	for _, name := range slices.Sorted(maps.Keys(w.environments)) {
 		w.churn(w.environments[name])
@@ -192,7 +192,7 @@ func (w *week) minute(n int) {
 	w.check()
 }
 
-// churn does what happens in a minute.
+// churn simulates a minute of an environment's tokens.
 func (w *week) churn(e *inhabitant) {
 	now := time.Now()
 	for _, token := range e.truth.Tokens() {
@@ -225,9 +225,9 @@ func (w *week) churn(e *inhabitant) {
 	}
 }
 
-// waiting returns how many tokens may be shown as WAITING when each was looked at
-// at some time since listed, in seconds: at least those that have waited since,
-// at most those that have waited at any time since.
+// waiting returns how many tokens may be shown as WAITING if each was listed at some
+// time since listed, in Unix seconds: at least those that have been WAITING all the
+// time since, at most those that were WAITING at any time since.
 func (e *inhabitant) waiting(listed float64) (least, most float64) {
 	since := time.UnixMilli(int64(listed * 1000))
 	for _, token := range e.truth.Tokens() {
@@ -256,7 +256,7 @@ func (e *inhabitant) count(sample string, tags []string) {
 	}
 }
 
-// fault makes the service go wrong.
+// fault gives the service a random fault.
 func (w *week) fault() {
 	status := func(code int) simulator.Fault { return simulator.Fault{Kind: simulator.FaultStatus, Status: code} }
 	faults := map[string]simulator.Fault{
@@ -292,7 +292,7 @@ func (w *week) fault() {
 	w.remove = w.service.Inject(fault)
 	length := time.Duration(1+w.rng.IntN(300)) * time.Second
 	if w.rng.IntN(6) == 0 {
-		length *= 4 // Longer than a snapshot is shown.
+		length *= 4 // Longer than a snapshot may be shown.
 	}
 	if name == "restart" {
 		w.remove()
@@ -313,7 +313,7 @@ func (w *week) endFault() {
 	}
 }
 
-// check compares what is shown with the service.
+// check compares the metrics with the service's tokens.
 func (w *week) check() {
 	w.t.Helper()
 	synctest.Wait()
@@ -335,7 +335,7 @@ func (w *week) check() {
 				w.t.Fatalf("%s: %s went from %v to %v", when, sample, v, now)
 			}
 		}
-		maps.Copy(e.last, counters) // What is absent for now must not come back with less.
+		maps.Copy(e.last, counters) // A counter that is absent now must not come back with a lower value.
 		if w.remove == nil && time.Since(w.calm) >= settled && time.Since(e.since) >= settled {
 			w.exactly(when, name == "a", e, all, counters)
 			continue
@@ -349,8 +349,8 @@ func (w *week) check() {
 	}
 }
 
-// exactly compares all numbers, and for an environment that was never set anew
-// also the flow of tokens from the beginning.
+// exactly compares all numbers, and for an environment whose settings never changed
+// also the tokens created and finished since the beginning.
 func (w *week) exactly(when string, whole bool, e *inhabitant, all, counters map[string]float64) {
 	w.exact++
 	if d := cmp.Diff(expected(e.truth.Tokens(), e.rules, time.Now()), numbers(all)); d != "" {
@@ -383,8 +383,8 @@ func (w *week) exactly(when string, whole bool, e *inhabitant, all, counters map
 	}
 }
 
-// countersOf returns an environment's counters, and how much each histogram and
-// each of its buckets has seen.
+// countersOf returns an environment's counters, and the counts of each histogram and
+// each of its buckets.
 func countersOf(families []*dto.MetricFamily, environment string) map[string]float64 {
 	out := map[string]float64{}
 	for _, f := range families {
@@ -407,7 +407,7 @@ func countersOf(families []*dto.MetricFamily, environment string) map[string]flo
 	return out
 }
 
-// footprint is what the process takes.
+// footprint is the process's use of resources.
 type footprint struct{ goroutines, heap, files, series int }
 
 func (w *week) footprint() footprint {
@@ -415,7 +415,7 @@ func (w *week) footprint() footprint {
 	runtime.GC()
 	runtime.GC() // The second empties the pools.
 	runtime.ReadMemStats(&m)
-	files, _ := os.ReadDir("/proc/self/fd") // None where there is no such folder.
+	files, _ := os.ReadDir("/proc/self/fd") // Empty where there is no such folder.
 	families, _ := w.manager.Gather()
 	series := 0
 	for _, f := range families {

@@ -21,9 +21,9 @@ var (
 	firstSeed = flag.Uint64("seed", 0, "seed of the first of them")
 )
 
-// TestHistories holds that whatever the clocks, the latency, production and a gateway
-// do, the exporter takes nothing of the reserve but one probe a step and what it cannot
-// know of, and that it never starves.
+// TestHistories checks that with any clocks, latency, production and gateway the
+// exporter takes from the reserve only one probe a step and what it cannot know of, and
+// that it never starves.
 func TestHistories(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -40,7 +40,7 @@ func history(t *testing.T, rng *rand.Rand) {
 		ahead   = time.Duration(rng.IntN(2*60_000)-60_000) / time.Duration(pick(1, 20)) * time.Millisecond
 		slow    = pick(5, 50, 500)
 		workers = pick(1, 4, 12)
-		busy    = []float64{0, .3, .8, 1.2}[rng.IntN(4)] // Production's part of the refill.
+		busy    = []float64{0, .3, .8, 1.2}[rng.IntN(4)] // Production's fraction of the refill.
 		minutes = 30
 	)
 	s := newService(750, 250, 10*time.Second, ahead)
@@ -54,7 +54,7 @@ func history(t *testing.T, rng *rand.Rand) {
 	all := []string{"Date", "Limit", "Remaining", "Reset"}
 	s.headers = [][]string{all[:1], all[1:2], all[2:3], all[3:], all}[rng.IntN(5)]
 	if name := s.headers[0]; len(s.headers) == 1 && (name == "Date" || name == "Reset") && rng.IntN(2) == 0 {
-		s.garble = 1 // There is enough to go by without it.
+		s.garble = 1 // The exporter knows enough without it.
 	}
 	what := fmt.Sprintf("reserve %g, clock %s, latency %d ms, %d workers, production %g, garble %g of %v, every %s",
 		reserve, ahead, slow, workers, busy, s.garble, s.headers, s.every)
@@ -96,7 +96,7 @@ func history(t *testing.T, rng *rand.Rand) {
 			what, early, len(s.probes), s.probes)
 	}
 	possible := min(s.refill, s.size-s.floor) * int(time.Duration(minutes)*time.Minute/s.every)
-	possible = min(possible, workers*minutes*60*1000/(slow+1)) // A request takes that long, on average.
+	possible = min(possible, workers*minutes*60*1000/(slow+1)) // The average time of a request.
 	if busy == 0 && s.garble == 0 && s.served < possible*7/10 {
 		t.Errorf("%s: %d requests of %d that could be made", what, s.served, possible)
 	}

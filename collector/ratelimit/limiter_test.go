@@ -11,7 +11,7 @@ import (
 	"waitpoint_exporter/collector/ratelimit"
 )
 
-// newLimiter returns a Limiter with a limit of its own and no share.
+// newLimiter returns a Limiter with its own Limit and no share.
 func newLimiter(reserve float64) *ratelimit.Limiter {
 	return ratelimit.New(time.Now).Limiter(ratelimit.Options{Reserve: reserve})
 }
@@ -46,7 +46,7 @@ func wantAdmitted(t *testing.T, l *ratelimit.Limiter, n int, when string) {
 	}
 }
 
-// TestReserve holds how many requests are admitted, and how much they always leave.
+// TestReserve checks how many requests are admitted, and how many they always leave.
 func TestReserve(t *testing.T) {
 	for name, tc := range map[string]struct {
 		garble   float64
@@ -61,7 +61,7 @@ func TestReserve(t *testing.T) {
 		"nothing is reserved":       {0, 0, 9 * time.Second, 750, 750, 0, 750},
 		"nearly all is":             {0, .9, 9 * time.Second, 75, 75, 675, 750},
 		"no headers, a modest rate": {1, .5, 10 * time.Second, 60, 125, 600, 750},
-		// Others have used it up: one probe a step.
+		// Others have used up the rest: one probe a step.
 		"below the reserve": {0, .5, 9 * time.Second, 1, 1, 99, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// TestGivesUp holds that nobody waits for a refill that comes too late.
+// TestGivesUp checks that no request waits for a refill that comes too late for it.
 func TestGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(.5)
@@ -109,7 +109,7 @@ func TestGivesUp(t *testing.T) {
 	})
 }
 
-// TestComesBack holds that no answer keeps requests back for good.
+// TestComesBack checks that no answer stops requests for ever.
 func TestComesBack(t *testing.T) {
 	for name, answer := range map[string]client.Attempt{
 		"Retry-After":                {Status: 429, RetryAfter: math.MaxInt64},
@@ -140,17 +140,17 @@ func TestComesBack(t *testing.T) {
 	}
 }
 
-// TestSlowClock holds that after an answer which shows that the service's clock has not
-// come to the reset yet no request is sent before it must have.
+// TestSlowClock checks that after an answer showing that the service's clock has not
+// reached the reset, no request is sent before it certainly has.
 func TestSlowClock(t *testing.T) {
 	for name, dateKnown := range map[string]bool{"with a Date": true, "without a Date": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const ahead = 2 * time.Second // Our clock, of the service's.
+				const ahead = 2 * time.Second // How far our clock is ahead of the service's.
 				l := newLimiter(.5)
 				reset := time.Now().Add(10*time.Second - ahead)
 				wantAdmitted(t, l, 1, "before any answer")
-				l.Done(report(375, reset)) // Our clock is all there is to go by.
+				l.Done(report(375, reset)) // It has no Date, so only our clock is known.
 				time.Sleep(8 * time.Second)
 				wantAdmitted(t, l, 1, "past the reset")
 				answer := report(374, reset)
@@ -167,8 +167,8 @@ func TestSlowClock(t *testing.T) {
 	}
 }
 
-// TestHeaders holds how many requests are admitted after a first answer and a second
-// one that does not report everything.
+// TestHeaders checks how many requests are admitted after a full first answer and a
+// second one with an incomplete report.
 func TestHeaders(t *testing.T) {
 	full := limit{Limit: 750, Remaining: 400}
 	for name, tc := range map[string]struct {
@@ -184,7 +184,8 @@ func TestHeaders(t *testing.T) {
 		"a lower limit, once": {full, ok(limit{Limit: 500, Remaining: 390}), 15},
 		"a higher limit":      {full, ok(limit{Limit: 770, Remaining: 390}), 5},
 		"a time for a limit":  {full, ok(limit{Limit: 946684810, Remaining: 390}), 15},
-		// The request that was silent may have drawn after the report was made.
+		// The request without a report may have drawn after the other's report was
+		// made.
 		"an answer meanwhile was silent": {limit{}, slow(full), 24},
 		"a time for what remains":        {full, ok(limit{Remaining: 946684810}), 24},
 		"never a limit":                  {limit{Remaining: 401}, ok(limit{Remaining: 400}), 25},
@@ -207,8 +208,8 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestLastingChange holds that a change counts once many answers agree on it. Without
-// reports requests follow one after the other.
+// TestLastingChange checks that a change counts once many answers agree on it. Without
+// reports requests are sent one at a time.
 func TestLastingChange(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer limit
@@ -238,8 +239,8 @@ func TestLastingChange(t *testing.T) {
 	}
 }
 
-// TestPause holds that an answer to an earlier request does not end the pause that a
-// refusal asks for.
+// TestPause checks that an answer to an earlier request does not end the pause that a
+// refusal requests.
 func TestPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(.5)
@@ -257,7 +258,7 @@ func TestPause(t *testing.T) {
 	})
 }
 
-// TestOutOfOrder holds that a late answer does not hide what later requests have drawn.
+// TestOutOfOrder checks that a late answer does not hide that later requests have drawn.
 func TestOutOfOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(.5)
@@ -272,7 +273,7 @@ func TestOutOfOrder(t *testing.T) {
 	})
 }
 
-// TestLateAnswer holds that the answer to a request that was sent before a refill was
+// TestLateAnswer checks that the answer to a request that was sent before a refill was
 // due does not show the refill.
 func TestLateAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -291,7 +292,7 @@ func TestLateAnswer(t *testing.T) {
 	})
 }
 
-// TestProbe holds that after a refill that no answer has shown yet a single request
+// TestProbe checks that after a refill that no answer has shown yet, a single request
 // finds out what remains.
 func TestProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -308,7 +309,7 @@ func TestProbe(t *testing.T) {
 	})
 }
 
-// TestClocks holds that requests leave the reserve, and do not stop, when the service's
+// TestClocks checks that requests leave the reserve, and do not stop, when the service's
 // clock is set.
 func TestClocks(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{

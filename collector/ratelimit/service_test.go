@@ -17,13 +17,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// service has the service's rate limit, production's calls, and in front of it a gateway
-// that rewrites single headers. It records what the exporter does to the bucket.
+// service simulates the service's rate limit, production's calls, and a gateway that
+// rewrites single headers. It records the exporter's effect on the bucket.
 type service struct {
 	clock   func() time.Time // The service's.
-	latency time.Duration    // Of a request's way, and of the answer's. The most of it, if there is an rng.
-	garble  float64          // The share of headers that are rewritten,.
-	headers []string         // of these.
+	latency time.Duration    // Of the request, and again of the answer. With an rng, the maximum.
+	garble  float64          // The fraction of headers that are rewritten.
+	headers []string         // The names of those headers.
 	floor   int              // The reserve.
 	rng     *rand.Rand
 
@@ -33,9 +33,9 @@ type service struct {
 	next               time.Time
 	lowest             int
 	production         int // Requests of others that were served.
-	reported           int // As many of them as the exporter knows of.
+	reported           int // How many of them the exporter knows of.
 	served, refused    int
-	probed             time.Time       // The last probe: below the reserve, as far as the exporter could know.
+	probed             time.Time       // The last probe: a request below the reserve as far as the exporter could know.
 	probes             []time.Duration // The times between them.
 }
 
@@ -53,7 +53,7 @@ func (s *service) refillUntilNow() {
 	}
 }
 
-// produce makes the calls of others, so many a second, until ctx ends.
+// produce makes production's calls, at a rate a second, until ctx ends.
 func (s *service) produce(ctx context.Context, rate float64) {
 	for owed := 0.; rate > 0 && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
 		s.mu.Lock()
@@ -87,7 +87,7 @@ func (s *service) request(ctx context.Context, l *ratelimit.Limiter) error {
 	return nil
 }
 
-// list makes one request after the other until ctx ends.
+// list makes one request after another until ctx ends.
 func (s *service) list(ctx context.Context, l *ratelimit.Limiter) {
 	for ctx.Err() == nil {
 		if s.request(ctx, l) != nil {
@@ -106,8 +106,8 @@ func (s *service) travel() {
 	time.Sleep(d)
 }
 
-// serve answers a request that was sent when so many requests of production were
-// known, and returns how many of them the answer makes known.
+// serve answers a request. Known is the number of production's requests that were
+// reported when it was sent, reports the number that this answer reports.
 func (s *service) serve(known int) (a client.Attempt, reports int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +147,7 @@ func (s *service) serve(known int) (a client.Attempt, reports int) {
 	return a, reports
 }
 
-// garbleHeader makes the client read a header that is absent, or that has a time in it.
+// garbleHeader removes a header from what the client reads, or puts a time in it.
 func (s *service) garbleHeader(a *client.Attempt, name string) {
 	delta := int(s.next.Sub(s.clock()) / time.Second)
 	odd := []int{-1, -1, -1, -1, delta, int(s.next.Unix())}[s.rng.IntN(6)]
@@ -163,7 +163,8 @@ func (s *service) garbleHeader(a *client.Attempt, name string) {
 	}
 }
 
-// admitted has n goroutines wait, and returns how many of them are admitted at once.
+// admitted starts n goroutines that call Wait, and returns how many are admitted at
+// once.
 func admitted(t *testing.T, l *ratelimit.Limiter, n int) int {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -10,8 +10,8 @@ import (
 	"waitpoint_exporter/collector/ratelimit"
 )
 
-// TestShare holds that an exporter that always has more to list uses its share of what
-// is refilled, and no more.
+// TestShare checks that an exporter that always has more to list uses its share of the
+// refill, and no more.
 func TestShare(t *testing.T) {
 	const share, reserve = .25, .5
 	for name, tc := range map[string]struct {
@@ -27,7 +27,7 @@ func TestShare(t *testing.T) {
 		"refilled by the minute":     {1500, 1500, time.Minute, 0, 20 * time.Minute, .9, 1.05},
 		"every second":               {100, 5, time.Second, 0, time.Hour, .9, 1.05},
 		"a slow refill":              {750, 50, 10 * time.Second, 0, 4 * time.Hour, .9, 1.05},
-		// Others may use more of it than a full bucket shows.
+		// A full bucket hides the rest of the refill, which others may use.
 		"a quick refill": {750, 750, 10 * time.Second, 0, 20 * time.Minute, .3, 1.05},
 		"a small bucket": {60, 20, 10 * time.Second, 0, time.Hour, .9, 1.05},
 		"a tiny one":     {10, 1, 10 * time.Second, 0, 24 * time.Hour, .9, 1.05},
@@ -59,7 +59,7 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestShareAfterProduction holds that what production draws between an idle
+// TestShareAfterProduction checks that what production draws between an idle
 // environment's requests does not count as a slow refill, once it has more to list.
 func TestShareAfterProduction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -87,8 +87,8 @@ func TestShareAfterProduction(t *testing.T) {
 	})
 }
 
-// TestShareOfMany holds that environments that share a limit do not starve each other,
-// and that what one does not use the others get.
+// TestShareOfMany checks that environments with the same limit do not starve each
+// other, and that the others get what one does not use.
 func TestShareOfMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const span, all = time.Hour, .25 * 25 * 3600
@@ -118,8 +118,8 @@ func TestShareOfMany(t *testing.T) {
 	})
 }
 
-// TestCredit holds how much of the share can be saved up, and what does not count
-// towards it.
+// TestCredit checks how much of the share can be saved up, and which requests do not
+// count towards it.
 func TestCredit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := ratelimit.New(time.Now)
@@ -138,13 +138,13 @@ func TestCredit(t *testing.T) {
 		spend(t.Context(), l, 1)
 		time.Sleep(10 * time.Second)
 		reset = reset.Add(10 * time.Second)
-		spend(t.Context(), l, 1) // It shows the step: 25 a second, a quarter of it.
+		spend(t.Context(), l, 1) // Its answer shows the step: 25 a second, and the share is a quarter.
 		time.Sleep(time.Hour)
 		reset = reset.Add(time.Hour)
 		began := time.Now()
 		spend(ratelimit.BeyondShare(t.Context()), l, 500)
 		spend(t.Context(), unbound, 500)
-		spend(t.Context(), l, 375) // What a minute brings.
+		spend(t.Context(), l, 375) // The credit of a minute.
 		if waited := time.Since(began); waited != 0 {
 			t.Errorf("waited %s for what was saved up", waited)
 		}
@@ -153,7 +153,7 @@ func TestCredit(t *testing.T) {
 		if err := l.Wait(ctx); err == nil || time.Since(began) != 0 {
 			t.Errorf("%v after %s, want an error at once", err, time.Since(began))
 		}
-		spend(t.Context(), l, 1) // The one that gave up has taken nothing.
+		spend(t.Context(), l, 1) // The request that gave up has taken no credit.
 		if waited := time.Since(began).Round(time.Millisecond); waited != 160*time.Millisecond {
 			t.Errorf("waited %s for a request at 6.25 a second", waited)
 		}

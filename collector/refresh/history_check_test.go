@@ -13,24 +13,25 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// documentedLag is how far replicas may be behind and hosts' clocks apart, together.
+// documentedLag is the maximum sum of the replicas' lag and the difference of hosts'
+// clocks.
 const documentedLag = 30 * time.Second
 
-// watch is what is known of an exporter that runs.
+// watch is what the test knows about a running exporter.
 type watch struct {
 	started   time.Time
 	begun     time.Time     // The start of the last refresh that succeeded.
-	outage    time.Duration // The time in which none did.
+	outage    time.Duration // The time without such refreshes.
 	up        bool
 	refreshes int
 	flowing   time.Time // When counters were first seen.
 	loaded    time.Time // When the history was first seen loaded.
-	requests  int       // Of the service, then.
+	requests  int       // The service's requests at that time.
 	created   uint64    // As last seen.
 	waits     uint64
 }
 
-// refreshed is called when a refresh has ended, by who runs it.
+// refreshed is called at the end of each refresh, by the goroutine that runs it.
 func (h *history) refreshed(start time.Time, failed error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -53,7 +54,7 @@ func (h *history) checkNow(when string) {
 	h.check("%s", when)
 }
 
-// bounds are the least and the most that a number may be.
+// bounds are the minimum and the maximum of a number.
 type bounds struct{ least, most int }
 
 func (b *bounds) count(surely, maybe bool) {
@@ -67,7 +68,7 @@ func (b *bounds) count(surely, maybe bool) {
 
 func (b bounds) hold(n int) bool { return b.least <= n && n <= b.most }
 
-// check holds what is shown against what may be.
+// check compares the snapshot with its bounds.
 func (h *history) check(format string, args ...any) {
 	s := h.subject.Snapshot()
 	if h.problem != "" || s == nil || !h.up || h.begun.IsZero() {
@@ -84,7 +85,7 @@ func (h *history) check(format string, args ...any) {
 	}
 	when := func() string { return fmt.Sprintf(format, args...) }
 	if s.Age(h.now()) > h.opts.MaxStaleness {
-		return // It is not shown.
+		return // The snapshot is not shown.
 	}
 	if late := now.Sub(h.begun); late > h.opts.MaxStaleness+2*h.interval {
 		h.fail("%s: up, but the last refresh that succeeded began %s ago", when(), late)
@@ -142,7 +143,8 @@ func (h *history) check(format string, args ...any) {
 	}
 }
 
-// odd names tokens that are shown as WAITING and finished long ago, or the reverse.
+// odd names tokens that are WAITING in the snapshot although they finished long ago, or
+// the reverse.
 func (h *history) odd(s *index.Snapshot, now, left time.Time) string {
 	shown := map[string]bool{}
 	for _, t := range s.Tokens {
@@ -163,8 +165,8 @@ func (h *history) odd(s *index.Snapshot, now, left time.Time) string {
 
 const clockLayout = "2006-01-02 15:04:05.000"
 
-// lateBy is how late a token may be found. What is found by verification is not found
-// while nothing can be listed.
+// lateBy is how late a token may be found. Verification finds no token while nothing
+// can be listed.
 func (h *history) lateBy() time.Duration {
 	if h.allowed.arriveTurns == 0 {
 		return h.allowed.arrive
@@ -172,7 +174,7 @@ func (h *history) lateBy() time.Duration {
 	return h.allowed.arrive + time.Duration(h.allowed.arriveTurns)*h.verify + h.outage
 }
 
-// checkFlow holds counters against what has happened.
+// checkFlow compares counters with the events.
 func (h *history) checkFlow(when func() string, s *index.Snapshot, sums expectation) {
 	if !s.Flowing {
 		return
@@ -199,8 +201,8 @@ func (h *history) checkFlow(when func() string, s *index.Snapshot, sums expectat
 	}
 }
 
-// gather returns how many waits were counted, the late arrivals, and which
-// assumptions are shown as broken.
+// gather returns the number of waits counted, the late arrivals, and the assumptions
+// whose metrics say that they are broken.
 func (h *history) gather() (waits uint64, late float64, broken []string) {
 	families, err := h.metrics.Gather()
 	if err != nil {
@@ -223,16 +225,16 @@ func (h *history) gather() (waits uint64, late float64, broken []string) {
 	return waits, late, broken
 }
 
-// expectation is what may be shown.
+// expectation has the bounds of all numbers.
 type expectation struct {
 	waiting, overdue, without, all, created, waits bounds
 	finished                                       [2]bounds
 	near, stuck                                    [4]bounds
 }
 
-// expect works out what may be shown. What was visible at arrived is known; what
-// had finished at left is known to have; what had finished by may does not show as
-// WAITING any more.
+// expect returns the bounds of all numbers. Tokens that were visible at arrived are
+// known, tokens that had finished at left are known as finished, and tokens that had
+// finished by may are no longer shown as WAITING.
 func (h *history) expect(now, arrived, left, may time.Time) expectation {
 	var x expectation
 	clock := h.now()
@@ -248,7 +250,7 @@ func (h *history) expect(now, arrived, left, may time.Time) expectation {
 		gone := !t.deleted.After(now)
 		finished := !t.finished.After(now)
 		inWindow := !t.created.Before(window)
-		// It may be shown as WAITING, or must be.
+		// Whether it may or must be shown as WAITING.
 		canWait := t.finished.After(may) && t.deleted.After(may) && (inWindow || !h.waitingWithin)
 		mustWait := canWait && known && !finished && !gone
 		mustFinish := known && !t.finished.After(left) && !gone && inWindow
@@ -292,21 +294,22 @@ func (h *history) expectWaiting(x *expectation, t *stored, surely bool, clock ti
 	}
 }
 
-// flows tells whether a token counts as created: surely if all of it was after the
-// newest were known, not at all if it was created well before the start.
+// flows returns whether a token surely or maybe counts as created: surely if it was
+// created and written after the newest tokens were known, not at all if it was created
+// well before the start.
 func (h *history) flows(t *stored) (surely, maybe bool) {
 	if h.flowing.IsZero() || t.created.Before(h.started.Add(-documentedLag-2*time.Second)) {
 		return false, false
 	}
 	surely = t.created.After(h.flowing) && t.visible.After(h.flowing)
 	if late := h.lateBy(); late > 0 && h.period > 0 {
-		// Where it may be found that late, the window may have left it behind by then.
+		// A token that is found so late may have left the window by then.
 		surely = surely && t.created.Add(h.period).After(t.visible.Add(late+documentedLag+2*h.interval))
 	}
 	return surely, true
 }
 
-// ends tells whether a token that has finished counts as seen to finish.
+// ends returns whether a finished token surely or maybe counts as seen to finish.
 func (h *history) ends(t *stored, created bool) (bool, bool) {
 	switch {
 	case created:
@@ -344,11 +347,11 @@ func (h *history) checkExactly() {
 	}
 }
 
-// none stands for the tags of a token that counts under none.
+// noneTag is the tag of tokens that count under no tag.
 const noneTag = "\x00none"
 
-// labelled returns the service's tokens with the labels that they count under, as
-// far as these depend on what else there is, and rules that leave these as they are.
+// labelled returns the service's tokens with the labels that they count under as tags,
+// since folding depends on the other tokens, and rules that keep these labels.
 func (h *history) labelled(s *index.Snapshot, now time.Time) ([]simulator.Token, index.TagRules) {
 	series := map[string]bool{}
 	kept := 0
@@ -392,7 +395,7 @@ func (h *history) labelled(s *index.Snapshot, now time.Time) ([]simulator.Token,
 	return out, index.TagRules{Exclude: regexp.MustCompile("^(?:" + noneTag + ")$")}
 }
 
-// checkTagFlow compares what counted as created by tag, where all of it is known.
+// checkTagFlow compares the tokens counted as created by tag, if all are known.
 func (h *history) checkTagFlow(s *index.Snapshot, now time.Time) {
 	want := map[string]bounds{}
 	for _, t := range h.db.rows {
@@ -411,7 +414,7 @@ func (h *history) checkTagFlow(s *index.Snapshot, now time.Time) {
 	}
 }
 
-// checkCost holds what it all took of the rate limit.
+// checkCost checks how much of the rate limit was used.
 func (h *history) checkCost() {
 	h.db.mu.Lock()
 	defer h.db.mu.Unlock()

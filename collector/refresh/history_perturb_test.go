@@ -8,7 +8,7 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// What goes wrong in random histories, each by its name.
+// The perturbations of random histories, by name.
 
 // A perturbation changes a scenario.
 type perturbation struct {
@@ -16,22 +16,23 @@ type perturbation struct {
 	allowed allowance
 }
 
-// An allowance is by how much numbers may be late, and what may be counted, where
-// the documentation says so.
+// An allowance is how late numbers may be, and which counters may count, as documented
+// for a perturbation.
 type allowance struct {
 	// Arrivals may be known this many verify intervals late, or this long.
 	arriveTurns int
 	arrive      time.Duration
-	// What has left WAITING may be shown there for this long besides.
+	// Tokens that have left WAITING may be shown as WAITING for this much longer.
 	leave time.Duration
-	// Quiet lasts so many verify intervals, and this long besides.
+	// A quiet time lasts this many verify intervals longer, plus this time.
 	turns int
 	wait  time.Duration
-	// Counters may be other than zero, WAITING tokens may be listed in turn.
+	// The counters of corrections and late arrivals may be other than zero, WAITING
+	// tokens may be listed in turn.
 	corrections, late, turnwise bool
-	broken                      bool // Assumptions are.
-	// WAITING may lack what is shown as unresolved: a replica is too far behind to show
-	// it, and it is not looked up yet.
+	broken                      bool // Assumptions are broken.
+	// WAITING may lack tokens that count as unresolved: a replica is too far behind to
+	// show them, and they are not looked up yet.
 	lacking bool
 }
 
@@ -45,13 +46,13 @@ func (a *allowance) add(b allowance) {
 
 func (a allowance) settle(s *scenario) time.Duration { return time.Duration(a.turns)*s.verify + a.wait }
 
-// trust is for how long no absence counts once a replica was found to be further
-// behind than documented.
+// trust is how long absence does not count after a replica was found to lag by more
+// than documented.
 const trust = 10 * time.Minute
 
 var perturbationsByName = map[string]perturbation{
-	// Within what is documented: everything holds.
-	// A look-up that met a replica behind is made again when none can be.
+	// Within documented limits: everything is correct.
+	// A look-up that met a lagging replica is repeated when no replica can lag.
 	"lag": {
 		plan:    func(_ *rand.Rand, s *scenario) { s.lag, s.skew = 28*time.Second, 0 },
 		allowed: allowance{wait: documentedLag},
@@ -125,7 +126,7 @@ var perturbationsByName = map[string]perturbation{
 		},
 		allowed: allowance{turnwise: true},
 	},
-	// More wait than the share allows to list in an interval.
+	// More WAITING tokens than the share allows to list in an interval.
 	"many waiting": {
 		plan: func(rng *rand.Rand, s *scenario) {
 			s.size, s.refill, s.share, s.interval = 240, 80, .25, time.Minute
@@ -156,7 +157,7 @@ var perturbationsByName = map[string]perturbation{
 		},
 		allowed: allowance{turnwise: true, wait: 2 * time.Minute},
 	},
-	// Replicas are further behind than documented.
+	// Replicas lag by more than documented.
 	"stuck replica": {
 		plan: func(rng *rand.Rand, s *scenario) {
 			d := time.Duration(5+rng.IntN(60)) * time.Minute
@@ -181,7 +182,7 @@ var perturbationsByName = map[string]perturbation{
 		},
 		allowed: allowance{arriveTurns: 1, turns: 3, wait: 2 * trust, corrections: true, late: true, turnwise: true, broken: true, lacking: true},
 	},
-	// Order is not what it was.
+	// The order of the list changes.
 	"host ahead": {
 		plan: func(rng *rand.Rand, s *scenario) {
 			s.insert(rng, step{kind: "skew", amount: pickOf(rng, 35*time.Second, time.Minute, 2*time.Minute)})
@@ -243,11 +244,11 @@ var perturbationsByName = map[string]perturbation{
 				s.insert(rng, step{kind: "delete", what: pickOf(rng, "finished", "old", "waiting"), share: pickOf(rng, .05, .5, 1), seed: rng.Uint64()})
 			}
 		},
-		// A top that was deleted looks like a replica behind: for a while no absence
-		// counts, and a turn of the verify walk in that time does not, either.
+		// Deleted tokens at the top look like a lagging replica: for a while absence
+		// does not count, nor does a turn of the verify walk in that time.
 		allowed: allowance{leave: 2 * trust, turns: 4, wait: 2 * trust, corrections: true, broken: true, turnwise: true, late: true},
 	},
-	// Pages are not what they were.
+	// Pages change.
 	"short pages": {
 		plan: func(rng *rand.Rand, s *scenario) {
 			if rng.IntN(2) == 0 {
@@ -313,8 +314,8 @@ func (h *history) reload(s step) {
 	h.start()
 }
 
-// add writes tokens now whose createdAt is another time, under ids by that time
-// or by this.
+// add writes tokens now with a createdAt at another time. Their ids are by that time or
+// by the current one.
 func (h *history) add(s step) {
 	rng := rand.New(rand.NewPCG(s.seed, 0))
 	now := time.Now()
@@ -335,7 +336,7 @@ func (h *history) add(s step) {
 	h.db.add(tokens...)
 }
 
-// remove deletes tokens: a share of the finished or the WAITING, or the oldest.
+// remove deletes tokens: a share of the finished or of the WAITING ones, or the oldest.
 func (h *history) remove(s step) {
 	rng := rand.New(rand.NewPCG(s.seed, 0))
 	now := time.Now()

@@ -16,31 +16,31 @@ import (
 	"time"
 )
 
-// The service of the random histories. It answers as package simulator's does, but
-// at a fraction of the cost, and each answer is a function of the query and of the
-// moment alone: a history is the same each time it is run. Every row knows all
-// that ever happens to it, so that each page can be a look at any moment.
+// The service of the random histories. It answers like package simulator, at a fraction
+// of the cost. Each answer depends only on the query and the time, so a history is the
+// same in each run. Each row contains all its future changes, so that a page can show
+// the list at any time.
 
 // A stored token.
 type stored struct {
 	id      string // Without its prefix.
-	place   string // In the list, which is in descending order of this.
+	place   string // Its sort key: the list is in descending order of it.
 	created time.Time
 	timeout time.Time // Zero if there is none.
-	status  string    // What it finishes as.
+	status  string    // Its status when finished.
 	tags    []string
 	store   int // The database that holds it.
-	// When it was written, when it became finished and when it was deleted; far
-	// away if it never was.
+	// When it was written, when it finished and when it was deleted; never if it was
+	// not.
 	visible, finished, deleted time.Time
-	// Whether it is found under an id by which it has been added late or early.
+	// Whether it was written with a createdAt at another time.
 	imported bool
 }
 
-// never is later than all that happens in a history.
+// never is later than everything in a history.
 var never = time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// statusAt is the token's status at a moment; empty if it is not there.
+// statusAt returns the token's status at a time; empty if it does not exist then.
 func (s *stored) statusAt(then time.Time) string {
 	switch {
 	case s.visible.After(then), !s.deleted.After(then):
@@ -60,22 +60,22 @@ type database struct {
 	serial     int
 
 	latency, jitter time.Duration
-	lag             time.Duration // Each page is up to so far behind.
+	lag             time.Duration // The maximum lag of a page.
 	mishaps         []mishap
-	pageSize        int // The most that a page has; zero for what is asked for.
+	pageSize        int // The maximum size of a page; zero for the requested size.
 
-	size, refill int // The rate limit's bucket, by 10 s.
+	size, refill int // The rate limit's bucket, refilled every 10 s.
 	left         int
 	refilled     time.Time
 	production   float64 // Requests a second of others.
-	owed         float64 // Of those, what is less than one.
+	owed         float64 // The fraction of a request that is due.
 
 	requests, refused, productionRefused int
 
 	print func(...any)
 }
 
-// A mishap is something that goes wrong with some answers for a time.
+// A mishap is a fault in some answers for some time.
 type mishap struct {
 	kind        string
 	from, until time.Time
@@ -83,7 +83,7 @@ type mishap struct {
 	amount      time.Duration
 }
 
-// chance is a number from 0 to 1 that depends on the request and the moment alone.
+// chance returns a number from 0 to 1 that depends only on the request and the time.
 func chance(now time.Time, query, salt string) float64 {
 	h := fnv.New64a()
 	_, _ = io.WriteString(h, query)
@@ -96,7 +96,7 @@ func chance(now time.Time, query, salt string) float64 {
 	return float64(x>>11) / (1 << 53)
 }
 
-// struck returns the mishap of these kinds that hits a request; nil if none does.
+// struck returns the mishap of these kinds that affects a request; nil if none does.
 func (d *database) struck(now time.Time, query string, kinds ...string) *mishap {
 	for i := range d.mishaps {
 		m := &d.mishaps[i]
@@ -129,13 +129,13 @@ func (d *database) add(tokens ...*stored) {
 	slices.SortFunc(d.rows, func(a, b *stored) int { return cmp.Compare(b.place, a.place) })
 }
 
-// find returns where a place is, or would be.
+// find returns the index at which a place is, or would be inserted.
 func (d *database) find(place string) int {
 	i, _ := slices.BinarySearchFunc(d.rows, place, func(r *stored, place string) int { return cmp.Compare(place, r.place) })
 	return i
 }
 
-// reorder has the list in order of createdAt from now on.
+// reorder changes the list's order to createdAt, from now on.
 func (d *database) reorder() {
 	d.byCreation = true
 	for _, t := range d.rows {
@@ -144,14 +144,14 @@ func (d *database) reorder() {
 	slices.SortFunc(d.rows, func(a, b *stored) int { return cmp.Compare(b.place, a.place) })
 }
 
-// newID makes an id as a host does whose clock says at.
+// newID returns an id as from a host whose clock is at.
 func (d *database) newID(at time.Time) string {
 	d.serial++
 	serial := strconv.FormatInt(int64(d.serial%1e6+1e6), 10)[1:]
 	return "c" + clock36(at) + serial + "ja7d"
 }
 
-// newShapeID makes an id that sorts below all of the usual shape.
+// newShapeID returns an id that sorts below all ids of the usual shape.
 func (d *database) newShapeID(at time.Time) string {
 	d.serial++
 	return "0" + clock36(at) + strconv.FormatInt(int64(d.serial%1e6+1e6), 10)[1:] + "n"
@@ -225,7 +225,7 @@ func elapse(ctx context.Context, wait time.Duration) error {
 
 const refillEvery = 10 * time.Second
 
-// draw brings the bucket up to date with what production drew; d.mu is held.
+// draw refills the bucket and subtracts production's requests, up to now; d.mu is held.
 func (d *database) draw(now time.Time) {
 	for d.refilled.Add(refillEvery).Before(now) {
 		d.owed += d.production * refillEvery.Seconds()
@@ -259,7 +259,7 @@ func (d *database) headers(now time.Time) http.Header {
 
 var errDropped = errors.New("the connection was ended")
 
-// answer makes the answer to a request at a moment.
+// answer returns the answer to a request at a time.
 func (d *database) answer(r *http.Request, now time.Time) (int, []byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -287,7 +287,7 @@ func (d *database) answer(r *http.Request, now time.Time) (int, []byte, error) {
 	return http.StatusOK, d.list(r.URL.Query(), raw, now), nil
 }
 
-// look returns the moment as of which a page shows each of two stores.
+// look returns the time as of which a page shows each of the two stores.
 func (d *database) look(raw string, now time.Time) (then [2]time.Time) {
 	behind := time.Duration(chance(now, raw, "lag") * float64(d.lag))
 	then = [2]time.Time{now.Add(-behind), now.Add(-behind)}
@@ -357,8 +357,8 @@ func (d *database) list(q url.Values, raw string, now time.Time) []byte {
 	return append(body, "}}"...)
 }
 
-// after returns the index of the first row below a cursor. A cursor of the order by
-// id leads to where its token is now.
+// after returns the index of the first row below a cursor. A cursor from the order by
+// id leads to its token's current place.
 func (d *database) after(cursor string) int {
 	if d.byCreation && !strings.Contains(cursor, "_") {
 		i := slices.IndexFunc(d.rows, func(t *stored) bool { return t.id == cursor })
@@ -371,7 +371,7 @@ func (d *database) after(cursor string) int {
 	return i
 }
 
-// disorder swaps tokens of a page.
+// disorder swaps two tokens of a page.
 func (d *database) disorder(page []*stored, raw string, now time.Time) {
 	if d.struck(now, raw, "disorder") == nil || len(page) < 3 {
 		return

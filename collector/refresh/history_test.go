@@ -25,11 +25,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Random histories of a service and what is shown of it. A history is a list of
-// steps, drawn from a seed; after every refresh all that is shown is held against
-// what the service has (history_check_test.go). What goes wrong besides is in
-// history_perturb_test.go. A history that fails is made as small as it can be while
-// it still fails, and printed.
+// Random histories of a service and of its metrics. A history is a list of steps, drawn
+// from a seed. After every refresh all numbers are compared with the service's tokens
+// (history_check_test.go). The faults are in history_perturb_test.go. A history that
+// fails is reduced as far as it still fails, and printed.
 
 var (
 	histories = flag.Int("histories", size.Of(6, 5), "random histories of each kind to try")
@@ -39,7 +38,7 @@ var (
 	printAll  = flag.Bool("requests", false, "print the requests and the log of the smallest history that fails")
 )
 
-// A scenario is one history before it has happened.
+// A scenario is the plan of a history.
 type scenario struct {
 	seed                       uint64
 	perturbations              []string
@@ -48,7 +47,7 @@ type scenario struct {
 	tags                       index.TagRules
 	concurrency                int
 	latency, jitter, lag, skew time.Duration
-	size, refill               int     // The rate limit's.
+	size, refill               int     // Of the rate limit.
 	production                 float64 // Requests a second.
 	share                      float64 // Of what the rate limit refills; zero for no bound.
 	pageSize                   int
@@ -59,8 +58,8 @@ type scenario struct {
 	steps                      []step
 }
 
-// A step is something that happens, or a time that passes. What is random in it
-// comes from its own seed, so that it does not change when another one goes.
+// A step is an event, or time that passes. Its random numbers come from its own seed,
+// so that they do not change when another step is removed.
 type step struct {
 	kind   string
 	what   string
@@ -88,7 +87,7 @@ func (s *scenario) String() string {
 
 func pickOf[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }
 
-// drawScenario makes the history of a seed.
+// drawScenario returns the scenario of a seed.
 func drawScenario(seed uint64, perturbations []string) *scenario {
 	rng := rand.New(rand.NewPCG(seed, 10))
 	s := &scenario{
@@ -122,7 +121,7 @@ func drawScenario(seed uint64, perturbations []string) *scenario {
 		s.allowed.add(p.allowed)
 		p.plan(rng, s)
 	}
-	// Whatever the limit is, it is enough for production.
+	// The limit is always enough for production.
 	s.production = min(s.production, .7*float64(s.refill)/refillEvery.Seconds())
 	s.then(step{kind: "quiet"})
 	return s
@@ -130,7 +129,7 @@ func drawScenario(seed uint64, perturbations []string) *scenario {
 
 func (s *scenario) then(steps ...step) { s.steps = append(s.steps, steps...) }
 
-// insert puts steps in at random places, in their order.
+// insert inserts steps at random places, in their order.
 func (s *scenario) insert(rng *rand.Rand, steps ...step) {
 	i := min(1, len(s.steps))
 	for _, st := range steps {
@@ -140,7 +139,7 @@ func (s *scenario) insert(rng *rand.Rand, steps ...step) {
 	}
 }
 
-// churn adds what happens in some refreshes.
+// churn adds the usual steps of some refreshes.
 func (s *scenario) churn(rng *rand.Rand) {
 	span := time.Duration(1+rng.Int64N(4)) * s.interval / 2
 	kind := pickOf(rng, "create", "create", "create", "finish", "quick")
@@ -151,14 +150,14 @@ func (s *scenario) churn(rng *rand.Rand) {
 	}
 }
 
-// A history is one that happens.
+// A history is a scenario that is played.
 type history struct {
 	*scenario
 
 	db      *database
-	print   func(...any) // What happens; nil if nobody wants to know.
+	print   func(...any) // Prints the events; may be nil.
 	problem string       // The first difference that was found.
-	mu      sync.Mutex   // Of what is checked: by who refreshes, and between refreshes.
+	mu      sync.Mutex   // For checks, which are made by refreshes and between them.
 
 	subject *refresh.Environment
 	opts    refresh.Options
@@ -170,12 +169,11 @@ type history struct {
 	watch
 
 	newIDs, mixed bool
-	skews         []time.Duration // Of the hosts besides the usual.
+	skews         []time.Duration // Of other hosts than the usual one.
 	epoch         time.Time
 }
 
-// play lets a scenario happen and returns the first difference, empty if there is
-// none.
+// play runs a scenario and returns the first difference, empty if there is none.
 func play(t *testing.T, s *scenario, trace func(...any)) (problem string) {
 	synctest.Test(t, func(*testing.T) {
 		h := &history{scenario: s, epoch: time.Now(), print: trace}
@@ -209,14 +207,14 @@ func (h *history) play() string {
 	return h.problem
 }
 
-// fail notes the first difference.
+// fail records the first difference.
 func (h *history) fail(format string, args ...any) {
 	if h.problem == "" {
 		h.problem = fmt.Sprintf("%s after the start: ", time.Since(h.epoch)) + fmt.Sprintf(format, args...)
 	}
 }
 
-// start starts the exporter, as if anew.
+// start starts a new exporter.
 func (h *history) start() {
 	h.metrics = prometheus.NewRegistry()
 	h.opts = refresh.Options{
@@ -249,7 +247,8 @@ func (h *history) stop() {
 	<-h.done
 }
 
-// logged is called with what the exporter logs: it says when a refresh ends.
+// logged is called with each line of the exporter's log, which shows when a refresh
+// ends.
 func (h *history) logged(fields ...any) error {
 	var msg string
 	var took time.Duration
@@ -281,7 +280,7 @@ func (h *history) now() time.Time {
 	return time.Now().Add(h.ahead)
 }
 
-// populate adds the tokens that are there at the start, none of the last minutes.
+// populate adds the tokens that exist at the start, none from the last minutes.
 func (h *history) populate() {
 	rng := rand.New(rand.NewPCG(h.seed, 11))
 	now := time.Now()
@@ -307,7 +306,8 @@ func waitingOf(tokens []*stored, now time.Time) (n int) {
 	return n
 }
 
-// token makes one that is written at a moment by a host whose clock is off.
+// token returns a token that is written at a time by a host whose clock is wrong by
+// off.
 func (h *history) token(rng *rand.Rand, at time.Time, off time.Duration) *stored {
 	t := &stored{
 		visible: at, created: at.Add(off).Truncate(time.Millisecond), finished: never, deleted: never,
@@ -327,7 +327,7 @@ func (h *history) token(rng *rand.Rand, at time.Time, off time.Duration) *stored
 	return t
 }
 
-// host draws how far the clock of a token's host is off.
+// host draws how wrong the clock of a token's host is.
 func (h *history) host(rng *rand.Rand) time.Duration {
 	if len(h.skews) > 0 && rng.IntN(3) == 0 {
 		return pickOf(rng, h.skews...)
@@ -338,7 +338,7 @@ func (h *history) host(rng *rand.Rand) time.Duration {
 	return time.Duration(rng.Int64N(int64(2*h.skew))) - h.skew
 }
 
-// acts are what steps do.
+// acts has the actions of steps by kind.
 var acts = map[string]func(*history, step){
 	"sleep":  func(_ *history, s step) { time.Sleep(s.d) },
 	"create": func(h *history, s step) { h.create(s, false) },
@@ -347,8 +347,8 @@ var acts = map[string]func(*history, step){
 	"quiet":  func(h *history, _ step) { h.quiet() },
 }
 
-// create has n tokens created over a time. Quick ones finish at once; the others
-// soon, after a while or never.
+// create creates n tokens over a time. Quick ones finish at once; the others soon,
+// after a while or never.
 func (h *history) create(s step, quick bool) {
 	rng := rand.New(rand.NewPCG(s.seed, 0))
 	now := time.Now()
@@ -374,7 +374,7 @@ func (h *history) create(s step, quick bool) {
 	h.db.add(tokens...)
 }
 
-// finish has a share of the WAITING tokens finish within a time.
+// finish finishes a share of the WAITING tokens within a time.
 func (h *history) finish(s step) {
 	rng := rand.New(rand.NewPCG(s.seed, 0))
 	now := time.Now()
@@ -387,8 +387,8 @@ func (h *history) finish(s step) {
 	}
 }
 
-// quiet lets nothing happen for so long that all numbers have to be right, and
-// compares them. What was to finish finishes later.
+// quiet lets so much time pass without events that all numbers must be right, and
+// compares them. Tokens that were about to finish finish later.
 func (h *history) quiet() {
 	now := time.Now()
 	pause := 30*time.Second + 2*h.interval + 5*time.Second + h.allowed.settle(h.scenario)
@@ -416,7 +416,7 @@ func (h *history) quiet() {
 	}
 }
 
-// smaller makes a scenario that fails as small as it can be while it still fails.
+// smaller reduces a scenario that fails as far as it still fails.
 func smaller(t *testing.T, s *scenario, problem string) (*scenario, string) {
 	began := time.Now()
 	attempt := func(change func(*scenario)) bool {
@@ -466,11 +466,10 @@ func smaller(t *testing.T, s *scenario, problem string) (*scenario, string) {
 	return s, problem
 }
 
-// TestRandomHistories holds everything that is shown, after every refresh, against
-// what a random service has: gauges within what the documented lag of 30 s allows,
-// counters with each token once, and all of it exactly when nothing happened for a
-// while. A history that fails is replayed by -seed=N -histories=1, with the same
-// -perturb.
+// TestRandomHistories compares all numbers after every refresh with a random service:
+// gauges within the bounds from the documented lag of 30 s, counters with each token
+// counted once, and everything exactly after a quiet time. To replay a history that
+// fails, use -seed=N -histories=1 with the same -perturb.
 func TestRandomHistories(t *testing.T) {
 	t.Parallel()
 	kinds := []string{*perturb}
@@ -500,10 +499,10 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{3016, "disorder"},
 		{40021, "empty pages"},
 		{200396, "clock behind"},
-		{2000115, "lag"},          // A piece had the createdAt of another one's token.
+		{2000115, "lag"},          // A piece had the createdAt of another piece's token.
 		{2000072, "lag"},          // A second look-up waited, while the token counted as WAITING.
 		{1002151, "bulk,latency"}, // The last look-up was not shown until the next round.
-		{2000248, "outages"},      // The window moved past what was created in an outage.
+		{2000248, "outages"},      // The window moved past tokens created in an outage.
 	} {
 		t.Run(fmt.Sprint(found.kind, " ", found.seed), func(t *testing.T) {
 			t.Parallel()
@@ -542,7 +541,7 @@ func tryHistories(t *testing.T, kind string) {
 	t.Logf("%d histories, %.1f ms each", n, float64(time.Since(began).Milliseconds())/float64(n))
 }
 
-// perturbationsOf returns those of a seed.
+// perturbationsOf returns the perturbations of a seed.
 func perturbationsOf(kind string, seed uint64) []string {
 	if kind == "none" {
 		return nil

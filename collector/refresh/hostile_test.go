@@ -27,8 +27,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// endless is a service whose list has no end: each page has tokens that no other
-// has, and a cursor that no other has.
+// endless is a service whose list has no end: the tokens and the cursor of each page
+// are unique.
 type endless struct {
 	fields           map[string]any // Of each token.
 	size             int            // Of a page; zero for 100.
@@ -70,8 +70,8 @@ func held() uint64 {
 	return m.HeapAlloc
 }
 
-// TestEndlessPages holds that a list without end, over a real connection, is
-// given up at the bounds, and in the memory that they stand for.
+// TestEndlessPages checks that a list without end, over a real connection, is abandoned
+// at the bounds, and uses no more memory than they allow.
 func TestEndlessPages(t *testing.T) {
 	tags := make([]string, 100)
 	for i := range tags {
@@ -85,7 +85,7 @@ func TestEndlessPages(t *testing.T) {
 		mostTokens int64
 		mostMiB    uint64
 	}{
-		// Up to four pages are under way when the bound is met.
+		// Up to four pages are under way when the bound is reached.
 		"waiting":                    {&endless{}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 400, 64},
 		"finished":                   {&endless{fields: map[string]any{"status": "COMPLETED"}}, refresh.Options{MaxTokens: tokens}, int64(tokens) + 400, 32},
 		"waiting with a lot of tags": {&endless{fields: map[string]any{"tags": tags}}, refresh.Options{MaxBytes: 16 << 20}, 800, 160},
@@ -144,7 +144,7 @@ func TestEndlessPages(t *testing.T) {
 	}
 }
 
-// between sends to another service what choose says.
+// between sends the requests that choose selects to another service.
 type between struct {
 	http.RoundTripper
 
@@ -163,8 +163,8 @@ func populate(e *simulator.Environment) {
 	e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 250})
 }
 
-// TestFullSnapshotStartsOver holds that nothing is asked for while the snapshot is full, and
-// that it starts over: what filled it does not stay until a restart.
+// TestFullSnapshotStartsOver checks that no request is made while the snapshot is full, and
+// that it starts over: the tokens that filled it do not stay until a restart.
 func TestFullSnapshotStartsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hostile atomic.Bool
@@ -194,8 +194,8 @@ func TestFullSnapshotStartsOver(t *testing.T) {
 	})
 }
 
-// TestFullHistory holds that a history that is too long takes nothing from the
-// numbers of the tokens that wait.
+// TestFullHistory checks that a history that is too long does not affect the numbers of
+// WAITING tokens.
 func TestFullHistory(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -223,8 +223,8 @@ func TestFullHistory(t *testing.T) {
 	})
 }
 
-// TestNothingSpins holds that an environment that gets nowhere asks no more than
-// a few times a refresh.
+// TestNothingSpins checks that an environment that makes no progress makes only a few
+// requests a refresh.
 func TestNothingSpins(t *testing.T) {
 	t.Parallel()
 	reply := func(status int, header, body string) http.HandlerFunc {
@@ -288,8 +288,8 @@ func TestNothingSpins(t *testing.T) {
 	}
 }
 
-// TestTokensOfAnyDate holds that tokens of any date are counted as what they are, and that
-// none of them keeps the loops busy.
+// TestTokensOfAnyDate checks that tokens of any date are counted correctly, and that none
+// keeps a loop busy.
 func TestTokensOfAnyDate(t *testing.T) {
 	t.Parallel()
 	year := func(y int) time.Time { return time.Date(y, 1, 1, 0, 0, 0, int(time.Millisecond), time.UTC) }
@@ -311,7 +311,7 @@ func TestTokensOfAnyDate(t *testing.T) {
 			defer w.stop()
 			time.Sleep(5 * time.Minute)
 			odd(w.truth)
-			time.Sleep(25 * time.Minute) // For two turns of the walk: the order of these ids is not that of time.
+			time.Sleep(25 * time.Minute) // For two turns of the walk: these ids are not in order of time.
 			if d := w.diff(time.Now()); d != "" || !w.subject.State().Up {
 				t.Errorf("%+v\n%s", w.subject.State(), d)
 			}
@@ -324,8 +324,8 @@ func TestTokensOfAnyDate(t *testing.T) {
 	}
 }
 
-// TestLogsAreSingleSafeLines holds that no line of the log does anything in a terminal, or is two
-// of them, whatever the service says.
+// TestLogsAreSingleSafeLines checks that each log message is one line without effect in a
+// terminal, whatever the service answers.
 func TestLogsAreSingleSafeLines(t *testing.T) {
 	t.Parallel()
 	const nasty = "\x1b[31mred\x1b]0;title\x07\u009b31m\u202egnp\u2028\u2066\x7f\x08\r\nlevel=info\ufeff"

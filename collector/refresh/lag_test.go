@@ -14,9 +14,9 @@ import (
 	"waitpoint_exporter/test/size"
 )
 
-// Replicas that are behind, within what is documented and beyond it.
+// Lagging replicas, within the documented lag and beyond it.
 
-// finishedCount is the number of tokens in wait_duration_seconds.
+// finishedCount returns the number of tokens in wait_duration_seconds.
 func (w *world) finishedCount(t *testing.T) uint64 {
 	t.Helper()
 	families, err := w.metrics.Gather()
@@ -34,8 +34,8 @@ func (w *world) finishedCount(t *testing.T) uint64 {
 	return n
 }
 
-// TestPagesOfALaggingReplica holds that single pages from a replica that is five minutes behind
-// neither take tokens away nor make any count twice.
+// TestPagesOfALaggingReplica checks that single pages from a replica that lags by five minutes
+// neither remove tokens nor make any count twice.
 func TestPagesOfALaggingReplica(t *testing.T) {
 	t.Parallel()
 	const behind = 5 * time.Minute
@@ -80,9 +80,9 @@ func TestPagesOfALaggingReplica(t *testing.T) {
 	})
 }
 
-// TestFinishedOutsideWindow holds that tokens which finish when the window has left
-// them behind count once, though replicas disagree for a while, though new tokens
-// appear among them, and though some look-ups get an empty page.
+// TestFinishedOutsideWindow checks that tokens that finish after they have left the
+// window count once, even if replicas disagree for a while, new tokens appear among
+// them, and some look-ups get an empty page.
 func TestFinishedOutsideWindow(t *testing.T) {
 	t.Parallel()
 	const period = 20 * time.Minute
@@ -143,14 +143,14 @@ func TestFinishedOutsideWindow(t *testing.T) {
 	}
 }
 
-// looksUp reports whether a request looks tokens up by createdAt.
+// looksUp reports whether a request is a look-up by createdAt.
 func looksUp(r *http.Request) bool {
 	q := r.URL.Query()
 	return q.Has("filter[createdAt][to]") && !q.Has("filter[createdAt][from]") && !q.Has("filter[status]")
 }
 
-// TestLookUps holds what it costs to find out what became of tokens that do not
-// wait any more.
+// TestLookUps checks the cost of looking up the outcome of tokens that have left
+// WAITING.
 func TestLookUps(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

@@ -17,8 +17,8 @@ import (
 	"waitpoint_exporter/test/size"
 )
 
-// TestManyWaiting holds that a listing of WAITING that takes longer than an
-// interval starves nothing else, within the share of the default limit.
+// TestManyWaiting checks that a listing of WAITING that takes longer than an interval
+// starves no other task, within the share of the default limit.
 func TestManyWaiting(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -85,7 +85,7 @@ func TestManyWaiting(t *testing.T) {
 
 var steady = flag.Int("steady", size.Of(2_000, 20_000), "WAITING tokens in TestSteadyUse")
 
-// leastRemaining notes the least that answers report to remain of the rate limit.
+// leastRemaining records the lowest remaining of the rate limit that answers report.
 type leastRemaining struct {
 	http.RoundTripper
 
@@ -104,7 +104,7 @@ func (l *leastRemaining) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// TestSteadyUse holds that an environment whose listing of WAITING takes more than
+// TestSteadyUse checks that an environment whose listing of WAITING takes more than
 // its share of the limit uses that share, and no more, over an hour after its load.
 // The load and the hour leave the reserve. A smaller size has a smaller limit.
 func TestSteadyUse(t *testing.T) {
@@ -150,10 +150,10 @@ func TestSteadyUse(t *testing.T) {
 	})
 }
 
-// TestGrown holds that what waits stays fresh enough to be shown when it has grown,
-// since the history was loaded, to take many intervals to list: 3,000 pages within
-// the staleness limit of ten minutes, beside look-ups, with the default share of the
-// default limit.
+// TestGrown checks that the WAITING tokens stay fresh enough to be shown when, since
+// the history was loaded, they have become so many that a listing takes many intervals:
+// 3,000 pages within the staleness limit of ten minutes, beside look-ups, with the
+// default share of the default limit.
 func TestGrown(t *testing.T) {
 	most, growth := size.Of(4_000, 300_000), time.Duration(size.Of(10, 120))*time.Minute
 	synctest.Test(t, func(t *testing.T) {

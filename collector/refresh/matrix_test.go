@@ -17,14 +17,14 @@ import (
 	"waitpoint_exporter/test/size"
 )
 
-// A fault is what goes wrong with a request, and the reason that refreshes then
-// give, "" if they succeed all the same.
+// A fault is a fault of an answer, and the reason that refreshes report for it, "" if
+// they succeed nevertheless.
 type fault struct {
 	name string
 	simulator.Fault
 
 	reason client.Reason
-	// Once is set for what is not sent again, so that a single one fails a
+	// Once is set if the request is not repeated, so that a single fault fails a
 	// refresh.
 	once bool
 }
@@ -67,18 +67,18 @@ func faults() []fault {
 // A phase is a kind of request that a fault can hit.
 type phase struct {
 	name string
-	// Hits tells its requests.
+	// Hits reports whether a request belongs to the phase.
 	hits func(*http.Request) bool
 	opts refresh.Options
-	// Early says that the fault is there from the start.
+	// Early is set if the fault exists from the start.
 	early bool
-	// Whole says that from the first on every request is hit.
+	// Whole is set if all requests fail from the first one on.
 	whole bool
 	// Most is the bound on requests in an outage, as a multiple of those of an
 	// environment that has loaded its history; 2 if not given.
 	most float64
-	// Tokens is the size of the history, finished how many tokens finish as the
-	// fault begins.
+	// Tokens is the size of the history, finished how many tokens finish when the fault
+	// begins.
 	tokens, finished int
 }
 
@@ -100,18 +100,17 @@ func phases() []phase {
 
 const matrixInterval = time.Minute
 
-// How long a fault is there: for one request, for a few refreshes, and for
-// longer than a snapshot may be old.
+// How long a fault lasts: for one request, for a few refreshes, and for longer than a
+// snapshot may be old.
 var durations = []struct {
 	name string
 	time.Duration
 }{{"once", matrixInterval}, {"for a while", 3 * matrixInterval}, {"for long", 6 * matrixInterval}}
 
-// TestFaultMatrix puts every fault into every phase, once, for a while, and for
-// so long that the snapshot gets too old. All the while the numbers are those of
-// the service or absent; the reason is right; an outage does not multiply
-// requests; and two intervals after the end all is as if
-// nothing had been.
+// TestFaultMatrix puts every fault into every phase, once, for a while, and for so long
+// that the snapshot becomes too old. It checks that numbers are always right or absent,
+// that the reason is right, that an outage does not multiply requests, and that two
+// intervals after its end everything is as before.
 func TestFaultMatrix(t *testing.T) {
 	var (
 		mu    sync.Mutex
@@ -126,7 +125,7 @@ func TestFaultMatrix(t *testing.T) {
 			if !size.Full() && d.name != "for a while" {
 				continue
 			}
-			// What an environment that has loaded its history asks for.
+			// The number of requests of an environment that has loaded its history.
 			var usual int64
 			idle := p
 			idle.early = false
@@ -147,7 +146,7 @@ func TestFaultMatrix(t *testing.T) {
 							return // There is no outage.
 						}
 						ratio := float64(sent) / float64(usual)
-						// Each page that fails is asked for three times.
+						// Each page that fails is requested three times.
 						if ratio > cmpOr(p.most, 2) {
 							t.Errorf("%d requests in an outage of %s, %d in as long a time without", sent, d.Duration, usual)
 						}
@@ -161,8 +160,8 @@ func TestFaultMatrix(t *testing.T) {
 	}
 }
 
-// strike puts a fault into a phase for as long as d, and returns how many
-// requests were made meanwhile.
+// strike puts a fault into a phase for d, and returns how many requests were made
+// meanwhile.
 func strike(t *testing.T, p phase, f fault, d time.Duration) int64 {
 	var sent, hit atomic.Int64
 	f.Match = func(r *http.Request) bool {
@@ -248,9 +247,9 @@ func (c counted) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.RoundTripper.RoundTrip(r)
 }
 
-// truthful checks what a scrape shows against the service's tokens as they are,
-// or as they were before the last change: absent, or right. Tokens whose outcome
-// is still looked for are in no status, and said to be.
+// truthful checks that a scrape's numbers are absent, or match the service's tokens as
+// they are or as they were before the last change. Tokens whose outcome is still looked
+// up have no status and count as unresolved.
 func truthful(t *testing.T, w *world, settled map[string]int) {
 	t.Helper()
 	families, err := w.metrics.Gather()

@@ -16,11 +16,11 @@ import (
 	"waitpoint_exporter/test/size"
 )
 
-// What the service may do otherwise than is assumed of it: numbers stay right, or
-// are absent, and counters count each token once.
+// Services that break an assumption: numbers stay right, or are absent, and counters
+// count each token once.
 
-// flow adds tokens that were created and finished at once, by a host whose clock
-// is off.
+// flow adds tokens that were created and finished at once, by a host whose clock is
+// wrong.
 type flow struct {
 	w       *world
 	created uint64
@@ -32,7 +32,8 @@ func (f *flow) quick(id string, at time.Time, off time.Duration) {
 	f.w.truth.Finish(f.w.truth.Add(token)[0], "COMPLETED")
 }
 
-// check compares all numbers with the service, and what counted as created.
+// check compares all numbers with the service, and the number of tokens counted as
+// created.
 func (f *flow) check(t *testing.T, when string) {
 	t.Helper()
 	synctest.Wait()
@@ -47,12 +48,12 @@ func (f *flow) check(t *testing.T, when string) {
 	}
 }
 
-// newShape is an id of the shape that sorts below all others, by its time.
+// newShape returns an id for a time, of a shape that sorts below all others.
 func newShape(at time.Time, n int) string {
 	return fmt.Sprintf("waitpoint_0%013d%06d", at.UnixMilli(), n)
 }
 
-// TestNewIDs holds that tokens whose ids sort below all old ones are counted from
+// TestNewIDs checks that tokens whose ids sort below all old ones are counted from
 // the middle of a history on, at the usual price.
 func TestNewIDs(t *testing.T) {
 	t.Parallel()
@@ -99,7 +100,7 @@ func TestNewIDs(t *testing.T) {
 	}
 }
 
-// TestHostClocks holds that tokens of a host whose clock is ahead or behind are
+// TestHostClocks checks that tokens of a host whose clock is ahead or behind are
 // counted exactly.
 func TestHostClocks(t *testing.T) {
 	t.Parallel()
@@ -128,8 +129,8 @@ func TestHostClocks(t *testing.T) {
 	}
 }
 
-// TestDatedAhead holds that a block of tokens dated a day ahead on top of the list
-// neither hides what is new nor costs its pages again and again.
+// TestDatedAhead checks that a block of tokens dated a day ahead at the top of the list
+// neither hides new tokens nor costs its pages again and again.
 func TestDatedAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -160,7 +161,7 @@ func TestDatedAhead(t *testing.T) {
 	})
 }
 
-// TestOneEmptyPage holds that an empty page with 200 takes nothing away.
+// TestOneEmptyPage checks that an empty page with 200 removes no token.
 func TestOneEmptyPage(t *testing.T) {
 	t.Parallel()
 	for name, hits := range map[string]func(*http.Request) bool{
@@ -191,7 +192,7 @@ func TestOneEmptyPage(t *testing.T) {
 	}
 }
 
-// TestEmptyWhileLoading holds that an empty page does not end the history.
+// TestEmptyWhileLoading checks that an empty page does not end the history.
 func TestEmptyWhileLoading(t *testing.T) {
 	t.Parallel()
 	for n := range size.Of(2, 20) {
@@ -223,7 +224,7 @@ func TestEmptyWhileLoading(t *testing.T) {
 	}
 }
 
-// TestStandingReplica holds that a replica that stands still for an hour and
+// TestStandingReplica checks that a replica that does not change for an hour and
 // answers every third request does not make counters wrong.
 func TestStandingReplica(t *testing.T) {
 	t.Parallel()
@@ -274,8 +275,8 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	return l.RoundTripper.RoundTrip(r)
 }
 
-// TestShortPages holds that a verify turn keeps to its interval though the service
-// gives pages of 25 where 100 were asked for.
+// TestShortPages checks that a verify turn keeps to its interval even if the service
+// returns pages of 25 tokens where 100 were requested.
 func TestShortPages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -298,7 +299,7 @@ func TestShortPages(t *testing.T) {
 	})
 }
 
-// TestOddAtPageEnd holds that an id out of order at the end of a page does not end
+// TestOddAtPageEnd checks that an id out of order at the end of a page does not end
 // a part of the history.
 func TestOddAtPageEnd(t *testing.T) {
 	t.Parallel()
@@ -319,7 +320,7 @@ func TestOddAtPageEnd(t *testing.T) {
 	}
 }
 
-// misplacing has a token from far down the list at the end of one page, too.
+// misplacing also puts a token from far down the list at the end of one page.
 type misplacing struct {
 	http.RoundTripper
 
@@ -349,8 +350,8 @@ func (m misplacing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return rewrite(resp, func(body string) string { return strings.Replace(body, "}]", "},"+odd+"]", 1) })
 }
 
-// TestBacklog holds that after an outage during which many tokens came the first
-// refresh succeeds, and that the backlog is listed once.
+// TestBacklog checks that after an outage during which many tokens were created the
+// first refresh succeeds, and that the backlog is listed once.
 func TestBacklog(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -398,8 +399,8 @@ func TestBacklog(t *testing.T) {
 	})
 }
 
-// TestOrderComesBack holds that pages which are out of order for a while make no
-// number wrong, and that lists are taken for ordered again later.
+// TestOrderComesBack checks that pages that are out of order for a while make no number
+// wrong, and that lists are later treated as ordered again.
 func TestOrderComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var odd atomic.Bool
@@ -432,8 +433,8 @@ func TestOrderComesBack(t *testing.T) {
 	})
 }
 
-// TestVoidCursors holds that cursors which lead elsewhere from one moment on make
-// no number wrong, and are replaced.
+// TestVoidCursors checks that cursors that suddenly lead elsewhere make no number
+// wrong, and are replaced.
 func TestVoidCursors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var void atomic.Bool
@@ -458,8 +459,8 @@ func TestVoidCursors(t *testing.T) {
 	})
 }
 
-// renaming has another form of cursors from one moment on: one of the old form
-// leads to the top.
+// renaming changes the form of cursors at some time: from then on, cursors of the old
+// form lead to the top.
 type renaming struct {
 	http.RoundTripper
 
@@ -481,8 +482,8 @@ func (n renaming) RoundTrip(r *http.Request) (*http.Response, error) {
 	}}.RoundTrip(r)
 }
 
-// TestWrongCursor holds that a single page that names another place's cursor makes
-// one refresh fail, and no more.
+// TestWrongCursor checks that a single page with the cursor of another place makes only
+// one refresh fail.
 func TestWrongCursor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var wrong atomic.Bool
@@ -507,7 +508,7 @@ func TestWrongCursor(t *testing.T) {
 	})
 }
 
-// sameCursor has each page name the same cursor as the one to go on from.
+// sameCursor gives each page the same next cursor.
 func sameCursor(body string) string {
 	const cursor = "cmwszwhac0000ja7d3k8d0g4v"
 	if before, after, ok := strings.Cut(body, `"next":"`); ok {

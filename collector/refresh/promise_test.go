@@ -16,7 +16,7 @@ import (
 	"waitpoint_exporter/test/size"
 )
 
-// under runs check in a world of 2,000 tokens, 250 of them WAITING.
+// under runs check in a world with 2,000 tokens, 250 of them WAITING.
 func under(t *testing.T, opts refresh.Options, check func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -29,12 +29,12 @@ func under(t *testing.T, opts refresh.Options, check func(t *testing.T, w *world
 	})
 }
 
-// TestPartialListing holds that a listing that broke off behind its first page
-// has taken nothing away: no snapshot after it has fewer tokens.
+// TestPartialListing checks that a listing that fails after its first page removes
+// nothing: no later snapshot has fewer tokens.
 func TestPartialListing(t *testing.T) {
 	t.Parallel()
 	under(t, refresh.Options{Interval: 10 * time.Second}, func(t *testing.T, w *world) {
-		time.Sleep(time.Minute) // Past the lag, within which what is missing stays.
+		time.Sleep(time.Minute) // Past the lag, within which missing tokens stay.
 		behind := func(r *http.Request) bool {
 			return r.URL.Query().Get("filter[status]") == "WAITING" && r.URL.Query().Has("page[after]")
 		}
@@ -56,8 +56,8 @@ func TestPartialListing(t *testing.T) {
 	})
 }
 
-// TestDeleted holds that a token that the service has deleted is given up at
-// once, and not only by the walk through all of history.
+// TestDeleted checks that a token that the service has deleted is removed at once, not
+// only by the walk through the whole history.
 func TestDeleted(t *testing.T) {
 	t.Parallel()
 	under(t, refresh.Options{VerifyInterval: 24 * time.Hour}, func(t *testing.T, w *world) {
@@ -73,8 +73,8 @@ func TestDeleted(t *testing.T) {
 	})
 }
 
-// TestLate holds that a token that a replica shows late is found behind more
-// than a page of newer ones, though it finished before WAITING was listed again.
+// TestLate checks that a token that a replica shows late is found behind more than a
+// page of newer ones, even if it finished before WAITING was listed again.
 func TestLate(t *testing.T) {
 	t.Parallel()
 	under(t, refresh.Options{VerifyInterval: 24 * time.Hour}, func(t *testing.T, w *world) {
@@ -96,7 +96,7 @@ func TestLate(t *testing.T) {
 	})
 }
 
-// TestInterval holds that refreshes begin an interval apart however long they
+// TestInterval checks that refreshes begin an interval apart however long they
 // take.
 func TestInterval(t *testing.T) {
 	t.Parallel()
@@ -118,7 +118,7 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// scrambled has ids that say nothing about the order of the list.
+// scrambled gives tokens ids that are unrelated to the order of the list.
 func scrambled(salt int) func(tokens []map[string]any) {
 	return func(tokens []map[string]any) {
 		for _, token := range tokens {
@@ -128,8 +128,8 @@ func scrambled(salt int) func(tokens []map[string]any) {
 	}
 }
 
-// TestOtherOrder holds that nothing but cost depends on the order of the list, in
-// several orders, since in some of them it would not show.
+// TestOtherOrder checks that only the cost depends on the order of the list. It tries
+// several orders, since a fault would not show in all of them.
 func TestOtherOrder(t *testing.T) {
 	t.Parallel()
 	for salt := range size.Of(3, 8) {
@@ -155,8 +155,8 @@ func TestOtherOrder(t *testing.T) {
 	}
 }
 
-// TestLoadedWhole holds that the history counts as loaded when all of it is,
-// though that takes many intervals and a single walker.
+// TestLoadedWhole checks that the history counts as loaded only when all of it is, even
+// if that takes many intervals and there is a single walker.
 func TestLoadedWhole(t *testing.T) {
 	t.Parallel()
 	for _, concurrency := range []int{1, 4} {

@@ -31,8 +31,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const key = "tr_dev_0123456789"
 
-// plain asks for answers that are not compressed, which halves what the
-// thousands of histories cost.
+// plain requests uncompressed answers, which halves the cost of the thousands of
+// histories.
 type plain struct{ http.RoundTripper }
 
 func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -40,7 +40,7 @@ func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
 	return p.RoundTripper.RoundTrip(r)
 }
 
-// world is an environment that is kept fresh from a simulated service.
+// world is an environment that is refreshed from a simulated service.
 type world struct {
 	service *simulator.Simulator
 	truth   *simulator.Environment
@@ -118,7 +118,7 @@ var (
 	statuses   = []string{"WAITING", "COMPLETED", "TIMED_OUT"}
 )
 
-// expected counts the service's own tokens.
+// expected returns the counts of the service's tokens.
 func expected(tokens []simulator.Token, opts refresh.Options, now time.Time) recount.Count {
 	rules := recount.Rules{Options: index.Options{Period: opts.Period, WaitingWithinPeriod: opts.WaitingWithinPeriod, Tags: opts.Tags}}
 	for _, d := range thresholds {
@@ -128,7 +128,7 @@ func expected(tokens []simulator.Token, opts refresh.Options, now time.Time) rec
 	return recount.Of(tokens, rules, now)
 }
 
-// shown is the same as a snapshot tells it.
+// shown returns the counts of a snapshot.
 func shown(s *index.Snapshot, now time.Time) recount.Count {
 	group := func(g *index.Group) *recount.Group {
 		out := recount.NewGroup()
@@ -155,7 +155,7 @@ func shown(s *index.Snapshot, now time.Time) recount.Count {
 	}
 	none := recount.NewGroup().Statuses
 	for _, t := range s.Tags {
-		if g := group(t.Group); !maps.Equal(g.Statuses, none) { // It goes at the next refresh.
+		if g := group(t.Group); !maps.Equal(g.Statuses, none) { // Otherwise the tag is removed at the next refresh.
 			out.Tags[t.Tag] = g
 		}
 	}
@@ -170,7 +170,7 @@ func (w *world) diff(now time.Time) string {
 	return cmp.Diff(expected(w.truth.Tokens(), w.opts, now), shown(s, now))
 }
 
-// A load is a history and what happens in it between two refreshes.
+// A load is the size of a history and the number of changes between two refreshes.
 type load struct{ tokens, waiting, changes int }
 
 // requests returns how many requests a refresh takes on average, over an hour.
@@ -197,8 +197,8 @@ func (l load) requests(t *testing.T) float64 {
 		time.Sleep(time.Minute)
 	}
 	per := float64(w.truth.Count()-before) / rounds
-	// More than a page of tokens that come and finish between two refreshes, so
-	// that no listing of WAITING ever shows them, nor yet the slow walk.
+	// More than a page of tokens that are created and finish between two refreshes, so
+	// that no listing of WAITING ever shows them, and the slow walk does not yet.
 	for range 350 {
 		w.truth.Finish(w.truth.Add(simulator.Token{CreatedAt: time.Now(), Tags: []string{"burst"}})[0], "COMPLETED")
 	}
@@ -209,9 +209,9 @@ func (l load) requests(t *testing.T) float64 {
 	return per
 }
 
-// TestRequests holds what a refresh costs, the slow walk included: with ten
-// tokens created and ten finished between refreshes, spread over all of history,
-// and with nothing changed.
+// TestRequests checks the cost of a refresh, including the slow walk: with ten tokens
+// created and ten finished between refreshes, spread over the whole history, and
+// without changes.
 func TestRequests(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -238,7 +238,7 @@ func (l load) name() string {
 	return fmt.Sprintf("%d tokens, %d WAITING, %d created and %d finished", l.tokens, l.waiting, l.changes, l.changes)
 }
 
-// TestConsiderate holds that production, calling ten times a second under the
+// TestConsiderate checks that production, calling ten times a second under the
 // default limit, is never refused while a history of 120,000 is loaded.
 func TestConsiderate(t *testing.T) {
 	t.Parallel()
@@ -261,8 +261,8 @@ func TestConsiderate(t *testing.T) {
 	})
 }
 
-// TestFaults holds that each failure keeps the last snapshot, gives the right
-// reason, and is recovered from when it ends.
+// TestFaults checks that each failure keeps the last snapshot and has the right reason,
+// and that refreshes recover when it ends.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	page := func(body string) simulator.Fault { return simulator.Fault{Kind: simulator.FaultBody, Body: body} }

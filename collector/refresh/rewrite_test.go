@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A rewriter answers as the service does, but for the text of its pages.
+// A rewriter passes the service's answers on and changes the text of its pages.
 type rewriter struct {
 	http.RoundTripper
 
@@ -25,7 +25,7 @@ func (w rewriter) RoundTrip(r *http.Request) (*http.Response, error) {
 // rewrite changes the text of an answer.
 func rewrite(resp *http.Response, change func(string) string) (*http.Response, error) {
 	body, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close() // All of it is read.
+	_ = resp.Body.Close() // The body has been read.
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func rewrite(resp *http.Response, change func(string) string) (*http.Response, e
 	return resp, nil
 }
 
-// tokensOf changes the tokens of a page, in place, and leaves the rest.
+// tokensOf returns a function that changes only the tokens of a page, in place.
 func tokensOf(change func(tokens []map[string]any)) func(body string) string {
 	return func(body string) string {
 		var page struct {
@@ -42,7 +42,7 @@ func tokensOf(change func(tokens []map[string]any)) func(body string) string {
 			Pagination json.RawMessage  `json:"pagination"`
 		}
 		if err := json.Unmarshal([]byte(body), &page); err != nil {
-			return err.Error() // It is no page for the client, either.
+			return err.Error() // The client will not accept it as a page, either.
 		}
 		change(page.Data)
 		out, err := json.Marshal(page)

@@ -10,7 +10,7 @@ import (
 	"waitpoint_exporter/collector/refresh"
 )
 
-// extremes are times that a service may give and no clock has been at.
+// extremes returns times that a service may send and no clock has ever shown.
 func extremes(now time.Time) []time.Time {
 	return []time.Time{
 		time.Date(1, 1, 1, 0, 0, 0, int(time.Millisecond), time.UTC),
@@ -23,8 +23,8 @@ func extremes(now time.Time) []time.Time {
 	}
 }
 
-// TestExtremeTimes holds that tokens from the years 1 to 9999 are counted as any
-// others, and found again when they finish, and that they cost a page each at most.
+// TestExtremeTimes checks that tokens from the years 1 to 9999 are counted like any
+// others, are found again when they finish, and cost at most a page each.
 func TestExtremeTimes(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string]refresh.Options{
@@ -82,12 +82,11 @@ func testExtremeTimes(t *testing.T, opts refresh.Options) {
 		tokens[i].ID, tokens[i].VisibleAt = "", time.Now()
 	}
 	w.truth.Add(tokens...)
-	time.Sleep(20 * time.Minute) // What finished as it came, far down in the list, is for the walk to find.
+	time.Sleep(20 * time.Minute) // The walk finds tokens that finished as they were created, far down in the list.
 	check("as many are new", waiting+40)
 }
 
-// TestFarHistory holds that a history from any time is loaded at the price of its
-// pages.
+// TestFarHistory checks that loading a history from any time costs only its pages.
 func TestFarHistory(t *testing.T) {
 	t.Parallel()
 	for _, begin := range []time.Time{
@@ -120,7 +119,7 @@ func TestFarHistory(t *testing.T) {
 	}
 }
 
-// TestDaylightSaving holds that a day is 24 hours where the clocks change, in
+// TestDaylightSaving checks that a day is 24 hours where the clocks change, in
 // spring and in autumn.
 func TestDaylightSaving(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")

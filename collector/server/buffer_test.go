@@ -57,8 +57,8 @@ func (m *maker) body(kind string) []byte {
 	return bytes.Repeat(sum[:], m.size/len(sum))
 }
 
-// begin asks for the metrics over a connection that takes in little, reads the
-// first byte of the answer, and returns what reads on.
+// begin requests the metrics over a connection with a small receive buffer, reads the
+// first byte of the answer, and returns a reader of the rest.
 func begin(t *testing.T, address, query string) *bufio.Reader {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
@@ -80,16 +80,16 @@ func begin(t *testing.T, address, query string) *bufio.Reader {
 	return r
 }
 
-// TestBufferUnderLoad checks that two hundred scrapes at once beside fifty clients
-// that read a byte at a time all get their own answer whole, that no more answers
-// are made at once than there are turns, and that goroutines and memory come back.
+// TestBufferUnderLoad checks that two hundred concurrent scrapes, beside fifty clients
+// that read a byte at a time, all get their own complete answer; that no more answers
+// are made at once than there are turns; and that goroutines and memory are released.
 func TestBufferUnderLoad(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	const slow, fast = 50, 200
 	m := &maker{size: size.Of(192<<10, 512<<10)}
 	handler := server.Buffer(m)
 	srv, full := httptest.NewServer(handler), httptest.NewUnstartedServer(handler)
-	// So that a client that does not read is felt.
+	// So that a client that does not read blocks the server.
 	full.Config.ConnState = func(c net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			_ = c.(*net.TCPConn).SetWriteBuffer(32 << 10)
@@ -104,7 +104,7 @@ func TestBufferUnderLoad(t *testing.T) {
 	for i := range slow {
 		clients = append(clients, begin(t, full.Listener.Addr().String(), fmt.Sprintf("slow-%d", i)))
 	}
-	// Each has the first byte of its answer, and most of it is still to come.
+	// Each client has the first byte of its answer. Most of the answer is not sent yet.
 	if n := m.now.Load(); n != 0 {
 		t.Errorf("%d answers are being made for clients that read slowly", n)
 	}
@@ -154,7 +154,7 @@ func TestBufferUnderLoad(t *testing.T) {
 	client.CloseIdleConnections()
 	srv.Close()
 	full.Close()
-	// What is kept is the memory to make two answers in.
+	// The memory for two answers may be kept.
 	if after := heap(); after > before+16<<20 {
 		t.Errorf("%d MiB more are in use than before", (after-before)>>20)
 	}
@@ -187,14 +187,14 @@ func request(ctx context.Context) *http.Request {
 	return httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", http.NoBody)
 }
 
-// another returns a request whose answer no other one shares.
+// another returns a request that shares its answer with no other.
 func another(ctx context.Context, i int) *http.Request {
 	return httptest.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("/metrics?%d", i), http.NoBody)
 }
 
-// TestBufferRequests holds how many requests are held: 500 are answered however
-// long they wait, one more is refused at once, and those whose client goes while
-// they wait for their turn are not made.
+// TestBufferRequests checks the limit of pending requests: 500 are answered however
+// long they wait, and one more is refused at once. If the client goes while a request
+// waits for its turn, no answer is made.
 func TestBufferRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
@@ -243,7 +243,7 @@ func TestBufferRequests(t *testing.T) {
 	})
 }
 
-// stuckWriter is a client that reads nothing until it is told to.
+// stuckWriter is a client that reads nothing until the test allows it.
 type stuckWriter struct {
 	*httptest.ResponseRecorder
 
@@ -255,9 +255,9 @@ func (w stuckWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestBufferMemory holds how much memory answers take that clients do not read:
-// past 64 MiB a request waits until others have read, and is refused if they do
-// not. An answer that is larger by itself is served.
+// TestBufferMemory checks the limit of memory for answers that clients do not read:
+// beyond 64 MiB a request waits until others have read, and is refused if they do not.
+// A single larger answer is served.
 func TestBufferMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 8 << 20
@@ -302,10 +302,10 @@ func TestBufferMemory(t *testing.T) {
 	}
 }
 
-// TestBufferShares checks that requests that wait and ask for the same are answered
-// by one answer, though the first of them goes and some read slowly; that those
-// which ask for something else, or came when it was begun, are not; and that its
-// memory is free again in the end.
+// TestBufferShares checks that equal waiting requests share one answer, even if the
+// client of the first goes and some read slowly; that different requests, and those
+// that came after the answer began, do not share it; and that its memory is released in
+// the end.
 func TestBufferShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open chan struct{}
@@ -332,11 +332,11 @@ func TestBufferShares(t *testing.T) {
 			func(r *http.Request) { r.Header.Set("Accept", "text/plain") },
 			func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") },
 		}
-		for round := range 21 { // So often the 4 MiB of a round are more than there is, if they stay.
+		for round := range 21 { // So often that the 4 MiB of each round would exceed the limit if they were kept.
 			clear(made)
 			open = make(chan struct{})
 			var running sync.WaitGroup
-			for i := range 2 { // They have the turns.
+			for i := range 2 { // They take all turns.
 				running.Go(func() { h.ServeHTTP(httptest.NewRecorder(), another(t.Context(), i)) })
 			}
 			synctest.Wait()
@@ -359,7 +359,7 @@ func TestBufferShares(t *testing.T) {
 			mu.Lock()
 			open = make(chan struct{})
 			mu.Unlock()
-			close(before) // The two go, and the two kinds are begun.
+			close(before) // The two end, and the two kinds of answers begin.
 			synctest.Wait()
 			late := httptest.NewRecorder()
 			running.Go(func() { h.ServeHTTP(late, request(t.Context())) })
@@ -384,8 +384,8 @@ func TestBufferShares(t *testing.T) {
 	})
 }
 
-// TestBufferIsUnseen checks that an answer is the same with and without, but for
-// its length, which is told beforehand.
+// TestBufferIsUnseen checks that an answer is the same with Buffer and without, except
+// for the header with its length.
 func TestBufferIsUnseen(t *testing.T) {
 	inner := http.NewServeMux()
 	inner.Handle("/long", &maker{size: 100_000})
@@ -436,7 +436,7 @@ func TestBufferIsUnseen(t *testing.T) {
 					answer.Header.Del("Content-Length")
 					answer.Header.Del("Date")
 					if method == http.MethodHead {
-						answer.Header.Del("Content-Type") // Guessed from a body, which only one of them has.
+						answer.Header.Del("Content-Type") // Guessed from the body, which only one of the two has.
 					}
 					texts[i] = fmt.Sprint(answer.StatusCode, answer.Header, err, len(body), sha256.Sum256(body))
 				}
@@ -448,8 +448,8 @@ func TestBufferIsUnseen(t *testing.T) {
 	}
 }
 
-// TestBufferPanic checks that a panic takes nobody's turn and leaves nothing of its
-// answer to the next.
+// TestBufferPanic checks that a panic gives back its turn, and that the next answer
+// contains nothing of the failed one.
 func TestBufferPanic(t *testing.T) {
 	h := server.Buffer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.URL.Path)

@@ -13,7 +13,7 @@ import (
 	"waitpoint_exporter/collector/server"
 )
 
-// parse returns the flags, or what is wrong with them.
+// parse returns the flags, or their error.
 func parse(t *testing.T, args ...string) (*server.Flags, error) {
 	t.Helper()
 	app := kingpin.New("test", "").Terminate(nil)
@@ -24,7 +24,7 @@ func parse(t *testing.T, args ...string) (*server.Flags, error) {
 	return flags, flags.Check("/tokens")
 }
 
-// TestBadFlags holds the exact message of each flag that is refused.
+// TestBadFlags checks the exact message of each flag that is refused.
 func TestBadFlags(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	const path = " must be a path such as /metrics that no other endpoint has"
@@ -73,7 +73,8 @@ func TestBadFlags(t *testing.T) {
 	}
 }
 
-// TestGoodFlags holds what external URL and route prefix come to, as in Prometheus.
+// TestGoodFlags checks the external URL and the route prefix that result, as in
+// Prometheus.
 func TestGoodFlags(t *testing.T) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -107,8 +108,8 @@ func TestGoodFlags(t *testing.T) {
 	}
 }
 
-// TestRoute holds which paths answer behind a prefix: all pages below it, and what
-// machines ask for at the root too.
+// TestRoute checks which paths are served with a prefix: all pages below it, and the
+// paths for machines also at the root.
 func TestRoute(t *testing.T) {
 	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("page " + r.URL.Path))

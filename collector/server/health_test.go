@@ -13,7 +13,7 @@ import (
 	"waitpoint_exporter/collector/server"
 )
 
-// TestAskHealth holds which answers mean that the program serves.
+// TestAskHealth checks which answers mean that the program serves.
 func TestAskHealth(t *testing.T) {
 	for name, tc := range map[string]struct {
 		code    int
@@ -53,7 +53,7 @@ func TestAskHealth(t *testing.T) {
 				program.Start()
 			}
 			defer program.Close()
-			// A proxy is for others.
+			// The health check must not use a proxy.
 			t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 			address := program.Listener.Addr().String()
 			err := flags(t, "--web.listen-address="+address, tc.args).AskHealth(t.Context(), "/-/healthy")
@@ -81,7 +81,7 @@ func TestAskHealth(t *testing.T) {
 	}
 }
 
-// flags returns those that are given, unchecked.
+// flags returns the given flags, without Check.
 func flags(t *testing.T, args ...string) *server.Flags {
 	t.Helper()
 	app := kingpin.New("test", "").Terminate(nil)

@@ -21,7 +21,7 @@ import (
 
 const getRoot = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
-// endless is a text without end.
+// endless is a reader that never ends.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) {
@@ -56,17 +56,17 @@ func (l *pipes) Close() error {
 
 func (l *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-// dial connects; what it sends is the client's affair from then on.
+// dial connects and returns the client's end.
 func (l *pipes) dial() net.Conn {
 	ours, theirs := net.Pipe()
 	l.conns <- theirs
 	return ours
 }
 
-// large is an answer that no buffer on the way holds.
+// large writes an answer too large for all buffers on the way.
 var large = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 10<<20)) })
 
-// TestSlowClients holds when the server ends the connection of a client that sends
+// TestSlowClients checks when the server ends the connection of a client that sends
 // or reads a byte a second, or nothing.
 func TestSlowClients(t *testing.T) {
 	drip := func(conn net.Conn, text io.Reader) {
@@ -138,9 +138,9 @@ func TestSlowClients(t *testing.T) {
 	})
 }
 
-// TestDrain checks that a request that is under way, one of which half was sent and
-// one on a connection that was only opened are answered whole after the server was
-// told to end, and that idle connections do not hold it up.
+// TestDrain checks that after the shutdown begins, a request under way, one of which
+// half was sent, and one on a connection that was just opened get their whole answer;
+// and that idle connections do not delay the shutdown.
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipes()
@@ -190,9 +190,8 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// TestDrainIsBounded checks that a client that does not read its answer is cut off
-// when the time is over, and that a server that was told to end before it began
-// does not begin.
+// TestDrainIsBounded checks that a client that does not read its answer is cut off at
+// the timeout, and that a server that is shut down before it starts does not start.
 func TestDrainIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipes()
@@ -228,8 +227,8 @@ func TestDrainIsBounded(t *testing.T) {
 	})
 }
 
-// TestDrainHTTP2 checks that an idle connection of HTTP/2 does not hold up the end,
-// and that a request on another one is answered.
+// TestDrainHTTP2 checks that an idle HTTP/2 connection does not delay the shutdown, and
+// that a request on another one is answered.
 func TestDrainHTTP2(t *testing.T) {
 	begun, answer := make(chan struct{}), make(chan struct{})
 	srv := server.New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -271,8 +270,8 @@ func TestDrainHTTP2(t *testing.T) {
 	}
 }
 
-// TestServerLog checks that a panic is logged as an error, and what clients do wrong
-// is not.
+// TestServerLog checks that a panic is logged as an error, and that clients' errors are
+// not.
 func TestServerLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for text, want := range map[string]string{

@@ -22,11 +22,12 @@ import (
 	"waitpoint_exporter/test/programs"
 )
 
-// TestBrowser opens the pages in Chromium, light and dark, at widths from
-// a desk's to a phone's: tags do nothing, nothing is wider than the screen, all
-// text stands out, axe-core finds nothing, and a token takes one line on a desktop
-// and three at most on a phone. It needs Node.js with npm, and CHROMIUM, the program;
-// without them it fails. Screenshots go to the folder SHOTS, if that is set.
+// TestBrowser opens the pages in Chromium, light and dark, at widths from desktop to
+// phone. It checks that tags have no effect, nothing is wider than the screen, all text
+// has enough contrast, axe-core finds nothing, and a token takes one line on a desktop
+// and at most three on a phone. It needs Node.js with npm, and $CHROMIUM, the path of
+// the program; without them it fails. Screenshots are written to the folder $SHOTS, if
+// that is set.
 func TestBrowser(t *testing.T) {
 	hostile := []string{
 		"<script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "<svg onload=alert(1)>", "javascript:alert(1)",
@@ -119,7 +120,7 @@ func TestBrowser(t *testing.T) {
 	}
 	for _, s := range seen {
 		where := s.Path + " " + s.Size + " " + s.Scheme
-		// A browser's console says of an answer 400 or 404 that it is one.
+		// A browser's console reports each answer 400 or 404.
 		s.Complaints = slices.DeleteFunc(
 			s.Complaints,
 			func(c string) bool { return s.Status >= 400 && strings.Contains(c, strconv.Itoa(s.Status)) },
@@ -130,7 +131,7 @@ func TestBrowser(t *testing.T) {
 		for _, finding := range s.Findings {
 			t.Errorf("%s: axe-core finds %s", where, finding)
 		}
-		// Those with hostile tags, which are long, are on pages of their own.
+		// Tokens with hostile tags, which are long, have their own pages.
 		if most := map[string]float64{"desktop": 30, "laptop": 55, "phone": 80}[s.Size]; most > 0 && s.Path == plain &&
 			(len(s.Rows) != 100 || slices.Max(s.Rows) > most) {
 			t.Errorf("%s: %d rows, the highest of %.0f pixels", where, len(s.Rows), slices.Max(s.Rows))

@@ -15,9 +15,9 @@ import (
 	"waitpoint_exporter/collector/web"
 )
 
-// FuzzTokens checks that whatever is asked of /tokens is answered or refused by
-// the name of a parameter, the same as page and as JSON, and that the page is
-// made of the same elements whatever stands in them.
+// FuzzTokens checks that any request for /tokens is answered, or refused with the name
+// of a parameter, alike as page and as JSON, and that the page has the same elements
+// whatever their content.
 func FuzzTokens(f *testing.F) {
 	for _, seed := range []string{
 		"", "environment=prod", "project=", "project=shop&environment=prod", "tag=team%3Apayments", "tag=",
@@ -63,7 +63,7 @@ func FuzzTokens(f *testing.F) {
 			t.Errorf("%q: %d as JSON, %d as a page", query, w.Code, page.Code)
 		}
 		for _, w := range []*httptest.ResponseRecorder{w, page} {
-			if w.Code == http.StatusSeeOther { // The form's own way to a link without what is empty.
+			if w.Code == http.StatusSeeOther { // The form leads to a link without empty fields.
 				if to := w.Header().Get("Location"); to != "tokens" && !strings.HasPrefix(to, "tokens?") ||
 					!asked.Has("form") {
 					t.Errorf("%q: leads to %q", query, to)
@@ -107,7 +107,7 @@ func FuzzTokens(f *testing.F) {
 	})
 }
 
-// inJSON returns what is left of a text in JSON, which is UTF-8.
+// inJSON returns a text after encoding and decoding it as JSON, which makes it UTF-8.
 func inJSON(t *testing.T, text string) (out string) {
 	t.Helper()
 	b, err := json.Marshal(text)

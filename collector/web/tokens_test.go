@@ -33,7 +33,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// list returns a snapshot of WAITING tokens, listed whole at noon.
+// list returns a snapshot of WAITING tokens, completely listed at noon.
 func list(opts index.Options, tokens ...client.Token) *index.Snapshot {
 	x := index.New(opts)
 	x.Observe(tokens, noon)
@@ -72,7 +72,7 @@ func get(t *testing.T, h http.Handler, target string, header ...string) *httptes
 	return w
 }
 
-// answer is the JSON as a client would read it.
+// answer is the JSON as a client reads it.
 type answer struct {
 	Complete     bool
 	Environments []struct {
@@ -121,8 +121,8 @@ func walk(t *testing.T, h http.Handler, target string) []string {
 	return ids
 }
 
-// population makes n random WAITING tokens. Many share a createdAt, and many
-// lie on a threshold.
+// population returns n random WAITING tokens. Many have the same createdAt, and many
+// are exactly on a threshold.
 func population(seed uint64, n int) []client.Token {
 	random := rand.New(rand.NewPCG(seed, 2))
 	tags := []string{"team:payments", "team:growth", "user:1", "user:2", "", "internal", "a,b", "ü & <b>"}
@@ -140,7 +140,7 @@ func population(seed uint64, n int) []client.Token {
 	return tokens
 }
 
-// expectedWait are rules that overlap.
+// expectedWait has rules that overlap.
 var expectedWait = []index.ExpectedWait{
 	{
 		Match: regexp.MustCompile(`^(?:user:1)$`),
@@ -286,9 +286,9 @@ func createdAt(truth map[string][]client.Token, id string, at time.Time) bool {
 	return false
 }
 
-// TestTokensAgree checks that behind each sample of the metrics there are as many
-// tokens as it says, found by its labels, at a moment when the window has let go
-// of some since the cut.
+// TestTokensAgree checks that for each sample of the metrics the page lists the same
+// number of tokens when filtered by its labels, at a time when some have left the
+// window since the cut.
 func TestTokensAgree(t *testing.T) {
 	now := noon.Add(7*time.Minute + time.Nanosecond)
 	src := source{snapshot: list(index.Options{
@@ -361,8 +361,8 @@ func TestTokensAgree(t *testing.T) {
 
 func value(m *dto.Metric) float64 { return m.GetGauge().GetValue() }
 
-// TestTokensPaging checks that the pages show each token once, forth and back,
-// and that tokens which come and go meanwhile neither repeat nor hide others.
+// TestTokensPaging checks that the pages show each token once, forwards and backwards,
+// and that tokens that are created or finish meanwhile neither repeat nor hide others.
 func TestTokensPaging(t *testing.T) {
 	tokens := population(1, 730)
 	dev := web.Environment{Name: "dev", Source: source{snapshot: list(index.Options{}, population(2, 411)...)}}
@@ -398,7 +398,7 @@ func TestTokensPaging(t *testing.T) {
 		t.Errorf("forth and back (-forth +back):\n%s", d)
 	}
 
-	// Any place will do, not only where a page ends.
+	// Any place is valid, not only the end of a page.
 	h = handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, tokens...)}})
 	forth = walk(t, h, "/tokens")
 	created := map[string]int64{}
@@ -415,8 +415,8 @@ func TestTokensPaging(t *testing.T) {
 	h = all(tokens)
 	forth = walk(t, h, "/tokens")
 
-	// Half of the first page finishes, the last token of it included; another
-	// token is created.
+	// Half of the first page finishes, including its last token; another token is
+	// created.
 	first := getJSON(t, h, "/tokens")
 	later := slices.DeleteFunc(slices.Clone(tokens), func(c client.Token) bool {
 		return slices.Contains(first.ids()[50:], "prod "+c.ID)
@@ -429,7 +429,7 @@ func TestTokensPaging(t *testing.T) {
 	if d := cmp.Diff(forth[100:200], second.ids()); d != "" {
 		t.Errorf("the second page has moved (-want +got):\n%s", d)
 	}
-	// What is left ahead of it does not fill a page: the first one is shown.
+	// The tokens left before it do not fill a page, so the first page is shown.
 	if a := getJSON(t, h, second.Previous); a.Offset != 0 || len(a.Tokens) != 100 || a.Previous != "" {
 		t.Errorf("ahead of the second page: offset %d, %d tokens, previous %q", a.Offset, len(a.Tokens), a.Previous)
 	}
@@ -499,8 +499,8 @@ func TestTokensBadQuery(t *testing.T) {
 	}
 }
 
-// TestTokensForm checks that what the form sends, empty fields and all, leads to
-// the plain link.
+// TestTokensForm checks that the form's query, with its empty fields, redirects to the
+// plain link.
 func TestTokensForm(t *testing.T) {
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{}})
 	for query, want := range map[string]string{
@@ -514,7 +514,7 @@ func TestTokensForm(t *testing.T) {
 		}
 		get(t, h, want)
 	}
-	// What was checked stays so beside an error, wherever that stands.
+	// Checked boxes stay checked on an error in any other parameter.
 	for query, want := range map[string][]string{
 		"form=1&a=1&overdue=1&no_timeout=1&untagged=1": {"overdue", "no_timeout", "untagged"},
 		"near_timeout=soon&no_timeout=true":            {"no_timeout"},
@@ -587,7 +587,7 @@ func TestTokensFormats(t *testing.T) {
 	}
 }
 
-// TestTokensJSON holds the shape of the JSON. With -update it writes it.
+// TestTokensJSON compares the JSON with testdata. With -update it writes it there.
 func TestTokensJSON(t *testing.T) {
 	token := client.Token{
 		ID: "waitpoint_2", Status: client.StatusWaiting, Tags: []string{
@@ -617,8 +617,8 @@ func TestTokensJSON(t *testing.T) {
 	}
 }
 
-// TestTokensEscaping parses the page as a browser does: whatever a tag holds, it
-// is text, and its link leads to the tokens that carry it.
+// TestTokensEscaping parses the page as a browser does: any tag is text, and its link
+// leads to the tokens with the tag.
 func TestTokensEscaping(t *testing.T) {
 	tags := map[string]string{ // As shown.
 		"<script>alert(1)</script>":      "<script>alert(1)</script>",
@@ -661,7 +661,7 @@ func TestTokensEscaping(t *testing.T) {
 			t.Errorf("%q is not shown as %q", tag, shown)
 			continue
 		}
-		// Twice: with the filter, each link of the page carries the tag.
+		// Twice: with the filter, each link of the page contains the tag.
 		for range 2 {
 			w := get(t, h, link)
 			doc := check(t, w)
@@ -676,8 +676,8 @@ func TestTokensEscaping(t *testing.T) {
 	}
 }
 
-// TestTokensTerminal checks that JSON does nothing in a terminal, and says the
-// same all the same.
+// TestTokensTerminal checks that the JSON has no effect in a terminal, and that its
+// values are unchanged.
 func TestTokensTerminal(t *testing.T) {
 	const nasty = "\x1b[31m\x7f\u0080\u009b31m\u00ad\u200e\u202egnp\u2028\u2066\ufeff\ue000\U000e0041é👩‍🚀\U0010ffff"
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, client.Token{
@@ -706,7 +706,8 @@ func TestTokensTerminal(t *testing.T) {
 	}
 }
 
-// check holds what no page may have, and that the policy lets its style in.
+// check checks the rules for all pages: what none may contain, and that the policy
+// allows its style.
 func check(t *testing.T, w *httptest.ResponseRecorder) node {
 	t.Helper()
 	doc := parse(t, w)
@@ -743,8 +744,8 @@ func check(t *testing.T, w *httptest.ResponseRecorder) node {
 	return doc
 }
 
-// TestTokensExtremeTimes holds ages and times left of any length: of tokens from
-// the years 1 to 9999, oldest first, those from the future included.
+// TestTokensExtremeTimes checks ages and times left of any length, with tokens from the
+// years 1 to 9999, oldest first, including those from the future.
 func TestTokensExtremeTimes(t *testing.T) {
 	first, last := time.Date(1, 1, 1, 0, 0, 0, 1e6, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
 	token := func(id string, created, timeout time.Time) client.Token {
@@ -796,7 +797,7 @@ func TestTokensExtremeTimes(t *testing.T) {
 	}
 }
 
-// TestTokensInUTC checks that the pages say the same in every zone.
+// TestTokensInUTC checks that the pages are the same in every time zone.
 func TestTokensInUTC(t *testing.T) {
 	east := time.FixedZone("east", 14*3600)
 	tokens := []client.Token{
@@ -819,8 +820,8 @@ func TestTokensInUTC(t *testing.T) {
 	}
 }
 
-// TestTokensSetBack checks that a snapshot is not passed off as recent when the
-// clock was set back past what its window had let go of.
+// TestTokensSetBack checks that a snapshot is not shown as recent when the clock was
+// set back to a time for which its window has already dropped tokens.
 func TestTokensSetBack(t *testing.T) {
 	for period, stale := range map[time.Duration]bool{0: false, 24 * time.Hour: true} {
 		h := handler(
@@ -838,7 +839,7 @@ func TestTokensSetBack(t *testing.T) {
 	}
 }
 
-// TestPagesStyle checks that the policy of the landing page lets its style in.
+// TestPagesStyle checks that the policy of the landing page allows its style.
 func TestPagesStyle(t *testing.T) {
 	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{}})
 	if links := check(t, get(t, h, "/")).find("a", "href", "tokens"); len(links) != 1 {
@@ -846,7 +847,7 @@ func TestPagesStyle(t *testing.T) {
 	}
 }
 
-// TestTokensPage holds what the page says of the list, in words.
+// TestTokensPage checks the page's texts about the list.
 func TestTokensPage(t *testing.T) {
 	at := func(created, timeout time.Duration) client.Token {
 		token := client.Token{ID: "w", Status: client.StatusWaiting, CreatedAt: noon.Add(created)}
@@ -1008,14 +1009,14 @@ func TestTokensLinks(t *testing.T) {
 	}, without); d != "" {
 		t.Errorf("filters to remove (-want +got):\n%s", d)
 	}
-	// As JSON it is the same page.
+	// The link to the JSON leads to the same page.
 	links := second.find("a", "", "")
 	i := slices.IndexFunc(links, func(a node) bool { return a.text() == "As JSON" })
 	if got, want := getJSON(t, h, links[i].attr("href")).Tokens[0].ID, second.find("code", "",
 		"")[0].text(); got != want {
 		t.Errorf("as JSON, the page begins with %q, want %q", got, want)
 	}
-	// The form shows what is asked for.
+	// The form shows the query.
 	if got := doc.find("input", "name", "tag")[0].attr("value"); got != "team:payments" {
 		t.Errorf("the form's tag is %q", got)
 	}
@@ -1029,7 +1030,7 @@ func TestTokensLinks(t *testing.T) {
 	}
 }
 
-// slowSource holds up whoever asks for its snapshot.
+// slowSource blocks callers of Snapshot.
 type slowSource struct {
 	source
 
@@ -1042,7 +1043,7 @@ func (s slowSource) Snapshot() *index.Snapshot {
 	return s.source.Snapshot()
 }
 
-// TestTokensBusy checks that only so many lists are made at once.
+// TestTokensBusy checks the limit of concurrent lists.
 func TestTokensBusy(t *testing.T) {
 	const atOnce = 8
 	slow := slowSource{source{snapshot: list(index.Options{})}, make(chan struct{}), make(chan struct{})}
@@ -1078,7 +1079,7 @@ func TestTokensBusy(t *testing.T) {
 	}
 }
 
-// BenchmarkTokens works out first pages of 100,000 WAITING tokens.
+// BenchmarkTokens makes first pages of 100,000 WAITING tokens.
 func BenchmarkTokens(b *testing.B) {
 	random := rand.New(rand.NewPCG(1, 1))
 	tokens := make([]client.Token, 100_000)

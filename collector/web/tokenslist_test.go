@@ -17,7 +17,7 @@ import (
 	"waitpoint_exporter/collector/web"
 )
 
-// TestTokensSort holds the order by timeout, over all pages, forth and back.
+// TestTokensSort checks the order by timeout, over all pages, forwards and backwards.
 func TestTokensSort(t *testing.T) {
 	type placed struct {
 		environment string
@@ -73,7 +73,7 @@ func TestTokensSort(t *testing.T) {
 	}
 }
 
-// TestTokensByID holds what is found by an id, and what is said if nothing is.
+// TestTokensByID checks which token is found by an id, and the text if there is none.
 func TestTokensByID(t *testing.T) {
 	h := handler(
 		time.Time{},
@@ -97,8 +97,8 @@ func TestTokensByID(t *testing.T) {
 	}
 }
 
-// TestTokensReload checks that the page asks for itself again when it is to, and
-// that its links go on doing so.
+// TestTokensReload checks that the page reloads itself at the given interval, and that
+// its links keep the interval.
 func TestTokensReload(t *testing.T) {
 	h := handler(
 		time.Time{},
@@ -127,8 +127,8 @@ func TestTokensReload(t *testing.T) {
 	}
 }
 
-// TestTokensDashboard checks that each token's link leads to its own page in the
-// dashboard, whatever its id, and that none is guessed.
+// TestTokensDashboard checks that each token links to its own page in the dashboard,
+// whatever its id, and that no link is guessed.
 func TestTokensDashboard(t *testing.T) {
 	const base = "https://cloud.trigger.dev/orgs/acme/projects/shop/env/prod"
 	ids := []string{
@@ -190,7 +190,7 @@ func TestTokensDashboard(t *testing.T) {
 	}
 }
 
-// TestTokensColumns holds which columns there are.
+// TestTokensColumns checks the columns.
 func TestTokensColumns(t *testing.T) {
 	old := client.Token{
 		ID:        "a",
@@ -251,7 +251,7 @@ func TestTokensColumns(t *testing.T) {
 	}
 }
 
-// TestTokensCSV checks that a CSV has all tokens, as RFC 4180 has it, and no cell
+// TestTokensCSV checks that a CSV has all tokens, follows RFC 4180, and has no cell
 // that a spreadsheet would run.
 func TestTokensCSV(t *testing.T) {
 	nasty := []string{
@@ -352,7 +352,7 @@ func TestTokensCSV(t *testing.T) {
 			t.Errorf("%s: %d %s", query, w.Code, w.Header().Get("Content-Type"))
 		}
 	}
-	// Part of the tokens does not pass for all.
+	// A CSV with only part of the tokens is refused.
 	w := get(
 		t,
 		handler(time.Time{}, prod, web.Environment{Name: "dev", Source: source{}}),

@@ -78,7 +78,7 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestLanding holds what the landing page says of an environment, in words.
+// TestLanding checks the landing page's texts about an environment.
 func TestLanding(t *testing.T) {
 	token := func(created, timeout time.Duration) client.Token {
 		return client.Token{
@@ -160,7 +160,7 @@ func TestLanding(t *testing.T) {
 					t.Errorf("the page has %q: %s", lacks, &said)
 				}
 			}
-			// Each number leads to as many tokens.
+			// Each number links to a list of as many tokens.
 			for _, td := range doc.find("td", "class", "number") {
 				for _, a := range td.find("a", "", "") {
 					if got := getJSON(t, h, "/"+a.attr("href")+"&format=json").Total; strconv.Itoa(got) != a.text() {
@@ -205,7 +205,8 @@ func TestLanding(t *testing.T) {
 	}
 }
 
-// TestNotFound checks that each link of a page that there is not leads back.
+// TestNotFound checks that each link on the page for unknown paths leads to an existing
+// page.
 func TestNotFound(t *testing.T) {
 	for _, path := range []string{"/nope", "/tokens/", "/runbook/", "/runbook/a/b", "/tokens%2Fx/"} {
 		w := serve(t, http.MethodGet, path)

@@ -12,7 +12,8 @@ import (
 	"waitpoint_exporter/collector/index"
 )
 
-// FuzzDuration holds that a duration is more than nothing, or refused and quoted.
+// FuzzDuration checks that a duration is more than zero, or refused with the text
+// quoted.
 func FuzzDuration(f *testing.F) {
 	for _, seed := range []string{
 		"30s", "5m", "1h", "1d", "1w", "1y", "1h30m", "90m", "0", "0s", "1", "-1h", "1M", "1.5h",
@@ -34,9 +35,9 @@ func FuzzDuration(f *testing.F) {
 	})
 }
 
-// FuzzTagRules holds what include, exclude and rewrite do against a plain
-// reading of the README: expressions match whole tags, the first rewrite counts,
-// a token that loses all its tags counts under none.
+// FuzzTagRules compares include, exclude and rewrite with a simple implementation of
+// the README: expressions match whole tags, the first rewrite counts, a token that
+// loses all its tags counts under none.
 func FuzzTagRules(f *testing.F) {
 	f.Add("", "", "", "team:payments\x00user:1")
 	f.Add("team:.*|user:.*", "user:0.*", "(user|org):.*=$1:*", "team:payments\x00user:1\x00user:01\x00org:x\x00")
@@ -97,15 +98,15 @@ func FuzzTagRules(f *testing.F) {
 		if ok != counts || ok && !slices.Equal(got, want) {
 			t.Errorf("%q counts under %q, %t; want %q, %t", raw, got, ok, want, counts)
 		}
-		// The value of a label can be nothing else.
+		// The value of a label must be UTF-8.
 		if utf8.ValidString(joined) && !utf8.ValidString(strings.Join(got, "")) {
 			t.Errorf("%q counts under %q", raw, got)
 		}
 	})
 }
 
-// whole reports whether the longest match of the expression is all of the text:
-// another way than the anchors that the rules are given.
+// whole reports whether the longest match of the expression is the whole text. The
+// rules use anchors instead.
 func whole(t *testing.T, expr, text string) bool {
 	t.Helper()
 	re, err := regexp.Compile("(?s:" + expr + ")")
@@ -117,16 +118,15 @@ func whole(t *testing.T, expr, text string) bool {
 	return at != nil && at[0] == 0 && at[1] == len(text)
 }
 
-// references reports whether each dollar sign of a replacement is one that stands for
-// a group, or for itself, and no group is written as other tools have it. It puts a
-// text in the place of each group and looks whether all are there: another way than
-// to look at the names.
+// references reports whether each dollar sign of a replacement is for an existing group
+// or for itself, and no group has the notation of other tools. It replaces each group
+// by a text and counts the texts; the code under test compares names instead.
 func references(replacement string, expr *regexp.Regexp) bool {
 	if regexp.MustCompile(`\\[0-9]`).MatchString(replacement) {
 		return false
 	}
 	const group = "\x00"
-	// Each group of the whole has one zero byte for its text.
+	// The text of each group is one zero byte.
 	at := make([]int, 2*(expr.NumSubexp()+1))
 	for i := range at {
 		at[i] = i % 2
@@ -141,8 +141,8 @@ func references(replacement string, expr *regexp.Regexp) bool {
 	return strings.Count(got, group)-strings.Count(replacement, group) == want
 }
 
-// refused holds that what is no expression by itself, or cannot stand in a
-// group, is refused, and nothing else.
+// refused checks that a text is refused only if it is no expression by itself or none
+// inside a group.
 func refused(t *testing.T, expr string, err error) {
 	t.Helper()
 	_, alone := regexp.Compile(expr)

@@ -6,7 +6,7 @@ import (
 	"waitpoint_exporter/collector/config/notation"
 )
 
-// TestRewrite holds which replacements go with an expression.
+// TestRewrite checks which replacements are valid for an expression.
 func TestRewrite(t *testing.T) {
 	for _, tc := range []struct{ rule, tag, want string }{
 		{"team:(.*)=${1}_team", "team:a", "a_team"},

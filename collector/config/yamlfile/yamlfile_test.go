@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// show writes a document out, with the line of each field.
+// show returns a document as text, with the line of each field.
 func show(node *yaml.Node) (string, error) {
-	switch node.Kind { //nolint:exhaustive // The others are texts.
+	switch node.Kind { //nolint:exhaustive // Other nodes are texts.
 	case yaml.MappingNode:
 		var out []string
 		err := yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
@@ -38,7 +38,7 @@ func show(node *yaml.Node) (string, error) {
 	}
 }
 
-// TestParse holds what is read, and what is refused with its line and field.
+// TestParse checks the content that is read, and the errors with line and field.
 func TestParse(t *testing.T) {
 	for text, want := range map[string]string{
 		"a: 1\nb: [2, 3]\nc:\n":                          "{a@1=1 b@2=[2 3] c@3=none}",
