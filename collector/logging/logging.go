@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +61,7 @@ func (f *Flags) encoder(w io.Writer) log.Logger {
 func (f *Flags) Fatal(w io.Writer, program string, args []string, err error) {
 	text := strings.ReplaceAll(err.Error(), "\n", " ")
 	// The flags after a wrong one were not parsed.
-	if f.format != "json" && !slices.Contains(args, "--log.format=json") {
+	if f.format != "json" && !strings.Contains(strings.Join(args, "="), "--log.format=json") {
 		_, _ = fmt.Fprintf(w, "%s: error: %s\n", program, text) // There is nowhere to report a failure.
 		return
 	}

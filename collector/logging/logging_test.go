@@ -63,9 +63,13 @@ func TestFatal(t *testing.T) {
 	if out.String() != "program: error: a b\n" {
 		t.Errorf("logfmt: %q", out.String())
 	}
-	for _, args := range [][]string{{"--log.format=json"}, nil} {
+	for _, tc := range []struct{ parsed, args []string }{
+		{[]string{"--log.format=json"}, []string{"--log.format=json", "--nope"}},
+		{nil, []string{"--nope", "--log.format=json"}},
+		{nil, []string{"--nope", "--log.format", "json"}},
+	} {
 		out.Reset()
-		parse(t, args...).Fatal(&out, "program", []string{"--nope", "--log.format=json"}, wrong)
+		parse(t, tc.parsed...).Fatal(&out, "program", tc.args, wrong)
 		var line struct{ TS, Level, Msg, Err string }
 		if err := json.Unmarshal(out.Bytes(), &line); err != nil || line.TS == "" || line.Level != "error" ||
 			line.Msg == "" ||

@@ -282,11 +282,7 @@ func TestHostileTags(t *testing.T) {
 						t.Errorf("the page has a %s", name)
 					}
 				}
-				if n := len(slices.DeleteFunc(page, func(s string) bool { return s != "bdi" })); n != 2*len(
-					literals(),
-				)+len(
-					literals(),
-				) {
+				if n := len(slices.DeleteFunc(page, func(s string) bool { return s != "bdi" })); n != 3*len(literals()) {
 					t.Errorf("%d tags are shown", n)
 				}
 

@@ -330,7 +330,6 @@ func (h *history) add(s step) {
 		if rng.IntN(2) == 0 {
 			t.finished = now
 		}
-		t.imported = true
 		tokens = append(tokens, t)
 	}
 	h.db.add(tokens...)

@@ -33,8 +33,6 @@ type stored struct {
 	// When it was written, when it finished and when it was deleted; never if it was
 	// not.
 	visible, finished, deleted time.Time
-	// Whether it was written with a createdAt at another time.
-	imported bool
 }
 
 // never is later than everything in a history.

@@ -131,7 +131,7 @@ func (v environmentView) Advice() string {
 		client.ReasonAuth: "Check the secret key, and the preview branch if it is one: the key may be " +
 			"wrong, restricted or revoked.",
 		client.ReasonRateLimited: "Wait: others use up the environment's rate limit. " +
-			"Refreshes go on once it refills.",
+			"Refreshes continue once it refills.",
 		client.ReasonTimeout: "Check the network and any proxy; " +
 			"raise --refresh.timeout if the service is slow.",
 		client.ReasonNetwork: "Check the network and any proxy, and that --trigger.api-url is right.",
