@@ -197,10 +197,10 @@ func (x *Index) observe(t *client.Token, at time.Time, ch *Changes) {
 	}
 	switch v {
 	case verdictNew:
-		if t.Status == client.StatusWaiting || x.inWindow(key.created, at) || x.counts(key.created, at) {
+		if t.Status == client.StatusWaiting || x.inWindow(key.created, at) || x.counts(t, at) {
 			ch.New++
 		}
-		if x.counts(key.created, at) {
+		if x.counts(t, at) {
 			if x.startsCount(t) {
 				x.created++
 			}
@@ -212,10 +212,15 @@ func (x *Index) observe(t *client.Token, at time.Time, ch *Changes) {
 	}
 }
 
-// counts reports whether a token that was not known counts as created. Finished tokens
-// outside the window are not kept, so they may have been counted before.
-func (x *Index) counts(created int64, at time.Time) bool {
-	return x.flowing && created > x.flowLine && (created > x.line || x.inWindow(created, at))
+// counts reports whether a token that was not known counts as created. One that finished
+// before counting began does not, even if it is dated ahead. Finished tokens outside the
+// window are not kept, so they may have been counted before.
+func (x *Index) counts(t *client.Token, at time.Time) bool {
+	created := t.CreatedAt.UnixMilli()
+	if !x.flowing || created <= x.flowLine || !t.CompletedAt.IsZero() && t.CompletedAt.UnixMilli() < x.flowLine {
+		return false
+	}
+	return created > x.line || x.inWindow(created, at)
 }
 
 // Known records that all tokens created before line were listed.
@@ -283,7 +288,7 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 	if !x.inWindow(key.created, at) {
 		x.remember(key, at)
 	}
-	if x.flowing && (v == verdictMoved || v == verdictNew && x.counts(key.created, at)) {
+	if x.flowing && (v == verdictMoved || v == verdictNew && x.counts(t, at)) {
 		f := Finished{ID: t.ID, Status: x.statuses[key.status], HasWait: !t.CompletedAt.IsZero()}
 		if f.HasWait {
 			f.Wait = float64(max(0, t.CompletedAt.UnixMilli()-key.created)) / 1000

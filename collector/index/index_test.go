@@ -142,8 +142,11 @@ func TestFinished(t *testing.T) {
 	finished.CompletedAt = noon.Add(time.Minute)
 	quick := client.Token{ID: "quick", Status: client.StatusCompleted, CreatedAt: noon.Add(time.Second), CompletedAt: noon}
 	late := token("late", client.StatusCompleted)
+	ahead := client.Token{
+		ID: "ahead", Status: client.StatusCompleted, CreatedAt: noon.Add(time.Hour), CompletedAt: noon.Add(-time.Second),
+	}
 	endless := client.Token{ID: "endless", Status: client.StatusCompleted, CreatedAt: noon.Add(time.Second), CompletedAt: noon.Add(time.Second).AddDate(7000, 0, 0)}
-	ch := x.Observe([]client.Token{old, finished, quick, quick, late, endless}, noon.Add(time.Minute))
+	ch := x.Observe([]client.Token{old, finished, quick, quick, late, ahead, endless}, noon.Add(time.Minute))
 	want := []index.Finished{
 		{ID: "waiting", Status: client.StatusTimedOut, Wait: 3660, HasWait: true},
 		{ID: "quick", Status: client.StatusCompleted, HasWait: true}, // Never negative, though hosts' clocks differ.

@@ -12,22 +12,19 @@ func (x *Index) BeginTurn(at time.Time) {
 }
 
 // CloseTurn ends a turn of verification: every token of the window that was created before
-// line was listed since BeginTurn. Finished tokens that neither this turn nor the previous
-// one showed are removed. A turn during which a replica was found to be further behind than
-// Lag proves nothing and does not count.
+// line, or is dated ahead, was listed since BeginTurn. Finished tokens that neither this
+// turn nor the previous one showed are removed. A turn during which a replica was found to
+// be further behind than Lag proves nothing and does not count.
 func (x *Index) CloseTurn(line, now time.Time) {
 	if !x.behind.Before(x.turnBegun) {
 		x.turn--
 		return
 	}
 	x.expire(now)
-	limit := line.UnixMilli()
+	limit, ahead := line.UnixMilli(), now.Add(x.opts.Lag).UnixMilli()
 	var gone []entry
 	x.finished.Scan(func(e entry) bool {
-		if e.created >= limit {
-			return false
-		}
-		if x.turn-e.turn >= 2 {
+		if listed := e.created < limit || e.created > ahead; listed && x.turn-e.turn >= 2 {
 			gone = append(gone, e)
 		}
 		return true

@@ -499,10 +499,12 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{3016, "disorder"},
 		{40021, "empty pages"},
 		{200396, "clock behind"},
-		{2000115, "lag"},          // A piece had the createdAt of another piece's token.
-		{2000072, "lag"},          // A second look-up waited, while the token counted as WAITING.
-		{1002151, "bulk,latency"}, // The last look-up was not shown until the next round.
-		{2000248, "outages"},      // The window moved past tokens created in an outage.
+		{2000115, "lag"},                   // A piece had the createdAt of another piece's token.
+		{2000072, "lag"},                   // A second look-up waited, while the token counted as WAITING.
+		{1002151, "bulk,latency"},          // The last look-up was not shown until the next round.
+		{2000248, "outages"},               // The window moved past tokens created in an outage.
+		{1006147, "restarts,dated ahead"},  // Tokens that had finished before the start counted.
+		{1004884, "deletions,dated ahead"}, // Deleted tokens dated ahead were kept.
 	} {
 		t.Run(fmt.Sprint(found.kind, " ", found.seed), func(t *testing.T) {
 			t.Parallel()
