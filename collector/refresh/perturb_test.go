@@ -192,6 +192,53 @@ func TestOneEmptyPage(t *testing.T) {
 	}
 }
 
+// slowly answers after four seconds, so that a round with many look-ups shows numbers
+// before it ends.
+type slowly struct{ http.RoundTripper }
+
+func (s slowly) RoundTrip(r *http.Request) (*http.Response, error) {
+	time.Sleep(4 * time.Second)
+	return s.RoundTripper.RoundTrip(r)
+}
+
+// TestEmptyPagesOfASecondLook checks that a second look of many pages, some of which are
+// empty, one now and then, takes no token away.
+func TestEmptyPagesOfASecondLook(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{Concurrency: 1}, func(next http.RoundTripper) http.RoundTripper {
+			return slowly{next}
+		}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 1600, Waiting: 1500})
+		})
+		defer w.stop()
+		time.Sleep(5 * time.Minute)
+		const empty = `{"data":[],"pagination":{}}`
+		looks, first := 0, 0
+		w.service.Inject(simulator.Fault{Kind: simulator.FaultBody, Body: empty, Times: 3, Match: func(r *http.Request) bool {
+			q := r.URL.Query()
+			switch {
+			case !q.Has("filter[status]"):
+				return false
+			case q.Has("filter[createdAt][to]"):
+				looks++
+				return looks == 1 || looks == 4
+			}
+			first++
+			return first == 1
+		}})
+		for range 30 {
+			time.Sleep(10 * time.Second)
+			if n := w.subject.Snapshot().Total.Count(0, time.Now()); n != 1500 {
+				t.Fatalf("%d tokens are WAITING, want 1500", n)
+			}
+		}
+		if looks < 4 {
+			t.Errorf("the second look had %d pages", looks)
+		}
+	})
+}
+
 // TestEmptyWhileLoading checks that an empty page does not end the history.
 func TestEmptyWhileLoading(t *testing.T) {
 	t.Parallel()

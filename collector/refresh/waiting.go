@@ -155,7 +155,7 @@ func (e *Environment) lookBelow(s sight, look second) *request {
 				shown[t.ID], last = true, t.ID
 			}
 			next := look
-			next.cursor, next.open = page.Next, nil
+			next.cursor, next.open, next.empty = page.Next, nil, false
 			for _, t := range look.open {
 				switch {
 				case shown[t.ID]:
