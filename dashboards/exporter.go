@@ -20,8 +20,7 @@ func Exporter() *Dashboard {
 		about:      "Environments without numbers.",
 		thresholds: steps("red", 0, "green", 1, "red"),
 		queries: []query{
-			{"count(" + each("last_over_time("+gauge("up")+"[1d])") + " unless " +
-				each(gauge("tokens", waiting)) + ") or 0 * count(" + gauge("up") + ")", "environments"},
+			notVisible(),
 		},
 	})
 	b.stat(5, 4, spec{
@@ -64,10 +63,7 @@ func Exporter() *Dashboard {
 			name: "refresh", expr: "min by (project, environment, external_url) (" + at(gauge("up")) + ")",
 			mappings: state,
 		},
-		column{
-			name: "age", expr: "time() - " + each(gauge("last_refresh_timestamp_seconds")), unit: "s",
-			thresholds: new(steps(neutral, 0, "green", 300, "orange", 600, "red")),
-		},
+		ageColumn(),
 		column{
 			name: "history", expr: "min by (project, environment) (" + gauge("history_loaded") + ")",
 			mappings: loaded,
@@ -75,11 +71,7 @@ func Exporter() *Dashboard {
 		column{name: "unresolved", expr: each(gauge("tokens_unresolved"))},
 		column{name: "tags folded", expr: each(gauge("tags_folded")), thresholds: new(oneIsBad())},
 		column{name: "window", expr: each(gauge("period_seconds")), unit: "s", mappings: window},
-		column{
-			name: "limit left",
-			expr: "min by (project, environment) (" + limitLeft() + ")",
-			unit: "percentunit", thresholds: new(steps(neutral, 0, "red", lowLimit, "green")),
-		},
+		limitColumn(),
 	))
 
 	b.begin("Refreshes", false, "")

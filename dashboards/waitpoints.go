@@ -35,6 +35,30 @@ func limitLeft() string {
 	return sel("triggerdev_api_rate_limit_remaining") + " / " + sel("triggerdev_api_rate_limit")
 }
 
+// limitColumn is the share of the rate limit that is left, by environment.
+func limitColumn() column {
+	return column{
+		name: "limit left", expr: "min by (project, environment) (" + limitLeft() + ")",
+		unit: "percentunit", thresholds: new(steps(neutral, 0, "red", lowLimit, "green")),
+	}
+}
+
+// ageColumn is the age of the snapshot.
+func ageColumn() column {
+	return column{
+		name: "age", expr: "time() - " + each(sel("triggerdev_waitpoint_last_refresh_timestamp_seconds")),
+		unit: "s", thresholds: new(steps(neutral, 0, "green", 300, "orange", 600, "red")),
+	}
+}
+
+// notVisible counts the environments without numbers, and those that disappeared within
+// the last day.
+func notVisible() query {
+	up := sel("triggerdev_waitpoint_up")
+	return query{"count(" + each("last_over_time("+up+"[1d])") + " unless " +
+		each(sel("triggerdev_waitpoint_tokens", waiting)) + ") or 0 * count(" + up + ")", "environments"}
+}
+
 // created returns the tokens created a second.
 func created(metric, window string, more ...string) string {
 	return each("rate(" + sel(metric, more...) + "[" + window + "])")
@@ -110,10 +134,7 @@ func environments() *Panel {
 				each("increase("+sel("triggerdev_waitpoint_refresh_errors_total")+"[15m])", "reason") + " > 0)",
 			thresholds: new(oneIsBad()),
 		},
-		column{
-			name: "age", expr: "time() - " + each(sel("triggerdev_waitpoint_last_refresh_timestamp_seconds")),
-			unit: "s", thresholds: new(steps(neutral, 0, "green", 300, "orange", 600, "red")),
-		},
+		ageColumn(),
 		column{name: "WAITING", expr: seen, links: cell("WAITING", "")},
 		column{
 			name: "late", expr: each(sel("triggerdev_waitpoint_tokens_late")),
@@ -131,11 +152,7 @@ func environments() *Panel {
 			name: "no timeout", expr: each(sel("triggerdev_waitpoint_tokens_without_timeout")),
 			links: cell("Without timeout", "&no_timeout=1"),
 		},
-		column{
-			name: "limit left",
-			expr: "min by (project, environment) (" + limitLeft() + ")",
-			unit: "percentunit", thresholds: new(steps(neutral, 0, "red", lowLimit, "green")),
-		},
+		limitColumn(),
 	)
 }
 
@@ -191,7 +208,7 @@ func tags() *Panel {
 // wrong, whose it is, and which tokens.
 func Waitpoints() *Dashboard {
 	b := &board{}
-	up, tokens := "triggerdev_waitpoint_up", sel("triggerdev_waitpoint_tokens", waiting)
+	tokens := sel("triggerdev_waitpoint_tokens", waiting)
 	gauge := func(name string, more ...string) string { return sel("triggerdev_waitpoint_"+name, more...) }
 	b.stat(4, 4, spec{
 		title: "Not visible", unit: "locale", none: "no exporter",
@@ -199,8 +216,7 @@ func Waitpoints() *Dashboard {
 			"day. Their alerts are silent.",
 		thresholds: steps("red", 0, "green", 1, "red"),
 		queries: []query{
-			{"count(" + each("last_over_time("+sel(up)+"[1d])") + " unless " + each(tokens) +
-				") or 0 * count(" + sel(up) + ")", "environments"},
+			notVisible(),
 		},
 	})
 	b.stat(4, 4, spec{
