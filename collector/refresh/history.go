@@ -154,8 +154,8 @@ func (e *Environment) loaded() {
 }
 
 // noteProgress records how far back the listing has come, and logs it now and then.
-func (e *Environment) noteProgress(s sight) {
-	for _, t := range s.page.Tokens {
+func (e *Environment) noteProgress(page client.Page) {
+	for _, t := range page.Tokens {
 		if e.loading.oldest.IsZero() || t.CreatedAt.Before(e.loading.oldest) {
 			e.loading.oldest = t.CreatedAt
 		}

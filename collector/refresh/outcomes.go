@@ -28,7 +28,7 @@ func (e *Environment) nextOutcome(now time.Time) *request {
 	var found *request
 	line, scattered := e.listFrom(now), e.scattered()
 	e.index.Unresolved(func(t index.Lookup) bool {
-		if wait := e.lookUpIn(t, now); wait > 0 {
+		if wait := e.lookUpIn(t, scattered, now); wait > 0 {
 			if at := now.Add(wait); e.wake.IsZero() || at.Before(e.wake) {
 				e.wake = at
 			}
@@ -64,13 +64,13 @@ func (e *Environment) scattered() bool {
 // lookUpIn returns after how long a token is looked up. If replicas lag, it waits until
 // none does, so that one look-up is enough. If a page settles several tokens, it waits
 // for more of them. A token that counts as WAITING until then is looked up in each round.
-func (e *Environment) lookUpIn(t index.Lookup, now time.Time) time.Duration {
+func (e *Environment) lookUpIn(t index.Lookup, scattered bool, now time.Time) time.Duration {
 	switch {
 	case !t.Sure && t.Looked.Before(e.round.start):
 		return 0
 	case !t.Looked.IsZero():
 		return t.Looked.Add(lag).Sub(now)
-	case !e.lookUps.echo.IsZero() && now.Sub(e.lookUps.echo) < echoes || e.scattered():
+	case !e.lookUps.echo.IsZero() && now.Sub(e.lookUps.echo) < echoes || scattered:
 		return t.Since.Add(lag).Sub(now)
 	}
 	return 0

@@ -136,7 +136,7 @@ func (e *Environment) coverAll(t task, s sight, ch index.Changes) {
 	lo := e.all.cover(s)
 	e.index.Covered(lo, s.above, s.from, s.at)
 	if t == history || t == newest {
-		e.noteProgress(s)
+		e.noteProgress(s.page)
 	}
 	e.growth(s, ch)
 }

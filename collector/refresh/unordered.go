@@ -129,14 +129,13 @@ func (e *Environment) nextNewestInTurn(time.Time) *request {
 	}
 	c := e.walks.newest
 	return e.follow(&e.walks.newest, func(page client.Page, at time.Time) error {
-		s := sight{boundary: boundary{above: topID}, page: page, at: at}
 		if c.pages == 1 {
-			e.arrivals.served = s.served()
+			e.arrivals.served = sight{page: page, at: at}.served()
 		}
 		if _, err := e.observe(newest, page, at); err != nil {
 			return err
 		}
-		e.noteProgress(s)
+		e.noteProgress(page)
 		line := e.arrivals.line
 		if line.IsZero() {
 			line = e.arrivals.served
@@ -183,7 +182,7 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 		if _, err := e.observe(t, page, at); err != nil {
 			return err
 		}
-		e.noteProgress(sight{boundary: boundary{above: topID}, page: page, at: at})
+		e.noteProgress(page)
 		if c.pager.More() {
 			return nil
 		}
