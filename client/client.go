@@ -25,7 +25,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -70,10 +69,9 @@ type Options struct {
 
 // Client lists the tokens of one environment. It is safe for concurrent use.
 type Client struct {
-	options    Options
-	url        url.URL
-	own        *http.Transport // Nil if Options had a transport.
-	workspaces sync.Pool       // Of *workspace.
+	options Options
+	url     url.URL
+	own     *http.Transport // Nil if Options had a transport.
 }
 
 // New returns a client, or an error that names the invalid option. It sends no

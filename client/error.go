@@ -5,7 +5,6 @@ package client
 
 import (
 	"compress/flate"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // Errors for which net/http has no values.

@@ -32,7 +32,7 @@ var (
 func (c *Client) interpret(resp *http.Response, r request) (wirePage, error) {
 	switch {
 	case resp.StatusCode == http.StatusOK:
-		return c.readPage(resp)
+		return readPage(resp)
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// The body is the connection itself, which the request's timeout does not close.
 		return wirePage{}, fail(ReasonInvalidResponse, errSwitching)
@@ -42,12 +42,12 @@ func (c *Client) interpret(resp *http.Response, r request) (wirePage, error) {
 	return wirePage{}, c.refusal(resp, r)
 }
 
-func (c *Client) readPage(resp *http.Response) (wirePage, error) {
+func readPage(resp *http.Response) (wirePage, error) {
 	if resp.ContentLength > maxBody {
 		return wirePage{}, fail(ReasonInvalidResponse, errTooLarge)
 	}
-	w := c.borrow()
-	defer c.giveBack(w)
+	w := borrow()
+	defer giveBack(w)
 	plain, err := w.unzip(resp)
 	if err != nil {
 		return wirePage{}, err
@@ -106,7 +106,7 @@ func isHTML(resp *http.Response) bool {
 // with each refusal; anything else comes from a proxy or gateway.
 func (c *Client) refusal(resp *http.Response, r request) *Error {
 	e := &Error{Reason: statusReason(resp.StatusCode)}
-	if words := c.readMessage(resp); words != "" {
+	if words := readMessage(resp); words != "" {
 		e.Message = redact(words, r.secrets()...)
 		e.Advice = statusAdvice(resp.StatusCode, e.Message, r.key, c.options.PreviewBranch)
 		return e
@@ -117,9 +117,9 @@ func (c *Client) refusal(resp *http.Response, r request) *Error {
 
 // readMessage returns the service's message for a refused request. It is empty if
 // there is none or the body cannot be read.
-func (c *Client) readMessage(resp *http.Response) string {
-	w := c.borrow()
-	defer c.giveBack(w)
+func readMessage(resp *http.Response) string {
+	w := borrow()
+	defer giveBack(w)
 	plain, err := w.unzip(resp)
 	if err != nil {
 		return ""

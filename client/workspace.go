@@ -1,12 +1,12 @@
 package client
 
 import (
-	"compress/gzip"
 	"io"
 	"net/http"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/klauspost/compress/gzip"
 )
 
 // longString is a JSON string that makes a decoder's buffer grow to its length.
@@ -25,10 +25,18 @@ type workspace struct {
 	known interner
 }
 
+// workspaces are those not in use, for any client. A sync.Pool would drop them at each
+// garbage collection, and a new one costs more than a page.
+//
+//nolint:gochecknoglobals // See above.
+var workspaces = make(chan *workspace, 8)
+
 // borrow returns a workspace, to be returned with giveBack.
-func (c *Client) borrow() *workspace {
-	if w, ok := c.workspaces.Get().(*workspace); ok {
+func borrow() *workspace {
+	select {
+	case w := <-workspaces:
 		return w
+	default:
 	}
 	w := new(workspace)
 	// A buffer that grows leaves its smaller predecessor unwiped. So it grows now, while
@@ -39,9 +47,13 @@ func (c *Client) borrow() *workspace {
 	return w
 }
 
-func (c *Client) giveBack(w *workspace) {
-	if w.wipe() <= maxKept {
-		c.workspaces.Put(w)
+func giveBack(w *workspace) {
+	if w.wipe() > maxKept {
+		return
+	}
+	select {
+	case workspaces <- w:
+	default:
 	}
 }
 

@@ -91,6 +91,7 @@ type Index struct {
 	missing  btree.Map[string, *held] // Suspects, and tokens that have left WAITING without a known outcome.
 	left     int                      // How many of the missing have left WAITING.
 	finished *btree.BTreeG[entry]
+	near     btree.PathHint // Where finished was last searched; the next token is usually beside it.
 	past     map[identity]past
 	pruned   time.Time // When past was last pruned.
 	size     int       // Of waiting and missing.
@@ -261,7 +262,7 @@ func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time, ch *Cha
 
 func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Changes) verdict {
 	key.status, key.turn, key.seen = x.status(t.Status, ch), x.turn, x.minute(at)
-	old, known := x.finished.Get(key)
+	old, known := x.finished.GetHint(key, &x.near)
 	if known && old.status == key.status {
 		x.mark(old)
 		return verdictKnown
@@ -276,7 +277,7 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 	_, key.set = x.setOf(t.Tags)
 	x.sets.add(key.set, key.status)
 	if x.inWindow(key.created, at) {
-		x.finished.Set(key)
+		x.finished.SetHint(key, &x.near)
 	} else {
 		defer x.sets.remove(key.set, key.status)
 	}
