@@ -1,7 +1,6 @@
 package web
 
 import (
-	_ "embed" // For the page's template.
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,9 +12,6 @@ import (
 	"waitpoint_exporter/collector/index"
 	"waitpoint_exporter/collector/refresh"
 )
-
-//go:embed landing.html
-var landingHTML string
 
 // landingView is the data of the landing page.
 type landingView struct {

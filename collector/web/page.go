@@ -3,7 +3,7 @@ package web
 import (
 	"bytes"
 	"crypto/sha256"
-	_ "embed" // For the pages' templates.
+	"embed"
 	"encoding/base64"
 	"fmt"
 	"html/template"
@@ -14,11 +14,8 @@ import (
 	"unicode"
 )
 
-//go:embed layout.html
-var layoutHTML string
-
-//go:embed missing.html
-var missingHTML string
+//go:embed *.html
+var templates embed.FS
 
 //go:embed style.css
 var styleCSS string
@@ -45,29 +42,23 @@ type pages struct {
 }
 
 func newPages(demo bool) *pages {
-	all := template.New("").Funcs(template.FuncMap{
+	all := template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(styleCSS) }, //nolint:gosec // It is our own.
 		"human": human, "clock": clock, "stamp": func(t time.Time) string { return stamp(t).String() }, "count": count,
 		"seconds": time.Duration.Seconds, "textForPage": textForPage,
 		"demo": func() bool { return demo },
-	})
-	for name, text := range map[string]string{
-		"layout": layoutHTML, "landing": landingHTML, "tokens": tokensHTML, "runbook": runbookHTML,
-		"missing": missingHTML,
-	} {
-		template.Must(all.New(name).Parse(text))
-	}
+	}).ParseFS(templates, "*.html"))
 	sum := sha256.Sum256([]byte(styleCSS))
 	return &pages{all, "default-src 'none'; img-src 'self'; style-src 'sha256-" +
 		base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"}
 }
 
-// write renders a page. The page's policy allows no script, and nothing to load except
-// the icon.
+// write renders the template name.html. The page's policy allows no script, and nothing
+// to load except the icon.
 func (p *pages) write(w http.ResponseWriter, code int, name string, data any) {
 	var out bytes.Buffer
-	if err := p.templates.ExecuteTemplate(&out, name, data); err != nil {
+	if err := p.templates.ExecuteTemplate(&out, name+".html", data); err != nil {
 		text(w, http.StatusInternalServerError, "The page cannot be rendered.\n")
 		return
 	}

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	_ "embed" // For the page's template.
 	"html/template"
 	"net/http"
 
@@ -14,9 +13,6 @@ import (
 // RunbookPath is the path of the runbook. Each alert links to its section there, whose
 // anchor is the alert's name in lower case.
 const RunbookPath = "/runbook"
-
-//go:embed runbook.html
-var runbookHTML string
 
 // runbook serves the runbook.
 func (s *server) runbook(w http.ResponseWriter, _ *http.Request) {

@@ -1,7 +1,6 @@
 package web
 
 import (
-	_ "embed" // For the page's template.
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,9 +17,6 @@ const TokensPath = "/tokens"
 // maxLists is the maximum number of lists that are made at once; further requests get
 // 503. Sending does not count, so a slow client delays nobody.
 const maxLists = 8
-
-//go:embed tokens.html
-var tokensHTML string
 
 // tokens serves the WAITING tokens, as a page, as JSON and as CSV.
 type tokens struct {
