@@ -71,16 +71,6 @@ type snapshot struct {
 	known, stale bool
 }
 
-// find returns the page that the query selects as of now, or an error if there is no
-// such environment.
-func find(environments []Environment, q *query, now time.Time) (*listing, error) {
-	snapshots, err := choose(environments, q, now)
-	if err != nil {
-		return nil, err
-	}
-	return list(snapshots, q, now), nil
-}
-
 // choose returns the snapshots of the environments that the query selects, or an error
 // if there is none.
 func choose(environments []Environment, q *query, now time.Time) ([]snapshot, error) {

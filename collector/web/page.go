@@ -45,8 +45,7 @@ func newPages(demo bool) *pages {
 	all := template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(styleCSS) }, //nolint:gosec // It is our own.
 		"human": human, "clock": clock, "stamp": func(t time.Time) string { return stamp(t).String() }, "count": count,
-		"seconds": time.Duration.Seconds, "textForPage": textForPage,
-		"demo": func() bool { return demo },
+		"seconds": time.Duration.Seconds, "textForPage": textForPage, "demo": func() bool { return demo },
 	}).ParseFS(templates, "*.html"))
 	sum := sha256.Sum256([]byte(styleCSS))
 	return &pages{all, "default-src 'none'; img-src 'self'; style-src 'sha256-" +
@@ -62,13 +61,9 @@ func (p *pages) write(w http.ResponseWriter, code int, name string, data any) {
 		text(w, http.StatusInternalServerError, "The page cannot be rendered.\n")
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", p.policy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	w.WriteHeader(code)
-	_, _ = out.WriteTo(w) // It only fails if the client has gone.
+	w.Header().Set("Content-Security-Policy", p.policy)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	send(w, code, "text/html; charset=utf-8", out.Bytes())
 }
 
 // missing answers 404, with links to the pages that exist.

@@ -31,7 +31,7 @@ type query struct {
 	id                   string // The only token to list; "" for all.
 	byTimeout            bool   // Soonest timeout first, instead of oldest first.
 	refresh              int    // Seconds after which the browser reloads; 0 for never.
-	format               string // "": the Accept header decides.
+	format               string // Of the answer.
 	// After is the last token before the page, before the first one after it; at most
 	// one is set.
 	after, before *position

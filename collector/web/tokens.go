@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -19,23 +20,13 @@ const TokensPath = "/tokens"
 const maxLists = 8
 
 // tokens serves the WAITING tokens, as a page, as JSON and as CSV.
-type tokens struct {
-	server *server
-	slots  chan struct{}
-}
-
-func newTokens(s *server) *tokens { return &tokens{s, make(chan struct{}, maxLists)} }
-
-// ServeHTTP implements http.Handler.
-func (p *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *server) tokens(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept")
-	now, environments := p.server.opts.Now(), p.server.opts.Environments()
+	now, environments := s.opts.Now(), s.opts.Environments()
 	q, err := parseQuery(r.URL.RawQuery)
-	if err == nil {
-		q.format = formatOf(r)
-	}
+	q.format = formatOf(r)
 	if err == nil && q.form {
 		h.Set("Location", q.canonical())
 		w.WriteHeader(http.StatusSeeOther)
@@ -43,48 +34,50 @@ func (p *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var l *listing
 	if err == nil {
-		select {
-		case p.slots <- struct{}{}:
-			func() {
-				defer func() { <-p.slots }()
-				if l, err = find(environments, &q, now); err == nil && q.format == formatCSV && len(l.unknown()) > 0 {
-					// A CSV file cannot show that tokens are missing.
-					err = &queryError{http.StatusServiceUnavailable, "", "the WAITING tokens are not known yet: " +
-						strings.Join(l.unknown(), ", ")}
-				}
-			}()
-		default:
-			h.Set("Retry-After", "1")
-			err = &queryError{http.StatusServiceUnavailable, "", "too many requests for lists at once; try again"}
-		}
+		l, err = s.find(w, environments, &q, now)
 	}
 	code := http.StatusOK
 	if wrong, ok := errors.AsType[*queryError](err); ok {
 		code = wrong.code
 	}
-	switch format := formatOf(r); {
-	case format == formatHTML:
-		p.server.pages.write(w, code, "tokens", newTokensView(environments, l, &q, err, now))
-	case err != nil && format == formatCSV:
+	switch {
+	case q.format == formatHTML:
+		s.pages.write(w, code, "tokens", newTokensView(environments, l, &q, err, now))
+	case err != nil && q.format == formatCSV:
 		text(w, code, err.Error()+"\n")
 	case err != nil:
 		writeJSON(w, code, newErrorJSON(err))
-	case format == formatCSV:
+	case q.format == formatCSV:
 		writeCSV(w, l)
 	default:
 		writeJSON(w, code, newTokensJSON(l, &q, now))
 	}
 }
 
-func writeJSON(w http.ResponseWriter, code int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(code)
-	b, err := json.Marshal(v)
-	if err != nil {
-		return // Our own types always marshal.
+// find returns the page that the query selects as of now, or an error if there is no such
+// environment, or if too many lists are being made.
+func (s *server) find(w http.ResponseWriter, environments []Environment, q *query, now time.Time) (*listing, error) {
+	if !s.lists.TryAcquire(1) {
+		w.Header().Set("Retry-After", "1")
+		return nil, &queryError{http.StatusServiceUnavailable, "", "too many requests for lists at once; try again"}
 	}
-	_, _ = w.Write(append(escapeForTerminal(b), '\n')) // It only fails if the client has gone.
+	defer s.lists.Release(1)
+	snapshots, err := choose(environments, q, now)
+	if err != nil {
+		return nil, err
+	}
+	l := list(snapshots, q, now)
+	if q.format == formatCSV && len(l.unknown()) > 0 {
+		// A CSV file cannot show that tokens are missing.
+		return nil, &queryError{http.StatusServiceUnavailable, "", "the WAITING tokens are not known yet: " +
+			strings.Join(l.unknown(), ", ")}
+	}
+	return l, nil
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	b, _ := json.Marshal(v) // Our own types always marshal.
+	send(w, code, "application/json", append(escapeForTerminal(b), '\n'))
 }
 
 // escapeForTerminal escapes characters that encoding/json leaves and a terminal would

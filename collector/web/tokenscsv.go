@@ -60,10 +60,7 @@ func tagsCSV(tags []string) string {
 	if tags == nil {
 		tags = []string{}
 	}
-	b, err := json.Marshal(tags)
-	if err != nil {
-		return "" // A list of strings always marshals.
-	}
+	b, _ := json.Marshal(tags) // A list of strings always marshals.
 	return string(escapeForTerminal(b))
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"waitpoint_exporter/collector/refresh"
 )
 
@@ -52,6 +54,7 @@ type Options struct {
 type server struct {
 	opts  Options
 	pages *pages
+	lists *semaphore.Weighted // Held while a list is made.
 }
 
 // New returns the handler of all endpoints.
@@ -59,14 +62,14 @@ func New(opts Options) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &server{opts, newPages(opts.Demo)}
+	s := &server{opts, newPages(opts.Demo), semaphore.NewWeighted(maxLists)}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+opts.MetricsPath, opts.Metrics)
 	mux.HandleFunc("GET "+HealthyPath, func(w http.ResponseWriter, _ *http.Request) {
 		text(w, http.StatusOK, "waitpoint_exporter is healthy.\n")
 	})
 	mux.HandleFunc("GET "+ReadyPath, s.ready)
-	mux.Handle("GET "+TokensPath, newTokens(s))
+	mux.HandleFunc("GET "+TokensPath, s.tokens)
 	if opts.Runbook != nil {
 		mux.HandleFunc("GET "+RunbookPath, s.runbook)
 	}
@@ -97,10 +100,14 @@ func (s *server) orMissing(mux *http.ServeMux) http.Handler {
 }
 
 func text(w http.ResponseWriter, code int, body string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	send(w, code, "text/plain; charset=utf-8", []byte(body))
+}
+
+func send(w http.ResponseWriter, code int, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	_, _ = w.Write([]byte(body)) // It only fails if the client has gone.
+	_, _ = w.Write(body) // It only fails if the client has gone.
 }
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
