@@ -32,16 +32,13 @@ func (e *entry) compare(o *position) int {
 	if e.key != o.key {
 		return cmp.Compare(e.key, o.key)
 	}
-	place := e.place()
-	return place.compare(o)
+	return cmp.Or(cmp.Compare(e.ID, o.id), cmp.Compare(e.environment.Project, o.project),
+		cmp.Compare(e.environment.Name, o.environment))
 }
 
 func compareEntries(a, b entry) int {
-	if a.key != b.key {
-		return cmp.Compare(a.key, b.key)
-	}
-	place, other := a.place(), b.place()
-	return place.compare(&other)
+	place := b.place()
+	return a.compare(&place)
 }
 
 // dashboard returns a link to the token's page in Trigger.dev's dashboard, "" if its
@@ -114,7 +111,8 @@ func list(snapshots []snapshot, q *query, now time.Time) *listing {
 			l.add(s, q, now, &c)
 		}
 	}
-	l.entries = c.chosen()
+	c.cut()
+	l.entries = c.kept
 	if q.before == nil {
 		return l
 	}
@@ -187,21 +185,12 @@ func (c *chooser) cut() {
 	}
 }
 
-func (c *chooser) chosen() []entry {
-	c.cut()
-	return c.kept
-}
-
-// last reports whether this is the last page.
-func (l *listing) last() bool { return l.earlier+len(l.entries) >= l.total }
-
 // next and previous return links to the neighbouring pages, "" if there is none.
 func (l *listing) next(q *query) string {
-	if len(l.entries) == 0 || l.last() {
+	if l.earlier+len(l.entries) >= l.total {
 		return ""
 	}
-	e := l.entries[len(l.entries)-1]
-	return q.link("after", e.place().String())
+	return q.link("after", l.entries[len(l.entries)-1].place().String())
 }
 
 func (l *listing) previous(q *query) string {
@@ -231,13 +220,4 @@ func (l *listing) unknown() []string {
 // tokens may wait.
 func (l *listing) expects() bool {
 	return slices.ContainsFunc(l.snapshots, func(s snapshot) bool { return s.known && s.Expects() })
-}
-
-// oldest returns the oldest snapshot that the page shows, false if it shows none.
-func (l *listing) oldest() (snapshot, bool) {
-	shown := slices.DeleteFunc(slices.Clone(l.snapshots), func(s snapshot) bool { return !s.known })
-	if len(shown) == 0 {
-		return snapshot{}, false
-	}
-	return slices.MinFunc(shown, func(a, b snapshot) int { return a.At.Compare(b.At) }), true
 }

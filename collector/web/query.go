@@ -71,10 +71,10 @@ func formatOf(r *http.Request) string {
 			return format
 		}
 	}
-	types := map[string]string{"text/html": formatHTML, "application/json": formatJSON, "text/csv": formatCSV}
 	accepted := goautoneg.Negotiate(strings.Join(r.Header.Values("Accept"), ","),
 		[]string{"text/html", "application/json", "text/csv"})
-	return cmp.Or(types[accepted], formatHTML)
+	_, format, _ := strings.Cut(accepted, "/") // Formats have the names of subtypes.
+	return cmp.Or(format, formatHTML)
 }
 
 // parseQuery parses a query string. On an error the query still has the values that
@@ -194,14 +194,21 @@ func (q *query) canonical() string {
 	return pageLink(values)
 }
 
-// link returns a link to the first page with the same filters and one parameter set.
-func (q *query) link(name, value string) string {
+// without returns the query's parameters except some.
+func (q *query) without(names ...string) url.Values {
 	values := maps.Clone(q.values)
-	for _, paging := range []string{"after", "before"} {
-		delete(values, paging)
+	for _, name := range names {
+		delete(values, name)
 	}
-	if name != "" {
-		values[name] = []string{value}
+	return values
+}
+
+// link returns a link to the first page with one parameter set, or without it if no value
+// is given.
+func (q *query) link(name string, value ...string) string {
+	values := q.without(name, "after", "before")
+	if len(value) > 0 {
+		values[name] = value
 	}
 	return pageLink(values)
 }
@@ -209,8 +216,7 @@ func (q *query) link(name, value string) string {
 // reload returns a link to the same page, reloaded by the browser at this interval in
 // seconds; 0 for never.
 func (q *query) reload(seconds int) string {
-	values := maps.Clone(q.values)
-	delete(values, "refresh")
+	values := q.without("refresh")
 	if seconds > 0 {
 		values.Set("refresh", strconv.Itoa(seconds))
 	}
@@ -220,32 +226,18 @@ func (q *query) reload(seconds int) string {
 // as returns a link to the same tokens in another format: JSON has the same page,
 // CSV all of them.
 func (q *query) as(format string) string {
-	values := maps.Clone(q.values)
-	values.Set("format", format)
-	delete(values, "refresh")
+	values := q.without("refresh")
 	if format == formatCSV {
-		delete(values, "after")
-		delete(values, "before")
+		values = q.without("refresh", "after", "before")
 	}
+	values.Set("format", format)
 	return pageLink(values)
 }
 
 // checked reports whether a boolean parameter is set, even if another one is wrong.
 func (q *query) checked(name string) bool {
-	if !q.values.Has(name) {
-		return false
-	}
 	yes, _ := parseBool(name, q.values.Get(name))
-	return yes
-}
-
-// without returns a link to the first page without one of the filters.
-func (q *query) without(name string) string {
-	values := maps.Clone(q.values)
-	for _, gone := range []string{name, "after", "before"} {
-		delete(values, gone)
-	}
-	return pageLink(values)
+	return yes && q.values.Has(name)
 }
 
 // pageLink returns a relative link, which works behind a proxy that adds a prefix.
@@ -306,17 +298,6 @@ type position struct {
 	id, project, environment string
 }
 
-// compare compares keys first: they nearly always differ.
-func (p *position) compare(o *position) int {
-	if p.key != o.key {
-		return cmp.Compare(p.key, o.key)
-	}
-	if c := cmp.Compare(p.id, o.id); c != 0 {
-		return c
-	}
-	return cmp.Or(cmp.Compare(p.project, o.project), cmp.Compare(p.environment, o.environment))
-}
-
 func (p position) String() string {
 	return strings.Join([]string{
 		strconv.FormatInt(p.key, 10), url.QueryEscape(p.id), url.QueryEscape(p.project),
@@ -326,14 +307,11 @@ func (p position) String() string {
 
 func parsePosition(name, value string) (*position, error) {
 	parts := strings.Split(value, ",")
-	if len(parts) != 4 {
-		return nil, bad(name, "%q is not from a link of this page", value)
-	}
 	key, err := strconv.ParseInt(parts[0], 10, 64)
 	for i := 1; i < len(parts) && err == nil; i++ {
 		parts[i], err = url.QueryUnescape(parts[i])
 	}
-	if err != nil {
+	if err != nil || len(parts) != 4 {
 		return nil, bad(name, "%q is not from a link of this page", value)
 	}
 	return &position{key, parts[1], parts[2], parts[3]}, nil

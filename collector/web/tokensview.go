@@ -128,10 +128,10 @@ func newTokensLinks(l *listing, q *query) tokensLinks {
 		Sort: q.link("sort", "timeout"), Reload: q.reload(defaultRefresh),
 	}
 	if l.earlier > 0 {
-		links.First = q.link("", "")
+		links.First = q.link("after")
 	}
 	if q.byTimeout {
-		links.Sort = q.without("sort")
+		links.Sort = q.link("sort")
 	}
 	if q.refresh > 0 {
 		links.Reload = q.reload(0)
@@ -139,21 +139,20 @@ func newTokensLinks(l *listing, q *query) tokensLinks {
 	return links
 }
 
-// describe sets the warnings and the age of the snapshots.
+// describe sets the warnings, and the age of the oldest known snapshot.
 func (v *tokensView) describe(l *listing, now time.Time) {
 	for _, s := range l.snapshots {
-		switch {
-		case !s.known:
+		if !s.known {
 			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet and not "+
 				"listed here.", s.environment.Title()))
-		case s.stale:
+			continue
+		}
+		v.Known, v.Age = true, max(v.Age, s.Age(now))
+		if s.stale {
 			v.Warnings = append(v.Warnings, fmt.Sprintf("The snapshot of %s is %s old, from %s UTC: too old for "+
 				"the metrics. Tokens may have finished since, and newer ones are missing.",
 				s.environment.Title(), human(s.Age(now).Seconds()), clock(s.At)))
 		}
-	}
-	if oldest, ok := l.oldest(); ok {
-		v.Known, v.Age = true, oldest.Age(now)
 	}
 }
 
@@ -183,7 +182,7 @@ func newTokensForm(environments []Environment, q *query) tokensForm {
 func activeFilters(q *query) []activeFilter {
 	var out []activeFilter
 	add := func(name, text string) {
-		out = append(out, activeFilter{text, q.without(name)})
+		out = append(out, activeFilter{text, q.link(name)})
 	}
 	if q.environment != nil {
 		add("environment", "environment "+textForPage(*q.environment))
