@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/common/model"
 
 	"waitpoint_exporter/client"
-	"waitpoint_exporter/collector/index"
 	"waitpoint_exporter/collector/refresh"
 )
 
@@ -42,7 +41,7 @@ func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	}
 	now := s.opts.Now()
 	for _, e := range s.opts.Environments() {
-		view := environmentView{Environment: e, State: e.Source.State(), Snapshot: e.Source.Snapshot(), Now: now}
+		view := environmentView{e, look(&e, now), e.Source.State(), now}
 		v.Environments = append(v.Environments, view)
 		v.Expects = v.Expects || view.Expects()
 	}
@@ -52,20 +51,11 @@ func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 // environmentView is an environment at this moment, for the template.
 type environmentView struct {
 	Environment
+	snapshot
 
-	State    refresh.State
-	Snapshot *index.Snapshot
-	Now      time.Time
+	State refresh.State
+	Now   time.Time
 }
-
-// Known reports whether the WAITING tokens are known, Stale whether they are too old
-// for the metrics.
-func (v environmentView) Known() bool { return v.Snapshot != nil && v.Snapshot.Waiting }
-
-func (v environmentView) Stale() bool { return v.Known() && !v.Snapshot.Fresh(v.Now, v.MaxStaleness) }
-
-// Expects reports whether a rule says how long tokens may wait.
-func (v environmentView) Expects() bool { return v.Known() && v.Snapshot.Expects() }
 
 // Numbers of the snapshot, which must be known.
 func (v environmentView) Waiting() int       { return v.Snapshot.Total.Count(0, v.Now) }

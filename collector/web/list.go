@@ -58,15 +58,25 @@ type listing struct {
 	entries        []entry
 }
 
-// A snapshot is the snapshot of one selected environment.
+// A snapshot is the snapshot of one environment.
 type snapshot struct {
 	*index.Snapshot
 
 	environment *Environment
 	// Known is set once all WAITING tokens have been listed; until then no token is
 	// shown. Stale is set if the snapshot is too old for the metrics.
-	known, stale bool
+	Known, Stale bool
 }
+
+// look returns the environment's snapshot as of now.
+func look(e *Environment, now time.Time) snapshot {
+	s := e.Source.Snapshot()
+	known := s != nil && s.Waiting
+	return snapshot{s, e, known, known && !s.Fresh(now, e.MaxStaleness)}
+}
+
+// Expects reports whether the environment has rules for how long its tokens may wait.
+func (s snapshot) Expects() bool { return s.Known && s.Snapshot.Expects() }
 
 // choose returns the snapshots of the environments that the query selects, or an error
 // if there is none.
@@ -79,11 +89,7 @@ func choose(environments []Environment, q *query, now time.Time) ([]snapshot, er
 		if (q.environment != nil && *q.environment != e.Name) || (q.project != nil && *q.project != e.Project) {
 			continue
 		}
-		s := snapshot{environment: e, Snapshot: e.Source.Snapshot()}
-		if s.Snapshot != nil && s.Waiting {
-			s.known, s.stale = true, !s.Fresh(now, e.MaxStaleness)
-		}
-		out = append(out, s)
+		out = append(out, look(e, now))
 	}
 	all := strings.Join(known, ", ")
 	switch {
@@ -107,7 +113,7 @@ func list(snapshots []snapshot, q *query, now time.Time) *listing {
 		c.most = math.MaxInt / 2
 	}
 	for _, s := range snapshots {
-		if s.known {
+		if s.Known {
 			l.add(s, q, now, &c)
 		}
 	}
@@ -202,14 +208,14 @@ func (l *listing) previous(q *query) string {
 
 // complete reports whether every snapshot is known and recent.
 func (l *listing) complete() bool {
-	return !slices.ContainsFunc(l.snapshots, func(s snapshot) bool { return !s.known || s.stale })
+	return !slices.ContainsFunc(l.snapshots, func(s snapshot) bool { return !s.Known || s.Stale })
 }
 
 // unknown returns the titles of the environments whose tokens are not known.
 func (l *listing) unknown() []string {
 	var out []string
 	for _, s := range l.snapshots {
-		if !s.known {
+		if !s.Known {
 			out = append(out, s.environment.Title())
 		}
 	}
@@ -218,6 +224,4 @@ func (l *listing) unknown() []string {
 
 // expects reports whether any of the environments has rules for how long its
 // tokens may wait.
-func (l *listing) expects() bool {
-	return slices.ContainsFunc(l.snapshots, func(s snapshot) bool { return s.known && s.Expects() })
-}
+func (l *listing) expects() bool { return slices.ContainsFunc(l.snapshots, snapshot.Expects) }

@@ -74,10 +74,9 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 	}
 	for _, p := range l.snapshots {
 		e := environmentJSON{
-			Environment: p.environment.Name, Project: p.environment.Project, Known: p.known,
-			Stale: p.stale,
+			Environment: p.environment.Name, Project: p.environment.Project, Known: p.Known, Stale: p.Stale,
 		}
-		if p.known {
+		if p.Known {
 			e.AsOf = new(stamp(p.At))
 		}
 		out.Environments = append(out.Environments, e)

@@ -142,13 +142,13 @@ func newTokensLinks(l *listing, q *query) tokensLinks {
 // describe sets the warnings, and the age of the oldest known snapshot.
 func (v *tokensView) describe(l *listing, now time.Time) {
 	for _, s := range l.snapshots {
-		if !s.known {
+		if !s.Known {
 			v.Warnings = append(v.Warnings, fmt.Sprintf("The WAITING tokens of %s are not known yet and not "+
 				"listed here.", s.environment.Title()))
 			continue
 		}
 		v.Known, v.Age = true, max(v.Age, s.Age(now))
-		if s.stale {
+		if s.Stale {
 			v.Warnings = append(v.Warnings, fmt.Sprintf("The snapshot of %s is %s old, from %s UTC: too old for "+
 				"the metrics. Tokens may have finished since, and newer ones are missing.",
 				s.environment.Title(), human(s.Age(now).Seconds()), clock(s.At)))

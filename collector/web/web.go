@@ -112,8 +112,9 @@ func send(w http.ResponseWriter, code int, contentType string, body []byte) {
 
 func (s *server) ready(w http.ResponseWriter, _ *http.Request) {
 	var missing []string
+	now := s.opts.Now()
 	for _, e := range s.opts.Environments() {
-		if snapshot := e.Source.Snapshot(); snapshot == nil || !snapshot.Waiting {
+		if !look(&e, now).Known {
 			missing = append(missing, e.Title())
 		}
 	}
