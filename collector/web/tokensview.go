@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -28,10 +29,13 @@ type tokensView struct {
 	// Environments is set if the rows are from several environments, Expects if a rule
 	// says how long tokens may wait.
 	Environments, Expects bool
-	ID                    string // The only id selected.
-	ByTimeout             bool
 	Links                 tokensLinks
+
+	query *query
 }
+
+// TagLink returns a link to the tokens with the tag.
+func (v tokensView) TagLink(tag string) string { return v.query.link("tag", tag) }
 
 // tokensLinks are links to other pages and orders of the same tokens; "" for none.
 type tokensLinks struct{ First, Previous, Next, JSON, CSV, Sort, Reload string }
@@ -48,7 +52,7 @@ func (v tokensView) Below() pager { return pager{v.Links, "Pages"} }
 
 type tokensForm struct {
 	Environments, Projects       []option
-	Tag, ID, Stuck, NearTimeout  string
+	Values                       url.Values // The query's parameters.
 	Untagged, Late               bool
 	Overdue, Lifelong, ByTimeout bool
 	Refresh                      int
@@ -67,16 +71,11 @@ type activeFilter struct{ Text, Without string }
 type tokenRow struct {
 	entry
 
-	Now   time.Time
-	Links []tagLink
+	Now time.Time
 }
 
-type tagLink struct{ Text, Link string }
-
-// Title is the environment's title, Text the id, Dashboard the link to the token in the
-// dashboard.
+// Title is the environment's title, Dashboard the link to the token in the dashboard.
 func (r tokenRow) Title() string     { return r.environment.Title() }
-func (r tokenRow) Text() string      { return textForPage(r.ID) }
 func (r tokenRow) Dashboard() string { return r.dashboard() }
 
 // Age is how long the token has waited, Left how long it has until its timeout,
@@ -100,7 +99,9 @@ func (r tokenRow) Late() bool      { return r.IsLate(r.Now) }
 func (r tokenRow) LateBy() float64 { return r.Age() - r.ExpectedWait.Seconds() }
 
 func newTokensView(environments []Environment, l *listing, q *query, err error, now time.Time) tokensView {
-	v := tokensView{page: page{Title: "WAITING tokens", Wide: true}, Now: now, Form: newTokensForm(environments, q)}
+	v := tokensView{
+		page: page{Title: "WAITING tokens", Wide: true}, Now: now, Form: newTokensForm(environments, q), query: q,
+	}
 	if err != nil {
 		v.Error, v.Form.Open = err.Error(), true
 		return v
@@ -110,14 +111,10 @@ func newTokensView(environments []Environment, l *listing, q *query, err error, 
 	v.Form.Open = len(v.Active) == 0
 	v.describe(l, now)
 	v.Total, v.From, v.To = l.total, l.earlier+1, l.earlier+len(l.entries)
-	v.Environments, v.Expects, v.ID, v.ByTimeout = len(l.snapshots) > 1, l.expects(), textForPage(q.id), q.byTimeout
+	v.Environments, v.Expects = len(l.snapshots) > 1, l.expects()
 	v.Links = newTokensLinks(l, q)
 	for _, e := range l.entries {
-		r := tokenRow{entry: e, Now: now}
-		for _, tag := range e.Tags {
-			r.Links = append(r.Links, tagLink{textForPage(tag), q.link("tag", tag)})
-		}
-		v.Rows = append(v.Rows, r)
+		v.Rows = append(v.Rows, tokenRow{e, now})
 	}
 	return v
 }
@@ -158,10 +155,9 @@ func (v *tokensView) describe(l *listing, now time.Time) {
 
 func newTokensForm(environments []Environment, q *query) tokensForm {
 	f := tokensForm{
-		Tag: q.values.Get("tag"), ID: q.values.Get("id"), Stuck: q.values.Get("stuck"),
-		NearTimeout: q.values.Get("near_timeout"),
-		Untagged:    q.checked("untagged") || !q.form && q.values.Has("tag") && q.values.Get("tag") == "",
-		Late:        q.checked("late"), Overdue: q.checked("overdue"), Lifelong: q.checked("no_timeout"),
+		Values:   q.values,
+		Untagged: q.checked("untagged") || !q.form && q.values.Has("tag") && q.values.Get("tag") == "",
+		Late:     q.checked("late"), Overdue: q.checked("overdue"), Lifelong: q.checked("no_timeout"),
 		ByTimeout: q.byTimeout, Refresh: q.refresh,
 	}
 	add := func(options []option, name, parameter string) []option {
