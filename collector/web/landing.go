@@ -58,9 +58,9 @@ type environmentView struct {
 }
 
 // Numbers of the snapshot, which must be known.
-func (v environmentView) Waiting() int       { return v.Snapshot.Total.Count(0, v.Now) }
-func (v environmentView) Late() int          { return v.Snapshot.Total.Late(v.Now) }
-func (v environmentView) Overdue() int       { return v.Snapshot.Total.Overdue(v.Now) }
+func (v environmentView) Waiting() int       { return v.Total.Count(0, v.Now) }
+func (v environmentView) Late() int          { return v.Total.Late(v.Now) }
+func (v environmentView) Overdue() int       { return v.Total.Overdue(v.Now) }
 func (v environmentView) Age() time.Duration { return v.Snapshot.Age(v.Now) }
 
 // StuckCount is the number of tokens stuck for the longest threshold.
@@ -69,12 +69,12 @@ func (v environmentView) StuckCount() int {
 	if err != nil {
 		return 0 // The configuration was checked.
 	}
-	return v.Snapshot.Total.Stuck(time.Duration(d), v.Now)
+	return v.Total.Stuck(time.Duration(d), v.Now)
 }
 
 // Oldest is how many seconds the oldest token has waited, nil without WAITING tokens.
 func (v environmentView) Oldest() *float64 {
-	if t, ok := v.Snapshot.Total.Oldest(v.Now); ok {
+	if t, ok := v.Total.Oldest(v.Now); ok {
 		return new(seconds(t, v.Now))
 	}
 	return nil
@@ -83,8 +83,8 @@ func (v environmentView) Oldest() *float64 {
 // Tokens is the number of known tokens.
 func (v environmentView) Tokens() int {
 	n := 0
-	for i := range v.Snapshot.Statuses {
-		n += v.Snapshot.Total.Count(i, v.Now)
+	for i := range v.Statuses {
+		n += v.Total.Count(i, v.Now)
 	}
 	return n
 }
