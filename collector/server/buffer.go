@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -72,13 +73,12 @@ func (b *buffer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	maps.Copy(w.Header(), a.header)
 	w.Header().Set("Content-Length", strconv.Itoa(a.body.Len()))
-	w.WriteHeader(a.code)
+	w.WriteHeader(cmp.Or(a.code, http.StatusOK))
 	_, _ = w.Write(a.body.Bytes()) // It only fails if the client has gone.
 }
 
 func tooMany(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "1")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	http.Error(w, "Too many requests; try again.", http.StatusServiceUnavailable)
 }
 
@@ -94,7 +94,7 @@ func (b *buffer) answer(ctx context.Context, r *http.Request) *answer {
 			}
 			defer b.makers.Release(1)
 			b.waiting.Forget(key) // Requests from now on get the next answer.
-			a := &answer{header: http.Header{}, code: http.StatusOK}
+			a := &answer{header: http.Header{}}
 			// Others may wait for the answer when this client has gone.
 			b.next.ServeHTTP(a, r.WithContext(context.WithoutCancel(ctx)))
 			// Of two concurrent stores one may be lost; the next answer repeats it.
@@ -112,20 +112,17 @@ func (b *buffer) answer(ctx context.Context, r *http.Request) *answer {
 // answer is an http.ResponseWriter that writes to memory.
 type answer struct {
 	header http.Header
-	begun  bool
-	code   int
+	code   int // Zero until the answer has begun.
 	body   bytes.Buffer
 }
 
 func (a *answer) Header() http.Header { return a.header }
 
 func (a *answer) WriteHeader(code int) {
-	if !a.begun {
-		a.begun, a.code = true, code
-	}
+	a.code = cmp.Or(a.code, code)
 }
 
 func (a *answer) Write(p []byte) (int, error) {
-	a.begun = true
+	a.WriteHeader(http.StatusOK)
 	return a.body.Write(p)
 }

@@ -159,10 +159,9 @@ func (f *Flags) ownURL() (*url.URL, error) {
 		return nil, fmt.Errorf("read the host's name: %w", err)
 	}
 	port := defaultPort
-	if addresses := *f.toolkit.WebListenAddresses; len(addresses) > 0 && !*f.toolkit.WebSystemdSocket {
-		if _, p, err := net.SplitHostPort(addresses[0]); err == nil {
-			port = p
-		}
+	_, first, err := net.SplitHostPort((*f.toolkit.WebListenAddresses)[0])
+	if err == nil && !*f.toolkit.WebSystemdSocket {
+		port = first
 	}
 	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}, nil
 }

@@ -18,13 +18,13 @@ const healthTimeout = 5 * time.Second
 // It returns nil if the exporter answers 200, or requires a user or a client
 // certificate.
 func (f *Flags) AskHealth(ctx context.Context, path string) error {
-	addresses := *f.toolkit.WebListenAddresses
-	if *f.toolkit.WebSystemdSocket || len(addresses) == 0 {
+	if *f.toolkit.WebSystemdSocket {
 		return errors.New("--web.health-check: needs an address, not a socket from systemd")
 	}
-	host, port, err := net.SplitHostPort(addresses[0])
+	address := (*f.toolkit.WebListenAddresses)[0]
+	host, port, err := net.SplitHostPort(address)
 	if err != nil || port == "0" {
-		return fmt.Errorf("--web.health-check: %q cannot be asked: want HOST:PORT", addresses[0])
+		return fmt.Errorf("--web.health-check: %q cannot be asked: want HOST:PORT", address)
 	}
 	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
 		host = "localhost"
@@ -48,11 +48,10 @@ func ask(ctx context.Context, page url.URL) error {
 	// The certificate is for this host's public name, which is not used here.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
 	answer, err := transport.RoundTrip(r)
-	var refused *net.OpError
-	switch {
-	case errors.As(err, &refused) && refused.Op == "remote error": // A TLS alert: it requires a certificate.
-		return nil
-	case err != nil:
+	if refused, ok := errors.AsType[*net.OpError](err); ok && refused.Op == "remote error" {
+		return nil // A TLS alert: it requires a certificate.
+	}
+	if err != nil {
 		return fmt.Errorf("get %s: %w", &page, err)
 	}
 	_ = answer.Body.Close() // Only the status matters.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -64,7 +63,7 @@ func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger
 		}
 		return nil
 	})
-	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	level.Info(logger).Log("msg", "stopped")
