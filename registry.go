@@ -33,19 +33,16 @@ func newRegistry(externalURL string) *prometheus.Registry {
 type goRuntime struct {
 	prometheus.Collector
 
-	hidden map[*prometheus.Desc]bool
+	hidden *prometheus.Desc
 }
 
 func newGoRuntime() goRuntime {
-	c := goRuntime{
-		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
-			collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/gc/heap/allocs:bytes$")},
-		)),
-		map[*prometheus.Desc]bool{},
-	}
-	for d := range described(c.Collector) {
+	c := goRuntime{Collector: collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
+		collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/gc/heap/allocs:bytes$")},
+	))}
+	for d := range all(c.Collector.Describe) {
 		if strings.Contains(d.String(), `fqName: "go_memstats_alloc_bytes_total"`) {
-			c.hidden[d] = true
+			c.hidden = d
 		}
 	}
 	return c
@@ -53,8 +50,8 @@ func newGoRuntime() goRuntime {
 
 // Describe implements prometheus.Collector.
 func (c goRuntime) Describe(ch chan<- *prometheus.Desc) {
-	for d := range described(c.Collector) {
-		if !c.hidden[d] {
+	for d := range all(c.Collector.Describe) {
+		if d != c.hidden {
 			ch <- d
 		}
 	}
@@ -62,23 +59,19 @@ func (c goRuntime) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c goRuntime) Collect(ch chan<- prometheus.Metric) {
-	all := make(chan prometheus.Metric)
-	go func() {
-		defer close(all)
-		c.Collector.Collect(all)
-	}()
-	for m := range all {
-		if !c.hidden[m.Desc()] {
+	for m := range all(c.Collector.Collect) {
+		if m.Desc() != c.hidden {
 			ch <- m
 		}
 	}
 }
 
-func described(c prometheus.Collector) <-chan *prometheus.Desc {
-	all := make(chan *prometheus.Desc)
+// all returns what send sends.
+func all[T any](send func(chan<- T)) <-chan T {
+	sent := make(chan T)
 	go func() {
-		defer close(all)
-		c.Describe(all)
+		defer close(sent)
+		send(sent)
 	}()
-	return all
+	return sent
 }
