@@ -3,12 +3,11 @@
 package logging
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
@@ -39,13 +38,10 @@ func (f *Flags) New(w io.Writer) (log.Logger, *slog.Logger, error) {
 	if f.format != "logfmt" && f.format != "json" {
 		return nil, nil, fmt.Errorf("--log.format: %q must be logfmt or json", f.format)
 	}
-	var slogLevel slog.Level
-	if err := slogLevel.UnmarshalText([]byte(f.level)); err != nil {
-		return nil, nil, fmt.Errorf("--log.level: %w", err)
-	}
 	out := log.With(f.encoder(w), "ts", log.DefaultTimestampUTC)
-	bridge := sloggokit.NewGoKitHandler(level.NewFilter(alike(out), level.Allow(lowest)), slogLevel)
-	return level.NewFilter(log.With(out, "caller", log.Caller(5)), level.Allow(lowest)), slog.New(timeless{bridge}), nil
+	// The filter drops lines below the level, so the bridge need not know it.
+	bridge := sloggokit.NewGoKitHandler(level.NewFilter(alike(out), level.Allow(lowest)), slog.LevelDebug)
+	return level.NewFilter(log.With(out, "caller", log.Caller(5)), level.Allow(lowest)), slog.New(bridge), nil
 }
 
 func (f *Flags) encoder(w io.Writer) log.Logger {
@@ -69,8 +65,8 @@ func (f *Flags) Fatal(w io.Writer, program string, args []string, err error) {
 	level.Error(log.With(f.encoder(w), "ts", log.DefaultTimestampUTC)).Log("msg", "fatal", "err", text)
 }
 
-// alike gives the bridge's lines the form of the others: the caller comes first, and
-// numbers are numbers in JSON.
+// alike gives the bridge's lines the form of the others: the caller comes first, the only
+// time is the logger's, and numbers are numbers in JSON.
 func alike(next log.Logger) log.Logger {
 	return log.LoggerFunc(func(pairs ...any) error {
 		for i, v := range pairs {
@@ -81,23 +77,9 @@ func alike(next log.Logger) log.Logger {
 		if len(pairs) >= 4 && pairs[2] == any("caller") {
 			pairs[0], pairs[1], pairs[2], pairs[3] = pairs[2], pairs[3], pairs[0], pairs[1]
 		}
+		if i := slices.Index(pairs, any(slog.TimeKey)); i >= 0 {
+			pairs = slices.Delete(pairs, i, i+2)
+		}
 		return next.Log(pairs...)
 	})
 }
-
-// timeless drops the records' times: the logger adds its own.
-type timeless struct{ slog.Handler }
-
-// Handle implements slog.Handler.
-func (h timeless) Handle(ctx context.Context, r slog.Record) error {
-	r.Time = time.Time{}
-	return h.Handler.Handle(ctx, r)
-}
-
-// WithAttrs implements slog.Handler.
-func (h timeless) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return timeless{h.Handler.WithAttrs(attrs)}
-}
-
-// WithGroup implements slog.Handler.
-func (h timeless) WithGroup(name string) slog.Handler { return timeless{h.Handler.WithGroup(name)} }
