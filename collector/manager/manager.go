@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -54,8 +55,8 @@ type Manager struct {
 	opts Options
 
 	applying sync.Mutex // Held by Apply and Stop.
-	mu       sync.RWMutex
-	running  []*running // In the order of the configuration; replaced, never changed.
+	// In the order of the configuration; replaced, never changed.
+	running atomic.Pointer[[]*running]
 }
 
 // running is an environment with its resources.
@@ -91,7 +92,9 @@ func New(ctx context.Context, opts Options) *Manager {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Manager{ctx: ctx, opts: opts}
+	m := &Manager{ctx: ctx, opts: opts}
+	m.running.Store(&[]*running{})
+	return m
 }
 
 // Apply replaces the environments. On an error nothing changes. An environment whose
@@ -100,15 +103,13 @@ func New(ctx context.Context, opts Options) *Manager {
 func (m *Manager) Apply(environments []config.Environment) error {
 	m.applying.Lock()
 	defer m.applying.Unlock()
-	old := m.list()
+	old := *m.running.Load()
 	next, err := m.prepare(old, environments)
 	if err != nil {
 		return err
 	}
 	// The series of removed environments disappear before the environments stop.
-	m.mu.Lock()
-	m.running = next
-	m.mu.Unlock()
+	m.running.Store(&next)
 	stop(slices.DeleteFunc(slices.Clone(old), func(r *running) bool { return slices.Contains(next, r) }))
 	started := 0
 	for _, r := range next {
@@ -125,30 +126,22 @@ func (m *Manager) Apply(environments []config.Environment) error {
 func (m *Manager) prepare(old []*running, environments []config.Environment) ([]*running, error) {
 	next := make([]*running, 0, len(environments))
 	for _, env := range environments {
-		r := find(old, env)
-		if r == nil {
-			var err error
-			if r, err = m.build(env, slices.Concat(old, next)); err != nil {
-				for _, r := range next {
-					if !slices.Contains(old, r) {
-						r.cancel()
-					}
+		if i := slices.IndexFunc(old, func(r *running) bool { return r.config.Equal(env) }); i >= 0 {
+			next = append(next, old[i])
+			continue
+		}
+		r, err := m.build(env, slices.Concat(old, next))
+		if err != nil {
+			for _, r := range next {
+				if r.done == nil {
+					r.cancel()
 				}
-				return nil, fmt.Errorf("environment %s: %w", env.Title(), err)
 			}
+			return nil, fmt.Errorf("environment %s: %w", env.Title(), err)
 		}
 		next = append(next, r)
 	}
 	return next, nil
-}
-
-func find(list []*running, env config.Environment) *running {
-	for _, r := range list {
-		if r.config.Equal(env) {
-			return r
-		}
-	}
-	return nil
 }
 
 // build makes one environment, not yet started. It has its own registry, since only
@@ -257,19 +250,13 @@ func stop(list []*running) {
 func (m *Manager) Stop() {
 	m.applying.Lock()
 	defer m.applying.Unlock()
-	stop(m.list())
-}
-
-func (m *Manager) list() []*running {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return m.running
+	stop(*m.running.Load())
 }
 
 // Environments returns the environments for the pages, in the order of the
 // configuration.
 func (m *Manager) Environments() []refresh.View {
-	list := m.list()
+	list := *m.running.Load()
 	out := make([]refresh.View, len(list))
 	for i, r := range list {
 		out[i] = refresh.View{
@@ -289,15 +276,14 @@ func (m *Manager) Environments() []refresh.View {
 // families without checking each series again, as prometheus.Gatherers would: that
 // halves the cost of a scrape of many environments.
 func (m *Manager) Gather() ([]*dto.MetricFamily, error) {
-	list := m.list()
-	gathered, errs := make([][]*dto.MetricFamily, len(list)+1), make([]error, len(list)+1)
+	registries := []*prometheus.Registry{m.opts.Registry}
+	for _, r := range *m.running.Load() {
+		registries = append(registries, r.registry)
+	}
+	gathered, errs := make([][]*dto.MetricFamily, len(registries)), make([]error, len(registries))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range gathered {
-		registry := m.opts.Registry
-		if i > 0 {
-			registry = list[i-1].registry
-		}
+	for i, registry := range registries {
 		group.Go(func() error {
 			gathered[i], errs[i] = registry.Gather()
 			return nil

@@ -60,20 +60,18 @@ func (r *Reloader) Load() error {
 // readUntil reads the configuration, and gives up when ctx ends, so that a file that
 // blocks does not delay the shutdown.
 func (r *Reloader) readUntil(ctx context.Context) ([]config.Environment, error) {
-	type result struct {
-		environments []config.Environment
-		err          error
-	}
-	results := make(chan result, 1)
+	var environments []config.Environment
+	var err error
+	done := make(chan struct{})
 	go func() {
-		environments, err := r.read()
-		results <- result{environments, err}
+		defer close(done)
+		environments, err = r.read()
 	}()
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case got := <-results:
-		return got.environments, got.err
+	case <-done:
+		return environments, err
 	}
 }
 
