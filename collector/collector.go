@@ -25,8 +25,8 @@ type Source interface {
 	Snapshot() *index.Snapshot
 }
 
-// Options select what is shown of a snapshot. A Collector keeps no reference to the
-// slices.
+// Options select what is shown of a snapshot. A Collector keeps the slices: do
+// not change them.
 type Options struct {
 	// Environment and Project are labels; an empty Project adds none.
 	Environment, Project string
@@ -43,12 +43,10 @@ type Options struct {
 // Collector is a prometheus.Collector for one environment, safe for concurrent
 // use.
 type Collector struct {
-	source      Source
-	descs       *descs
-	near, stuck []Threshold
-	opts        Options
-	now         func() time.Time
-	plan        atomic.Pointer[plan]
+	source Source
+	descs  *descs
+	opts   Options
+	plan   atomic.Pointer[plan]
 }
 
 // A Threshold is a duration, and the label value of its series.
@@ -59,14 +57,10 @@ type Threshold struct {
 
 // New returns a Collector of source's snapshots.
 func New(source Source, opts Options) *Collector {
-	c := &Collector{
-		source: source, descs: newDescs(Labels(opts.Environment, opts.Project)), opts: opts, now: opts.Now,
-		near: slices.Clone(opts.NearTimeout), stuck: slices.Clone(opts.StuckAfter),
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
-	if c.now == nil {
-		c.now = time.Now
-	}
-	return c
+	return &Collector{source: source, descs: newDescs(Labels(opts.Environment, opts.Project)), opts: opts}
 }
 
 // Labels returns the labels that every metric of an environment has.
@@ -80,14 +74,14 @@ func Labels(environment, project string) prometheus.Labels {
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range c.descs.all() {
+	for _, d := range c.descs.all {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	now := c.now()
+	now := c.opts.Now()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
@@ -194,10 +188,10 @@ func (c *Collector) addGroup(
 	for i, status := range statuses {
 		p.add(d.tokens, func(now time.Time) int { return g.Count(i, now) }, label(string(status))...)
 	}
-	for _, th := range c.near {
+	for _, th := range c.opts.NearTimeout {
 		p.add(d.near, func(now time.Time) int { return g.NearTimeout(th.Value, now) }, label(th.Label)...)
 	}
-	for _, th := range c.stuck {
+	for _, th := range c.opts.StuckAfter {
 		p.add(d.stuck, func(now time.Time) int { return g.Stuck(th.Value, now) }, label(th.Label)...)
 	}
 	p.add(d.overdue, g.Overdue, tag...)

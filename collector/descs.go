@@ -14,6 +14,8 @@ type descs struct {
 	taggedLate, taggedOldest, taggedCreated               *prometheus.Desc
 
 	loaded, unresolved, corrections, folded, period, listed *prometheus.Desc
+
+	all []*prometheus.Desc
 }
 
 const (
@@ -25,10 +27,13 @@ const (
 )
 
 func newDescs(labels prometheus.Labels) *descs {
+	var all []*prometheus.Desc
 	d := func(name, help string, variable ...string) *prometheus.Desc {
-		return prometheus.NewDesc(namespace+name, help, variable, labels)
+		desc := prometheus.NewDesc(namespace+name, help, variable, labels)
+		all = append(all, desc)
+		return desc
 	}
-	return &descs{
+	out := &descs{
 		tokens: d("tokens",
 			"Waitpoint tokens by status."+cached, "status"),
 		tagged: d("tagged_tokens",
@@ -77,13 +82,6 @@ func newDescs(labels prometheus.Labels) *descs {
 		period: d("period_seconds",
 			"The window in which finished tokens count, 0 for no window."),
 	}
-}
-
-func (d *descs) all() []*prometheus.Desc {
-	return []*prometheus.Desc{
-		d.tokens, d.tagged, d.nearTimeout, d.taggedNearTimeout, d.stuck, d.taggedStuck, d.overdue,
-		d.withoutTimeout, d.late, d.ignored, d.oldest, d.nextTimeout, d.created,
-		d.taggedOverdue, d.taggedLate, d.taggedOldest, d.taggedCreated,
-		d.loaded, d.unresolved, d.corrections, d.folded, d.period, d.listed,
-	}
+	out.all = all
+	return out
 }
