@@ -182,10 +182,7 @@ func (m *Manager) build(env config.Environment, others []*running) (*running, er
 	if env.Project != "" {
 		logger = log.With(logger, "project", env.Project)
 	}
-	r.close = api.CloseIdleConnections
-	if t, ok := transport.(interface{ CloseIdleConnections() }); ok {
-		r.close = t.CloseIdleConnections
-	}
+	r.close = (&http.Client{Transport: transport}).CloseIdleConnections
 	r.subject = refresh.New(api, refresh.Options{
 		Interval:            env.Refresh.Interval,
 		MaxStaleness:        env.Refresh.Staleness(),
