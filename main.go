@@ -74,12 +74,6 @@ type fatal struct {
 	logs *logging.Flags
 }
 
-// startDemo starts a simulated service and points the settings at it.
-func startDemo(settings *config.Flags) (http.RoundTripper, error) {
-	service, key := simulator.Demo()
-	return simulator.Transport(service), settings.Demo(key)
-}
-
 // run is the program. It returns nil once ctx has ended and everything is shut down, or
 // a fatal error that names the flag or variable that is wrong.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
@@ -116,9 +110,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	var transport http.RoundTripper
 	if *demo {
-		if transport, err = startDemo(settings); err != nil {
+		service, key := simulator.Demo()
+		if err := settings.Demo(key); err != nil {
 			return err
 		}
+		transport = simulator.Transport(service)
 	}
 	var summaries []string                         // Of the environments loaded last.
 	load := func() ([]config.Environment, error) { //nolint:contextcheck // File reads have their own timeout.
