@@ -37,7 +37,8 @@ func (s *server) tokens(w http.ResponseWriter, r *http.Request) {
 		l, err = s.find(w, environments, &q, now)
 	}
 	code := http.StatusOK
-	if wrong, ok := errors.AsType[*queryError](err); ok {
+	wrong, _ := errors.AsType[*queryError](err) // Every error about a query is one.
+	if err != nil {
 		code = wrong.code
 	}
 	switch {
@@ -46,7 +47,7 @@ func (s *server) tokens(w http.ResponseWriter, r *http.Request) {
 	case err != nil && q.format == formatCSV:
 		text(w, code, err.Error()+"\n")
 	case err != nil:
-		writeJSON(w, code, newErrorJSON(err))
+		writeJSON(w, code, errorJSON{err.Error(), wrong.parameter})
 	case q.format == formatCSV:
 		writeCSV(w, l)
 	default:

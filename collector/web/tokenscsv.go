@@ -51,10 +51,7 @@ func stampCSV(t time.Time) string {
 }
 
 func tagsCSV(tags []string) string {
-	if tags == nil {
-		tags = []string{}
-	}
-	b, _ := json.Marshal(tags) // A list of strings always marshals.
+	b, _ := json.Marshal(append([]string{}, tags...)) // Never null; a list of strings always marshals.
 	return string(escapeForTerminal(b))
 }
 

@@ -1,9 +1,6 @@
 package web
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // tokensJSON is the answer in JSON. Absent values are left out; fields may be added.
 type tokensJSON struct {
@@ -58,14 +55,6 @@ func (s stamp) String() string { return time.Time(s).UTC().Format("2006-01-02T15
 // MarshalText implements encoding.TextMarshaler.
 func (s stamp) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-func newErrorJSON(err error) errorJSON {
-	out := errorJSON{Error: err.Error()}
-	if wrong, ok := errors.AsType[*queryError](err); ok {
-		out.Parameter = wrong.parameter
-	}
-	return out
-}
-
 func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 	out := tokensJSON{
 		Now: stamp(now), Complete: l.complete(), Environments: []environmentJSON{},
@@ -83,11 +72,9 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 	}
 	for _, e := range l.entries {
 		t := tokenJSON{
-			Environment: e.environment.Name, Project: e.environment.Project, ID: e.ID, Tags: e.Tags,
+			Environment: e.environment.Name, Project: e.environment.Project, ID: e.ID,
+			Tags:      append([]string{}, e.Tags...), // Never null.
 			CreatedAt: stamp(e.CreatedAt), AgeSeconds: seconds(e.CreatedAt, now), DashboardURL: e.dashboard(),
-		}
-		if t.Tags == nil {
-			t.Tags = []string{}
 		}
 		if !e.TimeoutAt.IsZero() {
 			t.TimeoutAt, t.TimeLeftSeconds = new(stamp(e.TimeoutAt)), new(seconds(now, e.TimeoutAt))
