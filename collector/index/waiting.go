@@ -131,14 +131,17 @@ type Lookup struct {
 	// Since is when it was first missing; Looked is when its outcome was last looked up,
 	// zero if never.
 	Since, Looked time.Time
-	// Sure is whether every replica had the token when it was missing: it has left.
-	Sure bool
+	// Waiting is whether the next snapshot counts it as WAITING, see Settle.
+	Waiting bool
 }
 
-// Unresolved calls yield for each token whose outcome is to be looked up, in descending
+// Unresolved calls yield for each token whose outcome is to be looked up now, in descending
 // order of id, until it returns false.
-func (x *Index) Unresolved(yield func(Lookup) bool) {
-	x.missing.Reverse(func(_ string, h *held) bool { return yield(Lookup{h.token, h.lacked, h.looked, h.sure}) })
+func (x *Index) Unresolved(now time.Time, yield func(Lookup) bool) {
+	trusted := x.Trusted(now)
+	x.missing.Reverse(func(_ string, h *held) bool {
+		return yield(Lookup{h.token, h.lacked, h.looked, !h.left && !(h.sure && trusted)})
+	})
 }
 
 // Look records that the outcome of the token is being looked up.

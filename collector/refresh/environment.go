@@ -286,14 +286,15 @@ func (e *Environment) show() (due time.Time) {
 	return time.Time{}
 }
 
-// publish makes a snapshot. Tokens that a listing lacked have left WAITING. While there is
-// a gap in the list of all tokens, finished tokens are not shown.
+// publish makes a snapshot, unless there is a gap in the list of WAITING tokens: they would
+// be too few. Tokens that a listing lacked have left WAITING. While there is a gap in the
+// list of all tokens, finished tokens are not shown.
 func (e *Environment) publish() {
-	e.unshown = false
 	at, whole := e.waitingAt()
-	if !whole {
+	if !whole || e.waiting != nil && e.waiting.gaps.Len() > 0 {
 		return
 	}
+	e.unshown = false
 	now := e.now()
 	e.index.Settle(now)
 	s := e.index.Cut(at, now)

@@ -505,6 +505,9 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{2000248, "outages"},               // The window moved past tokens created in an outage.
 		{1006147, "restarts,dated ahead"},  // Tokens that had finished before the start counted.
 		{1004884, "deletions,dated ahead"}, // Deleted tokens dated ahead were kept.
+		{2000419, "dated ahead"},           // No tokens for a while: the place where they appear was not watched.
+		{2000482, "outages"},               // A refresh ended between two pages of new WAITING tokens.
+		{2000557, "deletions"},             // A token counted as WAITING until a delayed look-up.
 	} {
 		t.Run(fmt.Sprint(found.kind, " ", found.seed), func(t *testing.T) {
 			t.Parallel()

@@ -56,7 +56,7 @@ type piece struct {
 	// token that was not known.
 	high, changed time.Time
 	// Watched is whether new tokens appear here, as they do at the top; idle counts the
-	// rounds since one did.
+	// rounds since then in which they appeared only elsewhere.
 	watched bool
 	idle    int
 	busy    bool
@@ -147,6 +147,7 @@ type sight struct {
 	// Fresh is whether a token on it was not known before, tail whether that is its last
 	// one.
 	fresh, tail bool
+	empty       int // How many pages without tokens came before it, in the same place.
 }
 
 func (s sight) served() time.Time {
@@ -159,7 +160,7 @@ func (s sight) served() time.Time {
 // again returns the sight of another page that was requested at the same place with the
 // same filter.
 func (s sight) again(page client.Page, at time.Time) sight {
-	return sight{boundary: s.boundary, page: page, at: at, from: s.from}
+	return sight{boundary: s.boundary, page: page, at: at, from: s.from, empty: s.empty}
 }
 
 // inOrder reports whether the page is in descending order of id, below its boundary.
@@ -320,6 +321,14 @@ func (l *list) leave(s sight, lo string) {
 	if !rest.gap {
 		l.rests = append(l.rests, lo)
 	}
+}
+
+// reserve marks a piece as busy until the request has ended, which will be sent later.
+func (l *list) reserve(above string, r *request) *request {
+	if p, ok := l.pieces.Get(above); ok {
+		p.busy, r.drop = true, func() { p.busy = false }
+	}
+	return r
 }
 
 // taken reports whether the page's next cursor belongs to another place. One of the two

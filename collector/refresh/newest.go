@@ -13,7 +13,8 @@ import (
 // The newest: the places where new tokens appear, the top of the list first.
 
 const (
-	// A place without new tokens for so many rounds is listed once in as many rounds.
+	// A place is listed once in so many rounds if new tokens appeared elsewhere in as many,
+	// but not there.
 	idleRounds = 10
 	// mostPlaces bounds how many places are watched.
 	mostPlaces = 8
@@ -121,8 +122,8 @@ func (e *Environment) nextUnsettled() *request {
 	return nil
 }
 
-// places returns the pieces to list in this round, the top first. Those without new
-// tokens for a while are listed less often.
+// places returns the pieces to list in this round, the top first. Those where tokens no
+// longer appear are listed less often.
 func (e *Environment) places() []*piece {
 	out := make([]*piece, 0, len(e.all.places))
 	for _, p := range e.all.places {
@@ -282,7 +283,9 @@ func (e *Environment) settleArrivals() {
 		}
 	}
 	for _, p := range e.all.places {
-		p.idle++
+		if e.arrivals.appeared > 0 {
+			p.idle++
+		}
 		if p.idle > 100*idleRounds && p.above != topID {
 			p.watched = false
 			e.all.sort(p)

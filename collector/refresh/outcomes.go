@@ -27,7 +27,7 @@ type lookUps struct {
 func (e *Environment) nextOutcome(now time.Time) *request {
 	var found *request
 	line, scattered := e.listFrom(now), e.scattered()
-	e.index.Unresolved(func(t index.Lookup) bool {
+	e.index.Unresolved(now, func(t index.Lookup) bool {
 		if wait := e.lookUpIn(t, scattered, now); wait > 0 {
 			if at := now.Add(wait); e.wake.IsZero() || at.Before(e.wake) {
 				e.wake = at
@@ -66,7 +66,7 @@ func (e *Environment) scattered() bool {
 // for more of them. A token that counts as WAITING until then is looked up in each round.
 func (e *Environment) lookUpIn(t index.Lookup, scattered bool, now time.Time) time.Duration {
 	switch {
-	case !t.Sure && t.Looked.Before(e.round.start):
+	case t.Waiting && t.Looked.Before(e.round.start):
 		return 0
 	case !t.Looked.IsZero():
 		return t.Looked.Add(lag).Sub(now)
@@ -105,7 +105,7 @@ func (e *Environment) askFinished(t *index.Token) *request {
 			_, err := e.observe(outcomes, page, at)
 			e.lookUps.unlisted[t.ID] = true
 			if n := len(page.Tokens); n > 0 {
-				e.index.Unresolved(func(u index.Lookup) bool {
+				e.index.Unresolved(at, func(u index.Lookup) bool {
 					if u.ID < p.above && u.ID > page.Tokens[n-1].ID {
 						e.lookUps.unlisted[u.ID] = true
 					}

@@ -239,34 +239,41 @@ func TestEmptyPagesOfASecondLook(t *testing.T) {
 	})
 }
 
-// TestEmptyWhileLoading checks that an empty page does not end the history.
+// TestEmptyWhileLoading checks that an empty page ends neither the history nor
+// the first listing of WAITING tokens, whichever page it is.
 func TestEmptyWhileLoading(t *testing.T) {
 	t.Parallel()
-	for n := range size.Of(2, 20) {
+	for n := range size.Of(8, 30) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen atomic.Int64
 			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
-				return between{next, simulator.Transport(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				return between{slowly{next}, simulator.Transport(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 					w.Header().Set("Content-Type", "application/json")
 					_, _ = w.Write([]byte(`{"data":[],"pagination":{}}`))
-				})), func(r *http.Request) bool {
-					return !r.URL.Query().Has("filter[status]") && r.URL.Query().Has("page[after]") && seen.Add(1) == int64(n+1)
+				})), func(*http.Request) bool {
+					return seen.Add(1) == int64(n+1)
 				}}
 			}, func(e *simulator.Environment) {
-				e.Populate(simulator.Population{Seed: 1, Tokens: 2000, Waiting: 50})
+				e.Populate(simulator.Population{Seed: 1, Tokens: 1200, Waiting: 250})
 			})
 			defer w.stop()
-			for range 60 {
-				time.Sleep(time.Second)
-				if s := w.subject.Snapshot(); s != nil && s.Loaded {
+			for range 1800 {
+				time.Sleep(100 * time.Millisecond)
+				s := w.subject.Snapshot()
+				if s == nil {
+					continue
+				}
+				if waiting := s.Total.Count(0, time.Now()); waiting != 250 {
+					t.Fatalf("page %d is empty: %d tokens are WAITING, want 250", n+1, waiting)
+				}
+				if s.Loaded {
 					if d := w.diff(time.Now()); d != "" {
-						t.Fatalf("page %d is empty: %s", n+1, d)
+						t.Errorf("page %d is empty: %s", n+1, d)
 					}
+					return
 				}
 			}
-			if s := w.subject.Snapshot(); s == nil || !s.Loaded {
-				t.Errorf("page %d is empty: not loaded", n+1)
-			}
+			t.Errorf("page %d is empty: not loaded", n+1)
 		})
 	}
 }

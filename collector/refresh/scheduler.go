@@ -327,6 +327,9 @@ func (e *Environment) progressed() bool {
 			return false
 		}
 	}
+	if e.waiting != nil && e.waiting.gaps.Len() > 0 && now.Sub(e.round.start) < e.opts.MaxStaleness {
+		return false // New tokens are WAITING that are not known yet.
+	}
 	for _, t := range []task{newest, waiting} {
 		if e.round.pages[t] == 0 && (e.sched.active[t] > 0 || e.wants(t, now)) {
 			return false

@@ -69,7 +69,7 @@ func (e *Environment) takeAll(t task, s sight) error {
 	case e.all == nil:
 	case !s.inOrder():
 		return e.disorder(t, s, func(again sight) error { return e.takeAll(t, again) })
-	case e.doubtsEnd(t, s):
+	case e.doubtsEnd(s):
 		e.again(t, s, otherSize, ch)
 	default:
 		e.coverAll(t, s, ch)
@@ -80,7 +80,7 @@ func (e *Environment) takeAll(t task, s sight) error {
 // again requests a page again, with another size. Tokens that were new on the first page
 // still count as new.
 func (e *Environment) again(t task, s sight, size int, ch index.Changes) {
-	e.sched.queue(newest, &request{
+	e.sched.queue(newest, e.all.reserve(s.above, &request{
 		opts: client.ListOptions{After: s.cursor, From: s.from, PageSize: size},
 		take: func(page client.Page, at time.Time) error {
 			more, err := e.observe(t, page, at)
@@ -88,7 +88,7 @@ func (e *Environment) again(t task, s sight, size int, ch index.Changes) {
 			if err != nil || e.all == nil || !again.inOrder() {
 				return err
 			}
-			if size == otherSize && len(page.Tokens) == 0 && e.doubtsEnd(t, again) {
+			if size == otherSize && len(page.Tokens) == 0 && e.doubtsEnd(again) {
 				e.again(t, s, size-1, ch) // Two empty pages may both be wrong.
 				return nil
 			}
@@ -106,18 +106,18 @@ func (e *Environment) again(t task, s sight, size int, ch index.Changes) {
 			e.coverAll(t, again, more)
 			return nil
 		},
-	})
+	}))
 }
 
 // doubtsEnd reports whether a page is the end of the list although tokens below it are
-// known or expected.
-func (e *Environment) doubtsEnd(t task, s sight) bool {
+// known or may be there.
+func (e *Environment) doubtsEnd(s sight) bool {
 	if s.page.Next != "" {
 		return false
 	}
 	p, ok := e.all.pieces.Get(s.above)
 	below := e.all.next(s.above)
-	return t == history && ok && p.gap || len(s.page.Tokens) == 0 && e.index.Len() > 0 ||
+	return ok && p.gap || len(s.page.Tokens) == 0 && e.index.Len() > 0 ||
 		below != nil && !shows(s.page, below.above)
 }
 

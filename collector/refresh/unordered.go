@@ -105,7 +105,7 @@ func (e *Environment) nextWaitingInTurn() *request {
 		// should be, a second walk has to agree.
 		missing := e.index.Missing("", topID, c.begun, e.arrivals.served)
 		n, odd := len(missing), len(page.Tokens) == 0
-		if (n > max(10, e.index.WaitingLen()/2) || odd && n > 0) && !e.walks.doubted {
+		if (n > max(10, e.index.WaitingLen()/2) || odd && (n > 0 || c.pages > 1)) && !e.walks.doubted {
 			e.walks.doubted, e.walks.waiting = true, nil
 			return nil
 		}

@@ -22,8 +22,8 @@ type part struct {
 	busy  bool
 }
 
-// nextWaiting requests the top, then tokens whose timeout has come, then the least
-// recently listed piece.
+// nextWaiting requests the top, then what is not known, then tokens whose timeout has
+// come, then the least recently listed piece.
 func (e *Environment) nextWaiting() *request {
 	if e.waiting == nil {
 		return e.nextWaitingInTurn()
@@ -71,6 +71,8 @@ func (e *Environment) goesFirst(p, other *piece) bool {
 		return true
 	case p.above == topID || other.above == topID:
 		return p.above == topID && p.listed.Before(e.round.start)
+	case p.gap != other.gap:
+		return p.gap
 	case urgent && e.urgent[p.above] != e.urgent[other.above]:
 		return e.urgent[p.above]
 	}
@@ -89,23 +91,31 @@ func (e *Environment) takeWaiting(s sight) error {
 	if !s.inOrder() {
 		return e.disorder(waiting, s, e.takeWaiting)
 	}
-	if n := e.waiting.sure(s); n < len(s.page.Tokens) {
-		e.sched.queue(waiting, &request{
-			opts: client.ListOptions{Statuses: onlyWaiting, After: s.cursor, PageSize: n},
-			take: func(page client.Page, at time.Time) error {
-				return e.takeWaiting(s.again(page, at))
-			},
-		})
+	shown := len(s.page.Tokens)
+	if n := e.waiting.sure(s); n < shown {
+		e.waitingAgain(s, n)
+		return nil
+	}
+	if p, ok := e.waiting.pieces.Get(s.above); ok && p.gap && shown == 0 && s.empty < 2 {
+		s.empty++ // Two empty pages may both be wrong.
+		e.waitingAgain(s, otherSize-s.empty)
 		return nil
 	}
 	missing := e.index.Missing(s.reach(), s.above, s.at, s.served())
-	shown := len(s.page.Tokens)
 	if len(missing) > 0 && shown == 0 || len(missing) > max(10, shown/2) {
 		e.sched.queue(waiting, e.lookAgain(s, missing))
 	} else {
 		e.coverWaiting(s, missing)
 	}
 	return nil
+}
+
+// waitingAgain requests a page of WAITING tokens again, with another size.
+func (e *Environment) waitingAgain(s sight, size int) {
+	e.sched.queue(waiting, e.waiting.reserve(s.above, &request{
+		opts: client.ListOptions{Statuses: onlyWaiting, After: s.cursor, PageSize: size},
+		take: func(page client.Page, at time.Time) error { return e.takeWaiting(s.again(page, at)) },
+	}))
 }
 
 func (e *Environment) coverWaiting(s sight, missing []*index.Token) {
