@@ -94,10 +94,13 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.descs.unresolved, float64(s.Unresolved))
 	gauge(c.descs.folded, float64(s.Folded))
 	ch <- prometheus.MustNewConstMetric(c.descs.corrections, prometheus.CounterValue, float64(s.Corrections))
-	if !s.Waiting || !s.Fresh(now, c.opts.MaxStaleness) {
+	if !s.Waiting {
 		return
 	}
 	gauge(c.descs.listed, seconds(s.At))
+	if !s.Fresh(now, c.opts.MaxStaleness) {
+		return
+	}
 	if s.Flowing {
 		ch <- prometheus.MustNewConstMetric(c.descs.created, prometheus.CounterValue, float64(s.Created))
 	}
@@ -165,7 +168,7 @@ func (c *Collector) newPlan(s *index.Snapshot) *plan {
 			d.tagged, d.taggedNearTimeout, d.taggedStuck, d.taggedOverdue, d.taggedLate, d.taggedOldest,
 		}
 		c.addGroup(p, s, t.Group, statuses, tagged, t.Tag)
-		if s.Loaded {
+		if s.Flowing {
 			p.addCounter(d.taggedCreated, float64(t.Created), t.Tag)
 		}
 	}

@@ -35,6 +35,7 @@ type cutter struct {
 	// Of what the rules leave out; nil if none does.
 	ignored *Group
 	folded  int
+	open    bool // A tag without WAITING tokens may still get a series: none is folded yet.
 }
 
 func (x *Index) newCutter() *cutter {
@@ -52,6 +53,9 @@ func (x *Index) newCutter() *cutter {
 		default:
 			c.folded++
 		}
+	}
+	if c.open = x.hasOpenSeries(); c.open {
+		c.folded = 0
 	}
 	return c
 }
@@ -153,19 +157,15 @@ func (c *cutter) placeWaiting() []*Token {
 	return tokens
 }
 
-// tagGroups returns the groups of the tags that have a series. Until the
-// history is loaded a group without WAITING tokens says nothing, so it is left out.
+// tagGroups returns the groups of the tags that have a series.
 func (c *cutter) tagGroups() []TagGroup {
 	out := make([]TagGroup, 0, len(c.byTag)+1)
 	for id, g := range c.byTag {
 		tag := c.x.sets.names[id].text
 		out = append(out, TagGroup{tag, g, c.x.flow.created[tag]})
 	}
-	if c.other != nil {
+	if c.other != nil && !(c.open && len(c.other.created) == 0) {
 		out = append(out, TagGroup{OtherTag, c.other, c.x.flow.created[OtherTag]})
-	}
-	if !c.x.loaded {
-		out = slices.DeleteFunc(out, func(t TagGroup) bool { return len(t.created) == 0 })
 	}
 	slices.SortFunc(out, func(a, b TagGroup) int { return cmp.Compare(a.Tag, b.Tag) })
 	return out

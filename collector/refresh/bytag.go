@@ -11,11 +11,11 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// newTaggedWaits registers the histogram of waits by tag. It has native buckets;
-// of the classic ones it has +Inf alone, since for a hundred tags the others
-// would be thousands of series.
-func newTaggedWaits(reg prometheus.Registerer, labels prometheus.Labels) *prometheus.HistogramVec {
-	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+// newTaggedWaits returns the histogram of waits by tag. It has native buckets; of the
+// classic ones it has +Inf alone, see countable, since for a hundred tags the others would
+// be thousands of series.
+func newTaggedWaits(labels prometheus.Labels) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		ConstLabels: labels,
 		Name:        "triggerdev_waitpoint_tagged_wait_duration_seconds",
 		Help: "How long tokens waited (completedAt - createdAt) that background refreshes saw finish," +
@@ -24,8 +24,6 @@ func newTaggedWaits(reg prometheus.Registerer, labels prometheus.Labels) *promet
 		NativeHistogramMaxBucketNumber:  160,
 		NativeHistogramMinResetDuration: time.Hour,
 	}, []string{"tag", "status"})
-	reg.MustRegister(countable{vec})
-	return vec
 }
 
 // countable adds to native histograms the bucket without which a server that
@@ -56,14 +54,14 @@ func (m countableMetric) Write(out *dto.Metric) error {
 	return nil
 }
 
-// byTag takes in what has happened by tag up to a snapshot: the tokens that
-// finished, and the labels that no token has any more. The series of a tag are
-// there, at zero, as soon as the tag is.
+// byTag records what has happened by tag up to a snapshot: the tokens that finished, and
+// the labels that no token has any more. The series of a tag begin at zero, as soon as
+// tokens are counted and the tag has series.
 func (m *Metrics) byTag(s *index.Snapshot, finished []index.TagFinished, gone []string) {
 	for _, tag := range gone {
 		m.taggedWaits.DeletePartialMatch(prometheus.Labels{"tag": tag})
 	}
-	if s.Loaded {
+	if s.Flowing {
 		for _, t := range s.Tags {
 			m.taggedWaits.WithLabelValues(t.Tag, string(client.StatusCompleted))
 			m.taggedWaits.WithLabelValues(t.Tag, string(client.StatusTimedOut))

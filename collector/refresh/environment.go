@@ -141,6 +141,10 @@ func New(api Lister, opts Options) *Environment {
 	now := e.now()
 	e.waiting, e.all = newList(now), newList(now)
 	e.state.Store(&State{})
+	opts.Metrics.fresh = func() bool {
+		s := e.Snapshot()
+		return s != nil && s.Fresh(e.now(), opts.MaxStaleness)
+	}
 	return e
 }
 

@@ -26,6 +26,7 @@ type Metrics struct {
 	limit, remain *prometheus.GaugeVec
 	lateArrivals  prometheus.Counter
 	broken        *prometheus.GaugeVec
+	fresh         func() bool // Whether the snapshot is new enough to be shown; nil means yes.
 
 	mu    sync.Mutex
 	usage Usage
@@ -74,7 +75,7 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 			Name:        "triggerdev_waitpoint_refresh_errors_total",
 			Help:        "Background refreshes that failed, by reason.",
 		}, []string{"reason"}),
-		waits: f.NewHistogramVec(prometheus.HistogramOpts{
+		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			ConstLabels: labels,
 			Name:        "triggerdev_waitpoint_wait_duration_seconds",
 			Help:        "How long tokens waited (completedAt - createdAt) that background refreshes saw finish.",
@@ -86,7 +87,7 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 			NativeHistogramMaxBucketNumber:  160,
 			NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"status"}),
-		taggedWaits: newTaggedWaits(reg, labels),
+		taggedWaits: newTaggedWaits(labels),
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			ConstLabels: labels,
 			Name:        "triggerdev_api_requests_total",
@@ -112,6 +113,7 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 			Help:        "Requests left in the environment's rate limit bucket, from the last answer.",
 		}, nil),
 	}
+	reg.MustRegister(tokenSeries{m.waits, m}, tokenSeries{countable{m.taggedWaits}, m})
 	m.lateArrivals = f.NewCounter(prometheus.CounterOpts{
 		ConstLabels: labels,
 		Name:        "triggerdev_waitpoint_late_arrivals_total",
@@ -130,6 +132,21 @@ func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 		m.errors.WithLabelValues(string(reason))
 	}
 	return m
+}
+
+// tokenSeries are absent while the snapshot is too old to be shown, as those of package
+// collector are.
+type tokenSeries struct {
+	prometheus.Collector
+
+	metrics *Metrics
+}
+
+// Collect implements prometheus.Collector.
+func (s tokenSeries) Collect(ch chan<- prometheus.Metric) {
+	if s.metrics.fresh == nil || s.metrics.fresh() {
+		s.Collector.Collect(ch)
+	}
 }
 
 // Attempt counts a request; it is safe for concurrent use.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -178,4 +179,67 @@ func TestLoadedWhole(t *testing.T) {
 			}
 		})
 	}
+}
+
+// series returns the number of series of each metric.
+func (w *world) series(t *testing.T) map[string]int {
+	t.Helper()
+	families, err := w.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := map[string]int{}
+	for _, f := range families {
+		n[strings.TrimPrefix(f.GetName(), "triggerdev_waitpoint_")] = len(f.GetMetric())
+	}
+	return n
+}
+
+// TestWaitsBeginAtZero checks that the histograms of waits have their series, at zero, as
+// soon as tokens are counted: they wait neither for the history nor for a token to finish.
+func TestWaitsBeginAtZero(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{Concurrency: 1}, func(next http.RoundTripper) http.RoundTripper {
+			return slowly{next}
+		}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 20_000, Waiting: 150})
+		})
+		defer w.stop()
+		time.Sleep(2 * time.Minute)
+		s, n := w.subject.Snapshot(), w.series(t)
+		if s == nil || !s.Flowing || s.Loaded || len(s.Tags) < 3 {
+			t.Fatalf("snapshot %+v; want tags, counters, and no history yet", s)
+		}
+		if n["wait_duration_seconds"] != 2 || n["tagged_wait_duration_seconds"] != 2*len(s.Tags) {
+			t.Errorf("%d and %d series of waits, want 2 and %d", n["wait_duration_seconds"], n["tagged_wait_duration_seconds"], 2*len(s.Tags))
+		}
+	})
+}
+
+// TestStaleSeries checks that the histograms of waits go away with the snapshot, and come
+// back with their counts.
+func TestStaleSeries(t *testing.T) {
+	t.Parallel()
+	under(t, refresh.Options{}, func(t *testing.T, w *world) {
+		w.truth.Finish(w.truth.Add(simulator.Token{CreatedAt: time.Now()})[0], "COMPLETED")
+		time.Sleep(5 * time.Minute)
+		if n := w.finishedCount(t); n != 1 {
+			t.Fatalf("%d tokens have finished, want 1", n)
+		}
+		mend := w.service.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: 500})
+		time.Sleep(9 * time.Minute)
+		if n := w.series(t); n["wait_duration_seconds"] == 0 {
+			t.Error("no series of waits before the snapshot is too old")
+		}
+		time.Sleep(5 * time.Minute)
+		if n := w.series(t); n["wait_duration_seconds"]+n["tagged_wait_duration_seconds"] > 0 {
+			t.Errorf("series of waits with a snapshot that is too old: %v", n)
+		}
+		mend()
+		time.Sleep(5 * time.Minute)
+		if n := w.finishedCount(t); n != 1 {
+			t.Errorf("%d tokens have finished, want 1", n)
+		}
+	})
 }
