@@ -243,7 +243,8 @@ func TestEmptyPagesOfASecondLook(t *testing.T) {
 // the first listing of WAITING tokens, whichever page it is.
 func TestEmptyWhileLoading(t *testing.T) {
 	t.Parallel()
-	for n := range size.Of(8, 30) {
+	for n := range size.Of(16, 60) {
+		waits := n % 2 * 250
 		synctest.Test(t, func(t *testing.T) {
 			var seen atomic.Int64
 			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
@@ -251,10 +252,10 @@ func TestEmptyWhileLoading(t *testing.T) {
 					w.Header().Set("Content-Type", "application/json")
 					_, _ = w.Write([]byte(`{"data":[],"pagination":{}}`))
 				})), func(*http.Request) bool {
-					return seen.Add(1) == int64(n+1)
+					return seen.Add(1) == int64(n/2+1)
 				}}
 			}, func(e *simulator.Environment) {
-				e.Populate(simulator.Population{Seed: 1, Tokens: 1200, Waiting: 250})
+				e.Populate(simulator.Population{Seed: 1, Tokens: 1200, Waiting: waits})
 			})
 			defer w.stop()
 			for range 1800 {
@@ -263,17 +264,17 @@ func TestEmptyWhileLoading(t *testing.T) {
 				if s == nil {
 					continue
 				}
-				if waiting := s.Total.Count(0, time.Now()); waiting != 250 {
-					t.Fatalf("page %d is empty: %d tokens are WAITING, want 250", n+1, waiting)
+				if waiting := s.Total.Count(0, time.Now()); waiting != waits {
+					t.Fatalf("page %d is empty: %d tokens are WAITING, want %d", n/2+1, waiting, waits)
 				}
 				if s.Loaded {
 					if d := w.diff(time.Now()); d != "" {
-						t.Errorf("page %d is empty: %s", n+1, d)
+						t.Errorf("page %d is empty: %s", n/2+1, d)
 					}
 					return
 				}
 			}
-			t.Errorf("page %d is empty: not loaded", n+1)
+			t.Errorf("page %d is empty: not loaded", n/2+1)
 		})
 	}
 }
