@@ -161,13 +161,10 @@ func (c *Collector) newPlan(s *index.Snapshot) *plan {
 		statuses = statuses[:1] // Only WAITING is known.
 	}
 	d := c.descs
-	c.addGroup(p, s, s.Total, statuses, groupDescs{d.tokens, d.nearTimeout, d.stuck, d.overdue, d.late, d.oldest})
+	c.addGroup(p, s, s.Total, statuses, d.total)
 	p.add(d.withoutTimeout, s.Total.WithoutTimeout)
 	for _, t := range s.Tags {
-		tagged := groupDescs{
-			d.tagged, d.taggedNearTimeout, d.taggedStuck, d.taggedOverdue, d.taggedLate, d.taggedOldest,
-		}
-		c.addGroup(p, s, t.Group, statuses, tagged, t.Tag)
+		c.addGroup(p, s, t.Group, statuses, d.tagged, t.Tag)
 		if s.Flowing {
 			p.addCounter(d.taggedCreated, float64(t.Created), t.Tag)
 		}
@@ -180,12 +177,9 @@ func (c *Collector) newPlan(s *index.Snapshot) *plan {
 	return p
 }
 
-// groupDescs are the metrics of a group of tokens: all tokens, or those of a tag.
-type groupDescs struct{ tokens, near, stuck, overdue, late, oldest *prometheus.Desc }
-
 // addGroup adds the series of a group, with the tag if it has one.
 func (c *Collector) addGroup(
-	p *plan, s *index.Snapshot, g *index.Group, statuses []client.Status, d groupDescs, tag ...string,
+	p *plan, s *index.Snapshot, g *index.Group, statuses []client.Status, d *groupDescs, tag ...string,
 ) {
 	label := func(value string) []string { return append(slices.Clone(tag), value) }
 	for i, status := range statuses {

@@ -7,16 +7,15 @@ import (
 // descs are the metrics that come from a snapshot. Metrics about refreshes and API
 // requests are in package refresh.
 type descs struct {
-	tokens, nearTimeout, stuck, overdue, withoutTimeout *prometheus.Desc
-	late, ignored, oldest, nextTimeout, created         *prometheus.Desc
-
-	tagged, taggedNearTimeout, taggedStuck, taggedOverdue *prometheus.Desc
-	taggedLate, taggedOldest, taggedCreated               *prometheus.Desc
-
-	loaded, unresolved, corrections, folded, period, listed *prometheus.Desc
+	total, tagged                                                *groupDescs
+	withoutTimeout, ignored, nextTimeout, created, taggedCreated *prometheus.Desc
+	loaded, unresolved, corrections, folded, period, listed      *prometheus.Desc
 
 	all []*prometheus.Desc
 }
+
+// groupDescs are the metrics of a group of tokens: all tokens, or those of a tag.
+type groupDescs struct{ tokens, near, stuck, overdue, late, oldest *prometheus.Desc }
 
 const (
 	namespace = "triggerdev_waitpoint_"
@@ -34,41 +33,46 @@ func newDescs(labels prometheus.Labels) *descs {
 		return desc
 	}
 	out := &descs{
-		tokens: d("tokens",
-			"Waitpoint tokens by status."+cached, "status"),
-		tagged: d("tagged_tokens",
-			"Waitpoint tokens by tag and status; a token counts once under each of its tags."+cached, "tag", "status"),
-		nearTimeout: d("tokens_near_timeout",
-			"WAITING tokens that time out within the given time."+atNow, "within"),
-		taggedNearTimeout: d("tagged_tokens_near_timeout",
-			"WAITING tokens that time out within the given time, by tag."+atNow, "tag", "within"),
-		stuck: d("tokens_stuck",
-			"WAITING tokens created longer than the given time ago."+atNow, "after"),
-		taggedStuck: d("tagged_tokens_stuck",
-			"WAITING tokens created longer than the given time ago, by tag."+atNow, "tag", "after"),
-		overdue: d("tokens_overdue",
-			"WAITING tokens whose timeout has passed: the service is late to time them out."+atNow),
+		total: &groupDescs{
+			tokens: d("tokens",
+				"Waitpoint tokens by status."+cached, "status"),
+			near: d("tokens_near_timeout",
+				"WAITING tokens that time out within the given time."+atNow, "within"),
+			stuck: d("tokens_stuck",
+				"WAITING tokens created longer than the given time ago."+atNow, "after"),
+			overdue: d("tokens_overdue",
+				"WAITING tokens whose timeout has passed: the service is late to time them out."+atNow),
+			late: d("tokens_late",
+				"WAITING tokens that have waited longer than --tokens.expected-wait allows."+atNow),
+			oldest: d("oldest_waiting_timestamp_seconds",
+				"When the oldest WAITING token was created, in Unix seconds."+cached),
+		},
+		tagged: &groupDescs{
+			tokens: d("tagged_tokens",
+				"Waitpoint tokens by tag and status; a token counts once under each of its tags."+cached,
+				"tag", "status"),
+			near: d("tagged_tokens_near_timeout",
+				"WAITING tokens that time out within the given time, by tag."+atNow, "tag", "within"),
+			stuck: d("tagged_tokens_stuck",
+				"WAITING tokens created longer than the given time ago, by tag."+atNow, "tag", "after"),
+			overdue: d("tagged_tokens_overdue",
+				"WAITING tokens whose timeout has passed, by tag."+atNow, "tag"),
+			late: d("tagged_tokens_late",
+				"WAITING tokens that have waited longer than --tokens.expected-wait allows, by tag."+atNow, "tag"),
+			oldest: d("tagged_oldest_waiting_timestamp_seconds",
+				"When the oldest WAITING token was created, in Unix seconds, by tag."+cached, "tag"),
+		},
+
 		withoutTimeout: d("tokens_without_timeout",
 			"WAITING tokens without a timeout, which may wait for ever."+cached),
-		taggedOverdue: d("tagged_tokens_overdue",
-			"WAITING tokens whose timeout has passed, by tag."+atNow, "tag"),
-		late: d("tokens_late",
-			"WAITING tokens that have waited longer than --tokens.expected-wait allows."+atNow),
-		taggedLate: d("tagged_tokens_late",
-			"WAITING tokens that have waited longer than --tokens.expected-wait allows, by tag."+atNow, "tag"),
 		ignored: d("tokens_ignored",
 			"Tokens that --tokens.require-tag or --tokens.ignore-tag leave out elsewhere, by status."+cached, "status"),
-		taggedOldest: d("tagged_oldest_waiting_timestamp_seconds",
-			"When the oldest WAITING token was created, in Unix seconds, by tag."+cached, "tag"),
-		taggedCreated: d("tagged_tokens_created_total",
-			"Tokens created since the newest tokens were first known, by tag."+cached, "tag"),
-		oldest: d("oldest_waiting_timestamp_seconds",
-			"When the oldest WAITING token was created, in Unix seconds."+cached),
 		nextTimeout: d("next_timeout_timestamp_seconds",
 			"The next timeout of a WAITING token, in Unix seconds."+atNow),
 		created: d("tokens_created_total",
 			"Tokens created since the newest tokens were first known."+cached),
-
+		taggedCreated: d("tagged_tokens_created_total",
+			"Tokens created since the newest tokens were first known, by tag."+cached, "tag"),
 		listed: d("waiting_listed_timestamp_seconds",
 			"When a background refresh last listed the least recently listed WAITING token, in Unix seconds."),
 		loaded: d("history_loaded",
