@@ -82,20 +82,20 @@ func (s snapshot) Expects() bool { return s.Known && s.Snapshot.Expects() }
 // if there is none.
 func choose(environments []Environment, q *query, now time.Time) ([]snapshot, error) {
 	var out []snapshot
-	var known, names []string
+	var titles []string
 	for i := range environments {
 		e := &environments[i]
-		known, names = append(known, e.Title()), append(names, e.Name)
-		if (q.environment != nil && *q.environment != e.Name) || (q.project != nil && *q.project != e.Project) {
-			continue
+		titles = append(titles, e.Title())
+		if (q.environment == nil || *q.environment == e.Name) && (q.project == nil || *q.project == e.Project) {
+			out = append(out, look(e, now))
 		}
-		out = append(out, look(e, now))
 	}
-	all := strings.Join(known, ", ")
+	all := strings.Join(titles, ", ")
 	switch {
 	case len(out) > 0 || (q.environment == nil && q.project == nil):
 		return out, nil
-	case q.environment != nil && !slices.Contains(names, *q.environment):
+	case q.environment != nil &&
+		!slices.ContainsFunc(environments, func(e Environment) bool { return e.Name == *q.environment }):
 		return nil, bad("environment", "there is no %q; there are: %s", *q.environment, all)
 	case q.environment != nil:
 		return nil, bad("project", "%q has no environment %q; there are: %s", *q.project, *q.environment, all)

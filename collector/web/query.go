@@ -77,10 +77,10 @@ func formatOf(r *http.Request) string {
 	return cmp.Or(format, formatHTML)
 }
 
-// parseQuery parses a query string. On an error the query still has the values that
-// could be parsed, so that the form shows them.
-func parseQuery(raw string) (query, error) {
-	var q query
+// parseQuery parses a request's query. On an error the query still has the format, and the
+// values that could be parsed, so that the form shows them.
+func parseQuery(r *http.Request) (query, error) {
+	q, raw := query{format: formatOf(r)}, r.URL.RawQuery
 	if len(raw) > maxQuery {
 		return q, &queryError{http.StatusRequestURITooLong, "", fmt.Sprintf("the query has %d bytes; at most %d "+
 			"are allowed", len(raw), maxQuery)}
@@ -106,9 +106,9 @@ func parseQuery(raw string) (query, error) {
 	case q.after != nil && q.before != nil:
 		return q, bad("before", "not together with after")
 	case q.format == formatCSV && q.after != nil:
-		return q, bad("after", "not together with format=csv, which has all tokens in one answer")
+		return q, bad("after", "not together with CSV, which has all tokens in one answer")
 	case q.format == formatCSV && q.before != nil:
-		return q, bad("before", "not together with format=csv, which has all tokens in one answer")
+		return q, bad("before", "not together with CSV, which has all tokens in one answer")
 	}
 	return q, nil
 }
@@ -150,7 +150,6 @@ func (q *query) set(name, value string) error {
 	case "refresh":
 		q.refresh, err = parseRefresh(name, value)
 	case "format":
-		q.format = value
 		if value != formatHTML && value != formatJSON && value != formatCSV {
 			err = bad(name, "%q is none of html, json and csv", value)
 		}

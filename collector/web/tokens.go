@@ -25,8 +25,7 @@ func (s *server) tokens(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept")
 	now, environments := s.opts.Now(), s.opts.Environments()
-	q, err := parseQuery(r.URL.RawQuery)
-	q.format = formatOf(r)
+	q, err := parseQuery(r)
 	if err == nil && q.form {
 		h.Set("Location", q.canonical())
 		w.WriteHeader(http.StatusSeeOther)

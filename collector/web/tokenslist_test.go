@@ -352,6 +352,11 @@ func TestTokensCSV(t *testing.T) {
 			t.Errorf("%s: %d %s", query, w.Code, w.Header().Get("Content-Type"))
 		}
 	}
+	for _, query := range []string{"after=1,a,,prod", "before=1,a,,prod"} {
+		if w := get(t, h, "/tokens?"+query, "Accept", "text/csv"); w.Code != http.StatusBadRequest {
+			t.Errorf("%s for a client that accepts CSV: %d", query, w.Code)
+		}
+	}
 	// A CSV with only part of the tokens is refused.
 	w := get(
 		t,
