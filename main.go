@@ -133,6 +133,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return err
 	}
 
+	// From now on a SIGHUP does not end the program.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	registry := newRegistry(serving.ExternalURL.String())
 	environments := manager.New(ctx, manager.Options{
 		Registry: registry, Logger: logger, UserAgent: program + "/" + version.Version, Transport: transport,
@@ -167,9 +171,6 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		level.Warn(logger).Log("msg", "THIS IS A DEMO: all tokens are simulated, none are from Trigger.dev")
 	}
 
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		reloader.ReloadOn(groupCtx, hangups)
