@@ -41,9 +41,9 @@ func compareEntries(a, b entry) int {
 	return a.compare(&place)
 }
 
-// dashboard returns a link to the token's page in Trigger.dev's dashboard, "" if its
+// Dashboard returns a link to the token's page in Trigger.dev's dashboard, "" if its
 // URL is not configured.
-func (e entry) dashboard() string {
+func (e entry) Dashboard() string {
 	if e.environment.DashboardURL == "" {
 		return ""
 	}

@@ -28,7 +28,7 @@ func writeCSV(w http.ResponseWriter, l *listing) {
 		row := []string{
 			e.environment.Name, e.environment.Project, textForPage(e.ID), tagsCSV(e.Tags),
 			stamp(e.CreatedAt).String(), stampCSV(e.TimeoutAt),
-			"", listed[e.environment], e.dashboard(),
+			"", listed[e.environment], e.Dashboard(),
 		}
 		if e.ExpectedWait > 0 {
 			row[6] = stamp(e.CreatedAt.Add(e.ExpectedWait)).String()

@@ -74,7 +74,7 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 		t := tokenJSON{
 			Environment: e.environment.Name, Project: e.environment.Project, ID: e.ID,
 			Tags:      append([]string{}, e.Tags...), // Never null.
-			CreatedAt: stamp(e.CreatedAt), AgeSeconds: seconds(e.CreatedAt, now), DashboardURL: e.dashboard(),
+			CreatedAt: stamp(e.CreatedAt), AgeSeconds: seconds(e.CreatedAt, now), DashboardURL: e.Dashboard(),
 		}
 		if !e.TimeoutAt.IsZero() {
 			t.TimeoutAt, t.TimeLeftSeconds = new(stamp(e.TimeoutAt)), new(seconds(now, e.TimeoutAt))

@@ -74,9 +74,8 @@ type tokenRow struct {
 	Now time.Time
 }
 
-// Title is the environment's title, Dashboard the link to the token in the dashboard.
-func (r tokenRow) Title() string     { return r.environment.Title() }
-func (r tokenRow) Dashboard() string { return r.dashboard() }
+// Title is the environment's title.
+func (r tokenRow) Title() string { return r.environment.Title() }
 
 // Age is how long the token has waited, Left how long it has until its timeout,
 // both in seconds.
