@@ -1,5 +1,5 @@
 // The error type of this package and its reasons. Of the received data, an error's
-// text contains only the service's own short message. It contains nothing secret.
+// text contains only the service's own short message, without what may be secret.
 
 package client
 
@@ -55,7 +55,7 @@ func Reasons() []Reason {
 }
 
 // Error is the type of all errors of requests. Its text has the request's path, but
-// never the query, the key, a URL, an idempotency key or a body.
+// never the query, the key or a URL. Of a body it has nothing but Message.
 type Error struct {
 	// Reason is never empty.
 	Reason Reason
@@ -64,7 +64,8 @@ type Error struct {
 	// Path is the request's path, without the query.
 	Path string
 	// Message is the `error` field of the service's refusal, at most 200 printable
-	// characters, with anything that may be secret removed. May be empty.
+	// characters, without what looks like a URL or a key. It is "<redacted>" if it names
+	// an idempotency key or an output. May be empty.
 	Message string
 	// Advice says what to check. May be empty.
 	Advice string

@@ -78,6 +78,8 @@ func TestFaults(t *testing.T) {
 				"GET https://x/?s3cr3t for "+testKey+" and "+testKey[:18]+" at /a/callback/s3cr3t"), "server",
 			"GET <url> for <redacted> and <key> at <url>",
 		},
+		{"error with an idempotency key", status(401, "no token has idempotencyKey=s3cr3t"), "auth", ": <redacted>; the"},
+		{"error with an output", status(422, `Output of \"s3cr3t\" is too large`), "bad_request", "Entity: <redacted>"},
 		{"error that is long", status(500, strings.Repeat("é", 300)), "server", strings.Repeat("é", 199) + "…"},
 		{"error with control characters", status(500, `a\u001b[31m\nb`), "server", "a [31m b"},
 		{

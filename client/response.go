@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 )
 
@@ -102,6 +103,10 @@ func isHTML(resp *http.Response) bool {
 	return strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html")
 }
 
+// unreadField matches names of fields that are never read out of an answer. A message with
+// one may quote the field's value. What looks like a URL is removed from all messages.
+var unreadField = regexp.MustCompile(`(?i)idempotency|output`)
+
 // refusal returns the error for a refused request. The service sends its own JSON
 // with each refusal; anything else comes from a proxy or gateway.
 func (c *Client) refusal(resp *http.Response, r request) *Error {
@@ -109,6 +114,9 @@ func (c *Client) refusal(resp *http.Response, r request) *Error {
 	if words := readMessage(resp); words != "" {
 		e.Message = redact(words, r.secrets()...)
 		e.Advice = statusAdvice(resp.StatusCode, e.Message, r.key, c.options.PreviewBranch)
+		if unreadField.MatchString(words) {
+			e.Message = "<redacted>"
+		}
 		return e
 	}
 	e.Advice, e.Err = strangerAdvice(resp)
