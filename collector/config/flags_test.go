@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -112,6 +113,33 @@ func TestVariables(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// TestLongDurations checks that no duration is long enough for a multiple of it to
+// overflow.
+func TestLongDurations(t *testing.T) {
+	for _, flag := range []string{
+		"tokens.period", "tokens.near-timeout", "tokens.stuck-after", "tokens.expected-wait", "refresh.interval",
+		"refresh.timeout", "refresh.max-staleness", "refresh.verify-interval",
+	} {
+		t.Run(flag, func(t *testing.T) {
+			variables := map[string]string{"TRIGGER_SECRET_KEY": "tr_prod_0123456789"}
+			got, err := load([]string{"--" + flag + "=10y"}, variables)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const year = 365 * 24 * time.Hour
+			if got := got[0].Refresh.Staleness(); got < 0 || got > 30*year {
+				t.Errorf("staleness %s", got)
+			}
+			for _, text := range []string{"3651d", "100y", "300y"} {
+				_, err := load([]string{"--" + flag + "=" + text}, variables)
+				if want := fmt.Sprintf("--%s: %q must be at most 10y", flag, text); err == nil || err.Error() != want {
+					t.Errorf("got  %v\nwant %s", err, want)
+				}
+			}
+		})
 	}
 }
 

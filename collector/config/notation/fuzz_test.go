@@ -6,18 +6,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"waitpoint_exporter/collector/config/notation"
 	"waitpoint_exporter/collector/index"
 )
 
-// FuzzDuration checks that a duration is more than zero, or refused with the text
-// quoted.
+// FuzzDuration checks that a duration is more than zero and at most 10 years, or refused
+// with the text quoted.
 func FuzzDuration(f *testing.F) {
 	for _, seed := range []string{
 		"30s", "5m", "1h", "1d", "1w", "1y", "1h30m", "90m", "0", "0s", "1", "-1h", "1M", "1.5h",
-		"", " 1h", "1h ", "300y", "9999999999999y", "1d1d", "1ms",
+		"", " 1h", "1h ", "10y", "3651d", "300y", "9999999999999y", "1d1d", "1ms",
 	} {
 		f.Add(seed)
 	}
@@ -29,7 +30,7 @@ func FuzzDuration(f *testing.F) {
 			}
 			return
 		}
-		if d <= 0 {
+		if d <= 0 || d > 3650*24*time.Hour {
 			t.Errorf("%q is read as %s", text, d)
 		}
 	})

@@ -22,13 +22,20 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Duration reads a duration in Prometheus notation that is not zero.
+// maxDuration is the longest duration of a setting: small enough that 20 times as much
+// does not overflow, since settings are multiplied.
+const maxDuration = 10 * 365 * 24 * time.Hour
+
+// Duration reads a duration in Prometheus notation that is more than zero and at most
+// maxDuration.
 func Duration(text string) (time.Duration, error) {
 	d, err := model.ParseDuration(text)
-	if err != nil {
+	switch {
+	case err != nil && !strings.HasSuffix(err.Error(), "out of range"):
 		return 0, fmt.Errorf("%q is not a duration such as 30s, 5m, 1h or 1d", text)
-	}
-	if d == 0 {
+	case err != nil || time.Duration(d) > maxDuration:
+		return 0, fmt.Errorf("%q must be at most %s", text, model.Duration(maxDuration))
+	case d == 0:
 		return 0, fmt.Errorf("%q must be more than 0", text)
 	}
 	return time.Duration(d), nil
