@@ -79,10 +79,11 @@ func (f *Flags) Demo(key string) error {
 	if f.File != "" {
 		return errors.New("--demo: not together with --config.file; the demo has an environment of its own")
 	}
+	own := map[string]string{"secret_key_file": "a key", "api_url": "a service"}
 	for _, s := range f.flags {
 		switch {
-		case s.given && s.field == "secret_key_file":
-			return fmt.Errorf("--%s: not together with --demo; the demo has a key of its own", s.flag)
+		case s.given && own[s.field] != "":
+			return fmt.Errorf("--%s: not together with --demo; the demo has %s of its own", s.flag, own[s.field])
 		case !s.given && s.field == "refresh.interval":
 			_ = s.Set(demoInterval)
 		case !s.given && s.field == "name":

@@ -215,6 +215,24 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// TestDemoRefuses checks that no flag is ignored because the demo has its own.
+func TestDemoRefuses(t *testing.T) {
+	for arg, want := range map[string]string{
+		"--config.file=x":             "--demo: not together with --config.file; the demo has an environment of its own",
+		"--trigger.secret-key-file=x": "--trigger.secret-key-file: not together with --demo; the demo has a key of its own",
+		"--trigger.api-url=http://x":  "--trigger.api-url: not together with --demo; the demo has a service of its own",
+	} {
+		app := kingpin.New("test", "").Terminate(nil)
+		flags := config.AddFlags(app)
+		if err := config.Parse(app, []string{arg}); err != nil {
+			t.Fatal(err)
+		}
+		if err := flags.Demo("tr_prod_demo"); err == nil || err.Error() != want {
+			t.Errorf("%s:\ngot  %v\nwant %s", arg, err, want)
+		}
+	}
+}
+
 // TestLoadAgain checks that a name derived from the key changes when the key's file is
 // replaced.
 func TestLoadAgain(t *testing.T) {
