@@ -42,11 +42,28 @@ func AddFlags(app *kingpin.Application) *Flags {
 		if s.variable != "" {
 			help += " ($" + s.variable + ")"
 		}
+		if s.clear != nil {
+			help += " Repeatable" + byDefault(s.initial) + "."
+		}
 		set := &flag{setting: s}
 		app.Flag(s.flag, help).Default(s.initial...).PlaceHolder(s.shown).IsSetByUser(&set.given).SetValue(set)
 		f.flags = append(f.flags, set)
 	}
 	return f
+}
+
+// byDefault names the values that a list has by default. The parser would show the first
+// one alone.
+func byDefault(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	last := len(values) - 1
+	text := values[last]
+	if last > 0 {
+		text = strings.Join(values[:last], ", ") + " and " + text
+	}
+	return "; " + text + " by default"
 }
 
 // A flag is a setting as a kingpin.Value.

@@ -175,6 +175,18 @@ func TestHelp(t *testing.T) {
 	for _, m := range regexp.MustCompile(`--(\S+)=.* \.\.\.`).FindAllStringSubmatch(help.String(), -1) {
 		repeated = append(repeated, m[1])
 	}
+	text := strings.Join(strings.Fields(help.String()), " ")
+	for _, flag := range app.Model().Flags {
+		values := flag.Default
+		if len(values) < 2 {
+			continue
+		}
+		last := len(values) - 1
+		want := "; " + strings.Join(values[:last], ", ") + " and " + values[last] + " by default."
+		if _, shown, _ := strings.Cut(text, "--"+flag.Name+"=<"); !strings.Contains(strings.Split(shown, " --")[0], want) {
+			t.Errorf("--%s: no %q in\n%s", flag.Name, want, help.String())
+		}
+	}
 	want := "tokens.near-timeout tokens.stuck-after tokens.expected-wait tags.rewrite"
 	if got := strings.Join(repeated, " "); got != want {
 		t.Errorf("repeated are %s", got)
@@ -182,7 +194,7 @@ func TestHelp(t *testing.T) {
 	for _, want := range []string{
 		"--trigger.api-url=https://api.trigger.dev", "($TRIGGER_API_URL)", "--trigger.secret-key-file=<path>",
 		"--[no-]tokens.waiting-within-period ",
-		"--tokens.period=<duration>", "--tags.limit=100 ",
+		"--tokens.period=<duration>", "--tags.limit=100 ", "--tokens.stuck-after=<duration> ...",
 	} {
 		if !strings.Contains(help.String(), want) {
 			t.Errorf("no %q in\n%s", want, help.String())

@@ -81,12 +81,12 @@ func newDraft(folder string) *draft {
 		both("tokens.waiting_within_period", "tokens.waiting-within-period", toggle(&d.Tokens.WaitingWithinPeriod),
 			"Count only WAITING tokens that were created within the period, too."),
 		both("tokens.near_timeout", "tokens.near-timeout", list(&d.Tokens.NearTimeout, addThreshold),
-			"Count the WAITING tokens that time out within this time. Repeatable.", "5m", "1h"),
+			"Count the WAITING tokens that time out within this time.", "5m", "1h").as("<duration>"),
 		both("tokens.stuck_after", "tokens.stuck-after", list(&d.Tokens.StuckAfter, addThreshold),
-			"Count the WAITING tokens that were created longer ago than this. Repeatable.", "1h", "1d", "7d"),
+			"Count the WAITING tokens that were created longer ago than this.", "1h", "1d", "7d").as("<duration>"),
 		both("tokens.expected_wait", "tokens.expected-wait", list(&d.Tokens.ExpectedWait, each(notation.ExpectedWait)),
 			"[REGEX=]DURATION: a token is late past the duration of the first rule one of whose tags matches; "+
-				"without REGEX it is for every token. Repeatable.").as("<rule>"),
+				"without REGEX it is for every token.").as("<rule>"),
 		both("tokens.require_tag", "tokens.require-tag", single(&d.Tags.Require, notation.Regexp),
 			"Regular expression; only tokens with a matching tag count.").as("<regex>"),
 		both("tokens.ignore_tag", "tokens.ignore-tag", single(&d.Tags.Ignore, notation.Regexp),
@@ -96,7 +96,7 @@ func newDraft(folder string) *draft {
 		both("tags.exclude", "tags.exclude", single(&d.Tags.Exclude, notation.Regexp),
 			"Regular expression of the tags not to count by. By default none.").as("<regex>"),
 		both("tags.rewrite", "tags.rewrite", rewrites(&d.Tags.Rewrite),
-			"REGEX=REPLACEMENT for tags, such as (user|org):.*=$1:*. Repeatable; the first that matches counts.").
+			"REGEX=REPLACEMENT for tags, such as (user|org):.*=$1:*; the first that matches counts.").
 			as("<rule>"),
 		both("tags.limit", "tags.limit", single(&d.Tags.Limit, notation.Integer(0, 1_000_000)),
 			"Number of tags that have series of their own, 0 for no limit.", "100"),
