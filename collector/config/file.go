@@ -70,16 +70,19 @@ func (f file) read(root *yaml.Node) (environments []Environment, err error) {
 	case list == nil || list.Kind == yaml.SequenceNode && len(list.Content) == 0:
 		return nil, yamlfile.At(0, "environments", errors.New("missing; want a list of at least one"))
 	}
-	lines, drafts := map[string]int{}, []*draft{}
+	// Titles are for people: a/b/c has two readings.
+	type labels struct{ project, name string }
+	lines, drafts := map[labels]int{}, []*draft{}
 	err = yamlfile.Items(list, func(node *yaml.Node) error {
 		d, line, err := f.draft(defaults, node)
 		if err != nil {
 			return err
 		}
-		if first, ok := lines[d.Title()]; ok {
+		own := labels{d.Project, d.Name}
+		if first, ok := lines[own]; ok {
 			return yamlfile.At(line, "name", fmt.Errorf("%q is already used at line %d", d.Title(), first))
 		}
-		lines[d.Title()] = line
+		lines[own] = line
 		drafts = append(drafts, d)
 		return nil
 	})

@@ -238,6 +238,30 @@ func TestEqual(t *testing.T) {
 	}
 }
 
+// TestDistinct checks that environments with different labels are accepted, also if
+// their titles are the same.
+func TestDistinct(t *testing.T) {
+	for reason, labels := range map[string][2]string{
+		"names":             {"name: a", "name: b"},
+		"projects":          {"{project: a, name: c}", "{project: b, name: c}"},
+		"a project or none": {"name: c", "{project: a, name: c}"},
+		"slash in a name":   {"{project: a, name: b/c}", "{project: a/b, name: c}"},
+		"slash for project": {"name: a/b", "{project: a, name: b}"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			var content strings.Builder
+			content.WriteString("x-key: &key {secret_key_env: KEY}\nenvironments:\n")
+			for _, text := range labels {
+				fmt.Fprintf(&content, "  - {<<: *key, %s}\n", strings.Trim(text, "{}"))
+			}
+			got, err := config.ReadFile(write(t, "two.yml", content.String()), getenv)
+			if err != nil || len(got) != 2 {
+				t.Errorf("%d environments, %v", len(got), err)
+			}
+		})
+	}
+}
+
 // uncommented matches the example's fields that are in comments.
 var uncommented = regexp.MustCompile(`(?m)^( *)# (( *)[a-z_]+: .*|tls_config:)$`)
 

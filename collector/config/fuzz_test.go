@@ -47,12 +47,12 @@ func FuzzFile(f *testing.F) {
 		if len(environments) == 0 {
 			t.Error("no environments, and no error")
 		}
-		seen := map[string]bool{}
+		seen := map[[2]string]bool{}
 		for _, e := range environments {
-			if e.Name == "" || seen[e.Title()] {
+			if e.Name == "" || seen[[2]string{e.Project, e.Name}] {
 				t.Errorf("an environment is named %q", e.Title())
 			}
-			seen[e.Title()] = true
+			seen[[2]string{e.Project, e.Name}] = true
 			if e.Refresh.Interval <= 0 || e.Refresh.Timeout <= 0 || e.Refresh.VerifyInterval <= 0 ||
 				e.Refresh.Staleness() < 3*e.Refresh.Interval {
 				t.Errorf("%+v", e.Refresh)
