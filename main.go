@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 
+	"waitpoint_exporter/client"
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/logging"
@@ -87,7 +88,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	code := exitUsage
 	defer func() {
 		if err != nil {
-			err = fatal{err, code, logs}
+			err = fatal{client.HideKeys(err), code, logs}
 		}
 	}()
 	err = config.Parse(app, args)

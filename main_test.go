@@ -45,6 +45,8 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"unknown flag", goodKey, []string{"--nope"}, "--nope: unknown flag"},
 		{"argument", goodKey, []string{"nope"}, "unexpected nope"},
+		{"key in the wrong flag", goodKey, []string{"--web.listen-address=" + goodKey}, "--web.listen-address: " +
+			`"tr_prod_…" has no port: want tr_prod_…:10210`},
 		{
 			"no key", "", nil,
 			"no secret key: set TRIGGER_SECRET_KEY, or name a file with --trigger.secret-key-file (--demo needs none)",

@@ -24,6 +24,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -77,6 +78,26 @@ type Client struct {
 // New returns a client, or an error that names the invalid option. It sends no
 // request.
 func New(o Options) (*Client, error) {
+	u, err := o.check()
+	if err != nil {
+		return nil, HideKeys(err)
+	}
+	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	o.MaxAttempts = cmp.Or(o.MaxAttempts, defaultMaxAttempts)
+	o.UserAgent = cmp.Or(o.UserAgent, defaultUserAgent)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Client{options: o, url: *u}
+	if o.Transport == nil {
+		c.own = NewTransport()
+		c.options.Transport = c.own
+	}
+	return c, nil
+}
+
+// check returns the URL of the token list, or an error that names the invalid option.
+func (o Options) check() (*url.URL, error) {
 	u, err := parseAPIURL(o.APIURL)
 	switch {
 	case err != nil:
@@ -92,18 +113,7 @@ func New(o Options) (*Client, error) {
 	case !headerValue(o.UserAgent):
 		return nil, fmt.Errorf("user agent %q: %w", o.UserAgent, errHeaderValue)
 	}
-	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
-	o.MaxAttempts = cmp.Or(o.MaxAttempts, defaultMaxAttempts)
-	o.UserAgent = cmp.Or(o.UserAgent, defaultUserAgent)
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	c := &Client{options: o, url: *u}
-	if o.Transport == nil {
-		c.own = NewTransport()
-		c.options.Transport = c.own
-	}
-	return c, nil
+	return u, nil
 }
 
 // CloseIdleConnections closes the idle connections of the client's own
@@ -147,6 +157,8 @@ func parseAPIURL(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s: not a URL: want http:// or https:// with a host", shown)
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("%s: want it to start with http:// or https://", shown)
+	case slices.ContainsFunc(strings.Split(raw, "/"), LooksLikeKey):
+		return nil, errors.New("API URL: has a key in it: want none, the key is an option of its own")
 	case u.User != nil:
 		return nil, errors.New("API URL: has user information: want none, the key is all it takes")
 	case u.Hostname() == "":

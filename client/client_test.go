@@ -41,6 +41,12 @@ func TestNewRefuses(t *testing.T) {
 		{client.Options{Key: key, APIURL: "https://host", MaxAttempts: -1}, "attempts"},
 		{client.Options{Key: key, APIURL: "https://host", PreviewBranch: "a\r\nb: c"}, "preview branch"},
 		{client.Options{Key: key, APIURL: "https://host", UserAgent: "a\nb"}, "user agent"},
+		{client.Options{Key: key, APIURL: "tr_prod_s3cr3t"}, `API URL "tr_prod_…": want it to start with http`},
+		{client.Options{Key: key, APIURL: "ftp://of_tr_prod_s3cr3t"}, `API URL "ftp://of_tr_prod_…": want it`},
+		{client.Options{Key: key, APIURL: "https://tr_prod_s3cr3t"}, "API URL: has a key in it"},
+		{client.Options{Key: key, APIURL: "https://host/pk_prod_s3cr3t/x"}, "API URL: has a key in it"},
+		{client.Options{Key: key, APIURL: "https://host", PreviewBranch: "tr_dev_s3cr3t\n"}, `branch "tr_dev_…": has`},
+		{client.Options{Key: key, APIURL: "https://host", UserAgent: "tr_pat_s3cr3t\n"}, `agent "tr_pat_…": has`},
 	} {
 		t.Run(tc.want+" "+tc.options.APIURL, func(t *testing.T) {
 			_, err := client.New(tc.options)

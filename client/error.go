@@ -205,7 +205,7 @@ func redact(text string, secrets ...string) string {
 			strings.Contains(strings.ToLower(word), "%2f"),
 			strings.Contains(word, "?") && strings.Contains(word, "="):
 			words[i] = "<url>"
-		case (strings.Contains(word, "tr_") || strings.Contains(word, "pk_")) && !strings.Contains(word, "…"):
+		case hideKeys(word) != word:
 			words[i] = "<key>"
 		}
 	}

@@ -5,6 +5,7 @@ package client
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 )
 
@@ -73,6 +74,36 @@ func publicKey(key string) bool {
 func LooksLikeKey(s string) bool {
 	s = strings.TrimLeft(s, " \t\r\n\"'`")
 	return strings.HasPrefix(s, "tr_") || strings.HasPrefix(s, "pk_")
+}
+
+// keyText matches whatever may be a key of any kind, also within a word: text that hides
+// too much is better than text that shows a key. The secret part ends where no key goes
+// on; in a quoted text it may have escapes.
+var keyText = regexp.MustCompile("(?:tr|pk)_(?:[^\\s\"'`:;,/(){}\\[\\]<>…\\\\]|\\\\.)*…?")
+
+// HideKeys returns the error with a text in which each key is replaced by its prefix and
+// an ellipsis. It returns an error without keys, or nil, unchanged.
+func HideKeys(err error) error {
+	if err == nil || hideKeys(err.Error()) == err.Error() {
+		return err
+	}
+	return &redactedError{text: hideKeys(err.Error()), err: err}
+}
+
+func hideKeys(text string) string {
+	return keyText.ReplaceAllStringFunc(text, func(key string) string {
+		prefix := keyPrefix(key)
+		switch {
+		case strings.HasPrefix(key, "tr_pat_"):
+			prefix = "tr_pat_"
+		case prefix == "":
+			prefix = key[:len("tr_")]
+		}
+		if key == prefix {
+			return key
+		}
+		return prefix + "…"
+	})
 }
 
 // KeyEnvironment returns the kind of environment that a secret key's prefix names:

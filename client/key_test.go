@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -66,5 +67,44 @@ func TestKeyEnvironment(t *testing.T) {
 		if got := client.KeyEnvironment(key); got != want {
 			t.Errorf("KeyEnvironment(%q) = %q, want %q", key, got, want)
 		}
+	}
+}
+
+func TestHideKeys(t *testing.T) {
+	for _, tc := range []struct {
+		text, want, reason string
+	}{
+		{"", "", "nothing"},
+		{"open x: no such file", "open x: no such file", "no key"},
+		{`"tr_prod_abcd": want http`, `"tr_prod_…": want http`, "quoted"},
+		{"--tr_dev_sk_abcd: unknown", "--tr_dev_…: unknown", "for an integration"},
+		{"tr_stg_abcd=5m", "tr_stg_…", "a name and a value"},
+		{"${tr_preview_abcd} is", "${tr_preview_…} is", "a variable"},
+		{"unexpected tr_pat_abcd", "unexpected tr_pat_…", "personal"},
+		{"'tr_prod_pk_abcd'", "'tr_prod_…'", "public, of one environment"},
+		{"(pk_prod_abcd)", "(pk_…)", "public"},
+		{"tr_other_abcd, tr_abcd", "tr_…, tr_…", "an environment that we do not know"},
+		{"xtr_prod_abcd", "xtr_prod_…", "within a word"},
+		{`"\ntr_other_abcd\n"`, `"\ntr_…"`, "between escapes"},
+		{`"tr_prod_abc\"abcdé"`, `"tr_prod_…"`, "characters that no key has"},
+		{"/keys/tr_prod_abcd/x.yml:4: name", "/keys/tr_prod_…/x.yml:4: name", "a part of a path"},
+		{"tr_prod_abcd tr_dev_abcd", "tr_prod_… tr_dev_…", "two"},
+		{"tr_prod_abcd…", "tr_prod_…", "cut short"},
+		{"(tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)", "(tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)", "prefixes"},
+		{"tr_<env>_… (pk_…), tr_pat_…: tr_", "tr_<env>_… (pk_…), tr_pat_…: tr_", "forms"},
+	} {
+		t.Run(tc.reason, func(t *testing.T) {
+			err := errors.New(tc.text)
+			got := client.HideKeys(err)
+			if got.Error() != tc.want || !errors.Is(got, err) {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+			if again := client.HideKeys(got); again != got { //nolint:errorlint // It is the same error.
+				t.Errorf("again: %s", again)
+			}
+		})
+	}
+	if err := client.HideKeys(nil); err != nil {
+		t.Error(err)
 	}
 }

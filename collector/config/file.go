@@ -21,13 +21,13 @@ import (
 // ReadFile returns the environments of a configuration file, complete and valid, or
 // the first error, with file, line and field. Relative paths are relative to the
 // file's folder. Getenv returns the keys for secret_key_env.
-func ReadFile(path string, getenv func(string) string) ([]Environment, error) {
+func ReadFile(path string, getenv func(string) string) (environments []Environment, err error) {
+	defer func() { err = client.HideKeys(err) }()
 	content, err := access.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	root, err := yamlfile.Parse(content)
-	var environments []Environment
 	if err == nil {
 		environments, err = file{path, getenv}.read(root)
 	}
@@ -141,10 +141,6 @@ func (f file) draft(defaults, node *yaml.Node) (*draft, int, error) {
 	d.Key.From = d.place(from)
 	if d.keyVariable != "" {
 		d.Key.Value = f.getenv(d.keyVariable)
-		if d.Key.Value == "" && client.LooksLikeKey(d.keyVariable) {
-			return nil, 0, yamlfile.At(lines[from], from,
-				errors.New("this looks like a key itself; want the name of an environment variable"))
-		}
 		d.Key.From += " " + d.keyVariable
 	}
 	return d, lines["name"], nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/config/notation"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -115,7 +116,8 @@ func (f *Flags) Demo(key string) error {
 
 // Load returns the selected environments, or the first error. Getenv returns
 // environment variables, which are trimmed.
-func (f *Flags) Load(getenv func(string) string) ([]Environment, error) {
+func (f *Flags) Load(getenv func(string) string) (environments []Environment, err error) {
+	defer func() { err = client.HideKeys(err) }()
 	for _, s := range f.flags {
 		if f.File != "" && s.given {
 			return nil, fmt.Errorf("--%s: not together with --config.file; "+
@@ -160,8 +162,9 @@ func (f *Flags) Load(getenv func(string) string) ([]Environment, error) {
 
 // Parse parses an application's arguments. The error for an unknown flag suggests the
 // most similar one.
-func Parse(app *kingpin.Application, args []string) error {
-	_, err := app.Parse(args)
+func Parse(app *kingpin.Application, args []string) (err error) {
+	defer func() { err = client.HideKeys(err) }()
+	_, err = app.Parse(args)
 	if err == nil {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +164,39 @@ func TestUnknownFlag(t *testing.T) {
 	}
 }
 
+// TestMisplacedKey checks that no error about a key in the wrong place shows the key.
+func TestMisplacedKey(t *testing.T) {
+	const (
+		key  = "tr_prod_0123456789"
+		is   = "this looks like a key itself; want "
+		name = "the value of a label"
+	)
+	for _, tc := range []struct{ variable, arg, want string }{
+		{"", key, "unexpected tr_prod_…"},
+		{"", "--" + key, "--tr_prod_…: unknown flag"},
+		{"", "--" + key + "=x", "--tr_prod_…: unknown flag"},
+		{"", "@" + key, `failed to open arguments file "tr_prod_…": open tr_prod_…: no such file or directory`},
+		{"", "--config.file=" + key, "--config.file: open tr_prod_…: no such file or directory"},
+		{"", "--trigger.secret-key-file=" + key, "--trigger.secret-key-file: " + is + "the name of a file"},
+		{"", "--trigger.environment=" + key, "--trigger.environment: " + is + name},
+		{"", "--trigger.project=" + key, "--trigger.project: " + is + name},
+		{"", "--trigger.preview-branch=" + key, "--trigger.preview-branch: " + is + "the name of a branch"},
+		{"", "--trigger.api-url=https://" + key, "--trigger.api-url: API URL: has a key in it: " +
+			"want none, the key is an option of its own"},
+		{"", "--refresh.interval=" + key, `--refresh.interval: "tr_prod_…" is not a duration such as 30s, 5m, 1h or 1d`},
+		{"TRIGGER_API_URL", "", `TRIGGER_API_URL: API URL "tr_prod_…": want it to start with http:// or https://`},
+		{"TRIGGER_PREVIEW_BRANCH", "", "TRIGGER_PREVIEW_BRANCH: " + is + "the name of a branch"},
+	} {
+		t.Run(tc.variable+tc.arg, func(t *testing.T) {
+			variables := map[string]string{"TRIGGER_SECRET_KEY": "https://api.trigger.dev", tc.variable: key}
+			_, err := load(slices.DeleteFunc([]string{tc.arg}, func(arg string) bool { return arg == "" }), variables)
+			if err == nil || err.Error() != tc.want {
+				t.Errorf("got  %v\nwant %s", err, tc.want)
+			}
+		})
+	}
+}
+
 // TestHelp checks that only flags that may be repeated are shown as such, and that each
 // flag is shown with its default or a placeholder.
 func TestHelp(t *testing.T) {
@@ -264,8 +298,19 @@ func TestLoadAgain(t *testing.T) {
 	}
 }
 
+// misplaced returns the text with a key put in at a place, and the key's secret part. An
+// escape before it would make it another text, so the place after a backslash is moved.
+func misplaced(text string, at uint) (string, string) {
+	const secret = "MISPLACED9876"
+	i := int(at % uint(len(text)+1))
+	for i > 0 && text[i-1] == '\\' {
+		i--
+	}
+	return text[:i] + "tr_stg_" + secret + text[i:], secret
+}
+
 // FuzzFlags checks that any flags are refused in one line that names the flag and
-// contains no key, or result in an environment that can run.
+// contains no key, wherever one is, or result in an environment that can run.
 func FuzzFlags(f *testing.F) {
 	for _, seed := range []string{
 		"--tokens.period=30d\n--tokens.near-timeout=5m", "--tags.rewrite=(a)=$1\n--tags.limit=0",
@@ -277,18 +322,28 @@ func FuzzFlags(f *testing.F) {
 		"--tokens.stuck-after=7d\n--tokens.stuck-after=1w", "--config.check", "--nope", "--tags.include=\xff",
 		"--trigger.environment=\xff", "--tokens.stuck-afer=1d",
 	} {
-		f.Add(seed)
+		for at := range len(seed) + 1 {
+			f.Add(seed, uint(at))
+		}
 	}
 	const key = "tr_prod_0123456789"
-	f.Fuzz(func(t *testing.T, joined string) {
-		var args []string
+	split := func(joined string) (args []string) {
 		for arg := range strings.SplitSeq(joined, "\n") {
 			// Files depend on the machine, and help ends the process.
-			if strings.HasPrefix(arg, "-") && !strings.HasPrefix(arg, "@") && !strings.Contains(arg, "file") &&
+			if (strings.HasPrefix(arg, "-") || strings.HasPrefix(arg, "tr_")) && !strings.Contains(arg, "file") &&
 				!strings.Contains(arg, "help") && !strings.HasPrefix(arg, "-h") {
 				args = append(args, arg)
 			}
 		}
+		return args
+	}
+	f.Fuzz(func(t *testing.T, joined string, at uint) {
+		wrong, secret := misplaced(joined, at)
+		if _, err := load(split(wrong), map[string]string{"TRIGGER_SECRET_KEY": key}); err != nil &&
+			strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: %v", split(wrong), err)
+		}
+		args := split(joined)
 		got, err := load(args, map[string]string{"TRIGGER_SECRET_KEY": key})
 		if err != nil {
 			if strings.Contains(err.Error(), key) {

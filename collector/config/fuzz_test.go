@@ -13,7 +13,7 @@ import (
 )
 
 // FuzzFile checks that a configuration file is refused with file and line and without a
-// secret in the message, or results in environments that can run.
+// secret in the message, wherever one is, or results in environments that can run.
 func FuzzFile(f *testing.F) {
 	paths, err := filepath.Glob("testdata/bad-*.yml")
 	if err != nil || len(paths) == 0 {
@@ -24,12 +24,21 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(string(content))
+		for i := range 4 {
+			f.Add(string(content), uint(i*len(content)/3))
+		}
 	}
 	path := filepath.Join(f.TempDir(), "fuzz.yml")
 	secret := regexp.MustCompile("tr_prod_[0-9]{10}|hunter2")
 	const masked = "masked"
-	f.Fuzz(func(t *testing.T, text string) {
+	f.Fuzz(func(t *testing.T, text string, at uint) {
+		wrong, misplacedSecret := misplaced(text, at)
+		if err := os.WriteFile(path, []byte(wrong), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.ReadFile(path, getenv); err != nil && strings.Contains(err.Error(), misplacedSecret) {
+			t.Errorf("%q: %v", wrong, err)
+		}
 		// Secrets are only in fields for secrets.
 		text = secret.ReplaceAllString(text, masked)
 		text = strings.ReplaceAll(text, "secret_key: "+masked, "secret_key: tr_prod_0123456789")

@@ -63,7 +63,7 @@ func newDraft(folder string) *draft {
 		both("secret_key_file", "trigger.secret-key-file", single(&d.Key.File, file),
 			"File with the secret key, read again when it changes. "+
 				"Without it the key is taken from $TRIGGER_SECRET_KEY.").as("<path>").owned(),
-		inFile("secret_key_env", single(&d.keyVariable, plain)).owned(),
+		inFile("secret_key_env", single(&d.keyVariable, notation.Plain("the name of an environment variable"))).owned(),
 		inFile("secret_key", single(&d.Key.Value, plain)).owned(),
 		both("preview_branch", "trigger.preview-branch", single(&d.PreviewBranch, notation.PreviewBranch),
 			"Branch of a preview environment.").as("<branch>").or("TRIGGER_PREVIEW_BRANCH").owned(),
@@ -117,7 +117,7 @@ func newDraft(folder string) *draft {
 
 		// Prometheus' HTTP client settings, as far as they apply here.
 		inFile("proxy_url", single(&d.HTTP.ProxyURL, notation.ProxyURL)),
-		inFile("no_proxy", single(&d.HTTP.NoProxy, plain)),
+		inFile("no_proxy", single(&d.HTTP.NoProxy, notation.Plain("the names of hosts"))),
 		inFile("proxy_from_environment", toggle(&d.HTTP.ProxyFromEnvironment), "true"),
 		inFile("proxy_connect_header", value{decode: access.ProxyHeader(&d.HTTP.ProxyConnectHeader)}),
 		inFile("http_headers", value{decode: access.HTTPHeaders(&d.HTTP.HTTPHeaders, file)}),
@@ -128,7 +128,7 @@ func newDraft(folder string) *draft {
 		inFile("tls_config.cert_file", single(&tls.CertFile, file)),
 		inFile("tls_config.key", single(&tls.Key, secret)),
 		inFile("tls_config.key_file", single(&tls.KeyFile, file)),
-		inFile("tls_config.server_name", single(&tls.ServerName, plain)),
+		inFile("tls_config.server_name", single(&tls.ServerName, notation.Plain("the name of a server"))),
 		inFile("tls_config.insecure_skip_verify", toggle(&tls.InsecureSkipVerify)),
 		inFile("tls_config.min_version", single(&tls.MinVersion, notation.TLSVersion)),
 		inFile("tls_config.max_version", single(&tls.MaxVersion, notation.TLSVersion)),

@@ -51,12 +51,31 @@ func Interval(text string) (time.Duration, error) {
 	return d, err
 }
 
-// Label reads the value of a label, which must be UTF-8.
-func Label(text string) (string, error) {
-	if !utf8.ValidString(text) {
-		return "", fmt.Errorf("%q is not valid UTF-8", text)
+// Plain returns a function that reads any text except a key in the wrong place. Its
+// error names what is wanted.
+func Plain(want string) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if client.LooksLikeKey(text) {
+			return "", errors.New("this looks like a key itself; want " + want)
+		}
+		return text, nil
 	}
-	return text, nil
+}
+
+// Label reads the value of a label.
+func Label(text string) (string, error) {
+	if err := validUTF8(text); err != nil {
+		return "", err
+	}
+	return Plain("the value of a label")(text)
+}
+
+// validUTF8 returns an error if the text cannot be, or become, the value of a label.
+func validUTF8(text string) error {
+	if !utf8.ValidString(text) {
+		return fmt.Errorf("%q is not valid UTF-8", text)
+	}
+	return nil
 }
 
 // Boolean reads true or false.
@@ -119,7 +138,7 @@ func anchored(expr string) (*regexp.Regexp, error) {
 
 // Rewrite reads REGEX=REPLACEMENT, split at the last =.
 func Rewrite(text string) (index.Rewrite, error) {
-	if _, err := Label(text); err != nil {
+	if err := validUTF8(text); err != nil {
 		return index.Rewrite{}, err
 	}
 	i := strings.LastIndexByte(text, '=')
@@ -157,8 +176,10 @@ func APIURL(text string) (string, error) {
 
 // PreviewBranch reads the name of a branch, which must be valid in a header.
 func PreviewBranch(text string) (string, error) {
-	_, err := client.New(client.Options{APIURL: "http://localhost", Key: noKey, PreviewBranch: text})
-	return text, err
+	if _, err := client.New(client.Options{APIURL: "http://localhost", Key: noKey, PreviewBranch: text}); err != nil {
+		return "", err
+	}
+	return Plain("the name of a branch")(text)
 }
 
 // Path reads the name of a file, relative to a folder.
