@@ -13,6 +13,7 @@ package ratelimit
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -147,7 +148,7 @@ func (l *Limiter) updateCredit(now time.Time) {
 	perSecond, burst := blindRate, blindBurst
 	if l.limit.bucket.known {
 		perSecond = rate.Limit(l.opts.Share * l.limit.refill.rate(l.limit.bucket.size()))
-		burst = max(int(float64(perSecond)*l.opts.Interval.Seconds()), minCredit)
+		burst = int(min(max(float64(perSecond)*l.opts.Interval.Seconds(), minCredit), math.MaxInt32))
 	}
 	l.limit.credit.SetLimitAt(now, perSecond)
 	l.limit.credit.SetBurstAt(now, burst)

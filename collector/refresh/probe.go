@@ -40,10 +40,7 @@ func (e *Environment) nextProbe() *request {
 		return nil
 	}
 	to := e.arrivals.complete()
-	span := e.opts.Interval
-	if rate > 0 {
-		span = min(span, time.Duration(float64(e.opts.Interval)*60/rate))
-	}
+	span := time.Duration(float64(e.opts.Interval) * min(1, 60/rate)) // All of it if rate is 0.
 	if !sudden {
 		// Tokens of hosts whose clock is behind appear some time later.
 		to = to.Add(-time.Duration(e.round.number%10) * 30 * time.Second)

@@ -243,3 +243,33 @@ func TestStaleSeries(t *testing.T) {
 		}
 	})
 }
+
+// TestProbeOfAnIdleEnvironment checks that probes cover an interval, however long no token
+// has appeared.
+func TestProbeOfAnIdleEnvironment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		probes := 0
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 1000 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
+			return between{next, next, func(r *http.Request) bool {
+				q := r.URL.Query()
+				from, err := time.Parse(time.RFC3339, q.Get("filter[createdAt][from]"))
+				to, err2 := time.Parse(time.RFC3339, q.Get("filter[createdAt][to]"))
+				if err != nil || err2 != nil {
+					return false
+				}
+				if probes++; to.Sub(from) != time.Minute {
+					t.Errorf("probe %d from %s to %s, want a minute", probes, from, to)
+				}
+				return false
+			}}
+		}, func(e *simulator.Environment) { e.Populate(simulator.Population{Seed: 1, Tokens: 50}) })
+		defer w.stop()
+		time.Sleep(5 * time.Minute)
+		w.truth.Add(simulator.Token{CreatedAt: time.Now()})
+		time.Sleep(40 * time.Hour)
+		if probes < 5 {
+			t.Errorf("%d probes", probes)
+		}
+	})
+}
