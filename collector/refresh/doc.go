@@ -41,7 +41,9 @@
 // other token is between its first and its last, or down to the end of the list if it
 // has no cursor. A token that is missing there is looked up; it is gone if two requests
 // for its place, a lag apart, do not show it either. If more tokens than usual are
-// missing, a second query has to agree. Package index says what absence means then.
+// missing, or those at the end, a second query has to agree. So it has if the list ends
+// where more tokens may follow. Package index says what absence means then. While tokens
+// that may be WAITING are not listed yet, no snapshot is made.
 //
 // # What is assumed of the service, and how it is watched
 //
@@ -66,6 +68,9 @@
 // triggerdev_waitpoint_assumption_broken.
 //
 // # Clocks
+//
+// The service's time comes from the Date of its answers. One that is far ahead of the others
+// of late is not believed: it comes from a gateway with another clock.
 //
 // Durations within this process, such as the interval and the lag, use the monotonic
 // reading of time.Now. It stops while the machine is suspended; a refresh is then late by

@@ -89,10 +89,11 @@ type Environment struct {
 	now  func() time.Time
 	log  log.Logger
 
-	index *index.Index
-	round round
-	sched scheduler
-	wake  time.Time // When a look-up is due that is delayed.
+	index  *index.Index
+	served serviceClock
+	round  round
+	sched  scheduler
+	wake   time.Time // When a look-up is due that is delayed.
 	// The two lists; nil while ids are in no order.
 	waiting, all *list
 

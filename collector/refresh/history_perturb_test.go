@@ -3,6 +3,7 @@ package refresh_test
 import (
 	"math/rand/v2"
 	"regexp"
+	"slices"
 	"time"
 
 	"waitpoint_exporter/collector/index"
@@ -265,11 +266,27 @@ var perturbationsByName = map[string]perturbation{
 		},
 		allowed: allowance{turnwise: true, broken: true, late: true},
 	},
+	"cut pages": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.steps = slices.Insert(s.steps, 0, step{kind: "mishap", what: "cut", share: .003, d: 1000 * time.Hour})
+		},
+		allowed: allowance{turnwise: true, broken: true, late: true},
+	},
 	"disorder": {
 		plan: func(rng *rand.Rand, s *scenario) {
 			s.insert(rng, step{kind: "mishap", what: "disorder", share: pickOf(rng, .02, .5), d: time.Duration(1+rng.IntN(120)) * time.Minute})
 		},
 		allowed: allowance{broken: true, late: true, turnwise: true},
+	},
+	// Gateways with other clocks set the Date of answers.
+	"dates": {
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.steps = slices.Insert(s.steps, 0, step{
+				kind: "mishap", what: "date", share: pickOf(rng, .02, .3, .6), d: 1000 * time.Hour,
+				amount: pickOf[time.Duration](rng, 1, -1) * time.Duration(1+rng.IntN(600)) * time.Minute / 4,
+			})
+		},
+		allowed: allowance{broken: true}, // Most of the last answers may be wrong.
 	},
 	// Our own clock.
 	"clock ahead":  {plan: func(rng *rand.Rand, s *scenario) { s.ahead = time.Duration(rng.IntN(7200)) * time.Second }},

@@ -186,7 +186,7 @@ func (d *database) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	header := d.headers(time.Now())
+	header := d.headers(r.URL.RawQuery, time.Now())
 	if err := elapse(r.Context(), wait-wait/2); err != nil {
 		return nil, err
 	}
@@ -243,12 +243,16 @@ func (d *database) produce() {
 	d.left -= n
 }
 
-func (d *database) headers(now time.Time) http.Header {
+func (d *database) headers(raw string, now time.Time) http.Header {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	date := now
+	if m := d.struck(now, raw, "date"); m != nil {
+		date = date.Add(m.amount)
+	}
 	return http.Header{
 		"Content-Type":          {"application/json; charset=utf-8"},
-		"Date":                  {now.UTC().Format(http.TimeFormat)},
+		"Date":                  {date.UTC().Format(http.TimeFormat)},
 		"X-Ratelimit-Limit":     {strconv.Itoa(d.size)},
 		"X-Ratelimit-Remaining": {strconv.Itoa(d.left)},
 		"X-Ratelimit-Reset":     {strconv.FormatInt(d.refilled.Add(refillEvery).UnixMilli(), 10)},
@@ -339,6 +343,9 @@ func (d *database) list(q url.Values, raw string, now time.Time) []byte {
 			break
 		}
 		page = append(page, t)
+	}
+	if d.struck(now, raw, "cut") != nil {
+		page, more = page[:int(float64(len(page))*chance(now, raw, "where cut"))], false
 	}
 	d.disorder(page, raw, now)
 	body := append(make([]byte, 0, 240*len(page)+64), `{"data":[`...)

@@ -125,6 +125,19 @@ func (l *list) find(id string) *piece {
 	return found
 }
 
+// gapBelow reports whether there is a gap below an id: its own piece, or one further down.
+func (l *list) gapBelow(id string) (found bool) {
+	p, ok := l.pieces.Get(id)
+	if !ok {
+		p = l.find(id)
+	}
+	l.gaps.Scan(func(lowest string, _ *piece) bool {
+		found = lowest <= id
+		return false
+	})
+	return found || p.gap
+}
+
 // next returns the piece below another; nil below the last.
 func (l *list) next(above string) *piece {
 	var found *piece
@@ -147,7 +160,7 @@ type sight struct {
 	// Fresh is whether a token on it was not known before, tail whether that is its last
 	// one.
 	fresh, tail bool
-	empty       int // How many pages without tokens came before it, in the same place.
+	ends        int // How many pages before it ended the list in the same place.
 }
 
 func (s sight) served() time.Time {
@@ -160,7 +173,7 @@ func (s sight) served() time.Time {
 // again returns the sight of another page that was requested at the same place with the
 // same filter.
 func (s sight) again(page client.Page, at time.Time) sight {
-	return sight{boundary: s.boundary, page: page, at: at, from: s.from, empty: s.empty}
+	return sight{boundary: s.boundary, page: page, at: at, from: s.from, ends: s.ends}
 }
 
 // inOrder reports whether the page is in descending order of id, below its boundary.

@@ -222,12 +222,12 @@ func (e *Environment) growth(s sight, ch index.Changes) {
 		if p, ok := e.all.pieces.Get(s.above); ok && i == 0 && s.above != topID {
 			if p.watched {
 				p.idle = 0
-			} else if e.outOfTurn(p.aboveAt, t, s) && len(e.all.places) < mostPlaces {
+			} else if e.outOfTurn(p.aboveAt, t) && len(e.all.places) < mostPlaces {
 				e.all.watch(p)
 				e.found(t)
 			}
 		}
-		below := i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.outOfTurn(s.page.Tokens[i-1].CreatedAt, t, s)
+		below := i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.outOfTurn(s.page.Tokens[i-1].CreatedAt, t)
 		if below && !e.arrivals.pinning && len(e.all.places) < mostPlaces {
 			e.pinBelow(s, i)
 			e.found(t)
@@ -241,8 +241,8 @@ func (e *Environment) found(t client.Token) {
 
 // outOfTurn reports whether a new token is listed below one that was created long
 // before it, or that is dated ahead.
-func (e *Environment) outOfTurn(above time.Time, t client.Token, s sight) bool {
-	return t.CreatedAt.Sub(above) > 2*e.arrivals.slack || above.Sub(s.served()) > 2*e.arrivals.slack
+func (e *Environment) outOfTurn(above time.Time, t client.Token) bool {
+	return t.CreatedAt.Sub(above) > 2*e.arrivals.slack || above.Sub(e.served.latest(e.now())) > 2*e.arrivals.slack
 }
 
 // pinBelow requests the cursor that begins right below the page's ith token.
@@ -308,6 +308,9 @@ func (e *Environment) newestDone() bool {
 func (e *Environment) newestKnown() bool {
 	if e.arrivals.firstServed.IsZero() {
 		e.arrivals.firstServed = e.arrivals.served
+	}
+	if now := e.served.earliest(e.now()); now.Before(e.arrivals.firstServed) {
+		e.arrivals.firstServed = now
 	}
 	if e.all == nil {
 		return !e.walks.newestAt.IsZero()

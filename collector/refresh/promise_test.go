@@ -273,3 +273,46 @@ func TestProbeOfAnIdleEnvironment(t *testing.T) {
 		}
 	})
 }
+
+// dated adds to the Date of the first answers that match.
+type dated struct {
+	http.RoundTripper
+
+	ahead   time.Duration
+	answers int
+	match   func(*http.Request) bool
+}
+
+func (d *dated) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := d.RoundTripper.RoundTrip(r)
+	if err != nil || d.answers == 0 || !d.match(r) {
+		return resp, err
+	}
+	d.answers--
+	date, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		return nil, err
+	}
+	resp.Header.Set("Date", date.Add(d.ahead).Format(http.TimeFormat))
+	return resp, nil
+}
+
+// TestFirstDate checks that tokens count as created from the start on, although the first
+// answer came by way of a gateway whose clock is an hour ahead.
+func TestFirstDate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{Concurrency: 1}, func(next http.RoundTripper) http.RoundTripper {
+			return &dated{RoundTripper: next, ahead: time.Hour, answers: 1, match: func(r *http.Request) bool {
+				return !r.URL.Query().Has("filter[status]")
+			}}
+		}, func(e *simulator.Environment) { e.Populate(simulator.Population{Seed: 1, Tokens: 250, Waiting: 120}) })
+		defer w.stop()
+		time.Sleep(3 * time.Minute)
+		w.truth.Add(simulator.Token{CreatedAt: time.Now()})
+		time.Sleep(3 * time.Minute)
+		if s := w.subject.Snapshot(); s.Created != 1 {
+			t.Errorf("%d tokens counted as created, want 1", s.Created)
+		}
+	})
+}

@@ -247,6 +247,7 @@ func (e *Environment) finish(ctx context.Context, r *request) {
 		if e.round.came++; e.round.came >= fewPages {
 			e.careful = false
 		}
+		r.page.Date = e.served.believe(r.page.Date, e.now())
 		err = r.take(r.page, r.at)
 	}
 	if err == nil && r.task == history {

@@ -115,9 +115,8 @@ func (e *Environment) doubtsEnd(s sight) bool {
 	if s.page.Next != "" {
 		return false
 	}
-	p, ok := e.all.pieces.Get(s.above)
 	below := e.all.next(s.above)
-	return ok && p.gap || len(s.page.Tokens) == 0 && e.index.Len() > 0 ||
+	return e.all.gapBelow(s.above) || len(s.page.Tokens) == 0 && e.index.Len() > 0 ||
 		below != nil && !shows(s.page, below.above)
 }
 

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -80,7 +81,8 @@ func (e *Environment) goesFirst(p, other *piece) bool {
 }
 
 // takeWaiting records a page of WAITING tokens. Tokens that it should show and does not
-// have left. If these are more than usual, a second, different query has to agree.
+// have left. If these are more than usual, or at the end of the list, a second, different
+// query has to agree.
 func (e *Environment) takeWaiting(s sight) error {
 	if _, err := e.observe(waiting, s.page, s.at); err != nil {
 		return err
@@ -96,13 +98,17 @@ func (e *Environment) takeWaiting(s sight) error {
 		e.waitingAgain(s, n)
 		return nil
 	}
-	if p, ok := e.waiting.pieces.Get(s.above); ok && p.gap && shown == 0 && s.empty < 2 {
-		s.empty++ // Two empty pages may both be wrong.
-		e.waitingAgain(s, otherSize-s.empty)
+	looks := 1 // At an end of the list that is not known yet.
+	if shown == 0 {
+		looks = 2 // Two empty pages may both be wrong.
+	}
+	if s.page.Next == "" && s.ends < looks && e.waiting.gapBelow(s.above) {
+		s.ends++
+		e.waitingAgain(s, otherSize-s.ends)
 		return nil
 	}
 	missing := e.index.Missing(s.reach(), s.above, s.at, s.served())
-	if len(missing) > 0 && shown == 0 || len(missing) > max(10, shown/2) {
+	if n := len(missing); n > max(10, shown/2) || n > 0 && shown == 0 || s.endsAbove(missing) {
 		e.sched.queue(waiting, e.lookAgain(s, missing))
 	} else {
 		e.coverWaiting(s, missing)
@@ -116,6 +122,14 @@ func (e *Environment) waitingAgain(s sight, size int) {
 		opts: client.ListOptions{Statuses: onlyWaiting, After: s.cursor, PageSize: size},
 		take: func(page client.Page, at time.Time) error { return e.takeWaiting(s.again(page, at)) },
 	}))
+}
+
+// endsAbove reports whether one of the tokens is below the page's last one: the page may be
+// cut off.
+func (s sight) endsAbove(tokens []*index.Token) bool {
+	return slices.ContainsFunc(tokens, func(t *index.Token) bool {
+		return t.ID < s.page.Tokens[len(s.page.Tokens)-1].ID
+	})
 }
 
 func (e *Environment) coverWaiting(s sight, missing []*index.Token) {
