@@ -35,8 +35,8 @@ const (
 // which begins after they have arrived. Next's answer may only depend on method, query,
 // Accept and Accept-Encoding.
 //
-// A request reserves memory for the largest answer so far. With too many requests, or
-// after waiting too long, the answer is 503.
+// A request reserves memory for the largest of the recent answers. With too many
+// requests, or after waiting too long, the answer is 503.
 func Buffer(next http.Handler) http.Handler {
 	return &buffer{
 		next: next, held: semaphore.NewWeighted(maxHeld), memory: semaphore.NewWeighted(maxHeldBytes),
@@ -48,7 +48,7 @@ type buffer struct {
 	next                 http.Handler
 	held, memory, makers *semaphore.Weighted
 	waiting              singleflight.Group // Answers that wait for their turn.
-	largest              atomic.Int64       // Bytes of the largest answer so far.
+	largest              atomic.Int64       // Bytes of the largest recent answer; it falls with each smaller one.
 }
 
 // ServeHTTP implements http.Handler.
@@ -98,7 +98,7 @@ func (b *buffer) answer(ctx context.Context, r *http.Request) *answer {
 			// Others may wait for the answer when this client has gone.
 			b.next.ServeHTTP(a, r.WithContext(context.WithoutCancel(ctx)))
 			// Of two concurrent stores one may be lost; the next answer repeats it.
-			b.largest.Store(max(b.largest.Load(), int64(a.body.Len())))
+			b.largest.Store(max(b.largest.Load()*7/8, int64(a.body.Len())))
 			return a, nil
 		})
 		if err == nil {

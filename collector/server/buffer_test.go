@@ -302,6 +302,32 @@ func TestBufferMemory(t *testing.T) {
 	}
 }
 
+// TestBufferForgets checks that a huge answer does not reserve memory for ever: once
+// answers have been small for a while, those that clients do not read take little of it.
+func TestBufferForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &maker{size: 32 << 20}
+		h := server.Buffer(m)
+		for range 40 {
+			h.ServeHTTP(httptest.NewRecorder(), request(t.Context()))
+			m.size = 1 << 10
+		}
+		read := make(chan struct{})
+		var stuck sync.WaitGroup
+		for i := range 20 {
+			stuck.Go(func() { h.ServeHTTP(stuckWriter{httptest.NewRecorder(), read}, another(t.Context(), i)) })
+		}
+		synctest.Wait()
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, request(t.Context()))
+		if w.Code != http.StatusOK {
+			t.Errorf("%d, with 20 small answers held", w.Code)
+		}
+		close(read)
+		stuck.Wait()
+	})
+}
+
 // TestBufferShares checks that equal waiting requests share one answer, even if the
 // client of the first goes and some read slowly; that different requests, and those
 // that came after the answer began, do not share it; and that its memory is released in
