@@ -96,18 +96,25 @@ func isPath(p string) bool {
 	return (&url.URL{Path: p}).String() == p && path.Clean(p) == p && strings.HasPrefix(p, "/")
 }
 
-// checkAddress refuses an address without a port: the system would choose a random
-// port, on every interface.
+// checkAddress refuses an address without a port, for which the system would choose a
+// random port, on every interface, and one with a port that cannot exist.
 func checkAddress(address string) error {
-	if strings.HasPrefix(address, "vsock://") {
-		return nil // The toolkit checks it.
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err == nil && port != "" {
+	if inner, ok := strings.CutPrefix(address, "vsock://"); ok {
+		_, port, _ := net.SplitHostPort(inner)
+		if _, err := strconv.ParseUint(port, 10, 32); err != nil {
+			return fmt.Errorf("is not vsock://:PORT: want an address such as vsock://:%s", defaultPort)
+		}
 		return nil
 	}
-	if err == nil {
+	host, port, err := net.SplitHostPort(address)
+	if err == nil && port == "" {
 		return fmt.Errorf("has no port: want %s", net.JoinHostPort(host, defaultPort))
+	}
+	if err == nil {
+		if _, err := portNumber(port); err != nil {
+			return fmt.Errorf("has the port %q: want a number from 0 to 65535 or the name of a service", port)
+		}
+		return nil
 	}
 	if i := strings.LastIndexByte(address, ':'); i >= 0 && isIPv6(address[:i]) && isPort(address[i+1:]) {
 		return fmt.Errorf("has an IPv6 address without brackets: want [%s]:%s", address[:i], address[i+1:])
@@ -121,6 +128,15 @@ func checkAddress(address string) error {
 		return fmt.Errorf("is not HOST:PORT: want an address such as :%s or 127.0.0.1:%s", defaultPort, defaultPort)
 	}
 	return fmt.Errorf("has no port: want %s:%s", address, defaultPort)
+}
+
+// portNumber returns the number of a port, which may be the name of a service.
+func portNumber(port string) (int, error) {
+	address, err := net.ResolveTCPAddr("tcp", ":"+port)
+	if err != nil {
+		return 0, err
+	}
+	return address.Port, nil
 }
 
 func isIPv6(s string) bool {
@@ -161,7 +177,8 @@ func (f *Flags) ownURL() (*url.URL, error) {
 	port := defaultPort
 	_, first, err := net.SplitHostPort((*f.toolkit.WebListenAddresses)[0])
 	if err == nil && !*f.toolkit.WebSystemdSocket {
-		port = first
+		number, _ := portNumber(first) // Check has accepted it.
+		port = strconv.Itoa(number)
 	}
 	return &url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}, nil
 }

@@ -28,6 +28,7 @@ func parse(t *testing.T, args ...string) (*server.Flags, error) {
 func TestBadFlags(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	const path = " must be a path such as /metrics that no other endpoint has"
+	const port = ": want a number from 0 to 65535 or the name of a service"
 	for arg, want := range map[string]string{
 		"--web.telemetry-path=metrics":       `--web.telemetry-path: "metrics"` + path,
 		"--web.telemetry-path=//metrics":     `--web.telemetry-path: "//metrics"` + path,
@@ -54,6 +55,16 @@ func TestBadFlags(t *testing.T) {
 		"--web.listen-address=[::1]:": `--web.listen-address: "[::1]:" has no port: want [::1]:10210`,
 		"--web.listen-address=http://localhost:80": `--web.listen-address: "http://localhost:80" is not ` +
 			`HOST:PORT: want an address such as :10210 or 127.0.0.1:10210`,
+		"--web.listen-address=127.0.0.1:99999": `--web.listen-address: "127.0.0.1:99999" has the port "99999"` + port,
+		"--web.listen-address=:65536":          `--web.listen-address: ":65536" has the port "65536"` + port,
+		"--web.listen-address=:-1":             `--web.listen-address: ":-1" has the port "-1"` + port,
+		"--web.listen-address=:no-such":        `--web.listen-address: ":no-such" has the port "no-such"` + port,
+		"--web.listen-address=unix:///x.sock": `--web.listen-address: "unix:///x.sock" has the port ` +
+			`"///x.sock"` + port,
+		"--web.listen-address=vsock://:": `--web.listen-address: "vsock://:" is not vsock://:PORT: want an ` +
+			`address such as vsock://:10210`,
+		"--web.listen-address=vsock://:http": `--web.listen-address: "vsock://:http" is not vsock://:PORT: want an ` +
+			`address such as vsock://:10210`,
 		"--web.external-url=waitpoints.example.com": "--web.external-url: not a URL: want http:// or https:// " +
 			"with a host",
 		"--web.external-url=http://": "--web.external-url: not a URL: want http:// or https:// " +
@@ -86,6 +97,8 @@ func TestGoodFlags(t *testing.T) {
 	}{
 		{"", "http://" + host + ":10210", "/"},
 		{"--web.listen-address=127.0.0.1:0 --web.listen-address=[::1]:80", "http://" + host + ":0", "/"},
+		{"--web.listen-address=127.0.0.1:http", "http://" + host + ":80", "/"},
+		{"--web.listen-address=:65535", "http://" + host + ":65535", "/"},
 		{"--web.listen-address=vsock://:80", "http://" + host + ":10210", "/"},
 		{"--web.external-url=https://x.example.com", "https://x.example.com", "/"},
 		{"--web.external-url=https://x.example.com/", "https://x.example.com", "/"},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -22,14 +23,15 @@ func (f *Flags) AskHealth(ctx context.Context, path string) error {
 		return errors.New("--web.health-check: needs an address, not a socket from systemd")
 	}
 	address := (*f.toolkit.WebListenAddresses)[0]
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || port == "0" {
+	host, name, err := net.SplitHostPort(address)
+	port, _ := portNumber(name) // Check has accepted it.
+	if err != nil || port == 0 {
 		return fmt.Errorf("--web.health-check: %q cannot be asked: want HOST:PORT", address)
 	}
 	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
 		host = "localhost"
 	}
-	page := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: path}
+	page := url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: path}
 	err = ask(ctx, page)
 	if err != nil && *f.toolkit.WebConfigFile != "" {
 		page.Scheme = "https"

@@ -75,6 +75,12 @@ func TestAskHealth(t *testing.T) {
 			t.Errorf("%q: %v", host, err)
 		}
 	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := flags(t, "--web.listen-address=localhost:http").AskHealth(ended, "/-/healthy")
+	if err == nil || !strings.HasPrefix(err.Error(), "get http://localhost:80/-/healthy: ") {
+		t.Errorf("the name of a port: %v", err)
+	}
 	if err := flags(t, "--web.listen-address=127.0.0.1:0").AskHealth(t.Context(), "/"); err == nil ||
 		err.Error() != `--web.health-check: "127.0.0.1:0" cannot be asked: want HOST:PORT` {
 		t.Errorf("port 0: %v", err)
