@@ -127,24 +127,28 @@ func TestRoute(t *testing.T) {
 	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("page " + r.URL.Path))
 	})
-	for _, tc := range []struct{ prefix, path, want string }{
-		{"", "/", "200 page /"},
-		{"", "/a/", "200 page /a/"},
-		{"/a", "/a/", "200 page /"},
-		{"/a", "/a/tokens", "200 page /tokens"},
-		{"/a", "/a/-/healthy", "200 page /-/healthy"},
-		{"/a", "/-/healthy", "200 page /-/healthy"},
-		{"/a", "/tokens", "404"},
-		{"/a", "/ab", "404"},
-		{"/a", "/a", "307 /a/"},
-		{"/a", "/", "302 /a/"},
+	for _, tc := range []struct{ prefix, metrics, path, want string }{
+		{"", "/metrics", "/", "200 page /"},
+		{"", "/metrics", "/a/", "200 page /a/"},
+		{"/a", "/metrics", "/a/", "200 page /"},
+		{"/a", "/metrics", "/a/tokens", "200 page /tokens"},
+		{"/a", "/metrics", "/a/-/healthy", "200 page /-/healthy"},
+		{"/a", "/metrics", "/-/healthy", "200 page /-/healthy"},
+		{"/a", "/metrics", "/metrics", "200 page /metrics"},
+		{"/a", "/metrics", "/tokens", "404"},
+		{"/a", "/metrics", "/ab", "404"},
+		{"/a", "/metrics", "/a", "307 /a/"},
+		{"/a", "/metrics", "/", "302 /a/"},
+		{"/a", "/", "/", "200 page /"},
+		{"/a", "/", "/a/", "200 page /"},
+		{"/a", "/", "/tokens", "404"},
 	} {
 		flags, err := parse(t, "--web.route-prefix="+tc.prefix)
 		if err != nil {
 			t.Fatal(err)
 		}
 		w := httptest.NewRecorder()
-		flags.Route(pages, "/-/healthy").
+		flags.Route(pages, tc.metrics, "/-/healthy").
 			ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.path,
 				http.NoBody))
 		got := strings.Join(strings.Fields(w.Result().Status)[:1], "")

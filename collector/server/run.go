@@ -19,17 +19,23 @@ import (
 const shutdownTimeout = 25 * time.Second
 
 // Route returns a handler that serves h below the route prefix. The paths atRoot, for
-// machines, are also served without the prefix. The root redirects to the prefix.
+// machines, are also served without the prefix. The root redirects to the prefix, unless
+// it is one of them.
 func (f *Flags) Route(h http.Handler, atRoot ...string) http.Handler {
 	if f.RoutePrefix == "/" {
 		return h
 	}
 	mux := http.NewServeMux()
 	mux.Handle(f.RoutePrefix+"/", http.StripPrefix(f.RoutePrefix, h))
+	root := http.RedirectHandler(f.RoutePrefix+"/", http.StatusFound)
 	for _, path := range atRoot {
-		mux.Handle(path, h)
+		if path == "/" {
+			root = h
+		} else {
+			mux.Handle(path, h)
+		}
 	}
-	mux.Handle("/{$}", http.RedirectHandler(f.RoutePrefix+"/", http.StatusFound))
+	mux.Handle("/{$}", root)
 	return mux
 }
 

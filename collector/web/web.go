@@ -64,7 +64,6 @@ func New(opts Options) http.Handler {
 	}
 	s := &server{opts, newPages(opts.Demo), semaphore.NewWeighted(maxLists)}
 	mux := http.NewServeMux()
-	mux.Handle("GET "+opts.MetricsPath, opts.Metrics)
 	mux.HandleFunc("GET "+HealthyPath, func(w http.ResponseWriter, _ *http.Request) {
 		text(w, http.StatusOK, "waitpoint_exporter is healthy.\n")
 	})
@@ -79,9 +78,13 @@ func New(opts Options) http.Handler {
 	for _, path := range faviconPaths() {
 		mux.HandleFunc("GET "+path, icon)
 	}
-	if opts.MetricsPath != "/" {
-		mux.HandleFunc("GET /{$}", s.landing)
+	root := http.Handler(http.HandlerFunc(s.landing))
+	if opts.MetricsPath == "/" {
+		root = opts.Metrics
+	} else {
+		mux.Handle("GET "+opts.MetricsPath, opts.Metrics)
 	}
+	mux.Handle("GET /{$}", root)
 	return s.orMissing(mux)
 }
 

@@ -249,6 +249,24 @@ func TestOtherPages(t *testing.T) {
 	}
 }
 
+// TestMetricsPath checks that the metrics have their path alone, also at the root.
+func TestMetricsPath(t *testing.T) {
+	for metrics, want := range map[string]map[string]int{
+		"/metrics": {"/metrics": 418, "/": 200, "/tokens": 200, "/nope": 404, "/metrics/nope": 404},
+		"/":        {"/": 418, "/tokens": 200, "/nope": 404, "/metrics": 404},
+	} {
+		h := web.New(web.Options{
+			Environments: func() []web.Environment { return nil }, MetricsPath: metrics,
+			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }),
+		})
+		for path, code := range want {
+			if w := get(t, h, path); w.Code != code {
+				t.Errorf("metrics at %s: %s is %d, want %d", metrics, path, w.Code, code)
+			}
+		}
+	}
+}
+
 func TestReload(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reload func() error
