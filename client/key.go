@@ -69,12 +69,12 @@ func publicKey(key string) bool {
 	return len(secret) < 20 || strings.ContainsAny(secret, "_-.")
 }
 
-// LooksLikeKey reports whether a text, such as a file name, may be a key of any kind
-// that was given in the wrong place and must not be shown.
-func LooksLikeKey(s string) bool {
-	s = strings.TrimLeft(s, " \t\r\n\"'`")
-	return strings.HasPrefix(s, "tr_") || strings.HasPrefix(s, "pk_")
-}
+// keyStart matches the beginning of each kind of key that the service has.
+var keyStart = regexp.MustCompile("^[\\s\"'`]*(?:(?:tr|pk)_(?:dev|stg|prod|preview)|tr_pat)_")
+
+// LooksLikeKey reports whether a text, such as a label, is a key of any kind that was
+// given in the wrong place and must not be shown. Names such as tr_shop are none.
+func LooksLikeKey(s string) bool { return keyStart.MatchString(s) }
 
 // keyText matches whatever may be a key of any kind, also within a word: text that hides
 // too much is better than text that shows a key. The secret part ends where no key goes

@@ -70,6 +70,27 @@ func TestKeyEnvironment(t *testing.T) {
 	}
 }
 
+// TestLooksLikeKey checks that the service's keys are recognized, and names that only
+// begin alike are not.
+func TestLooksLikeKey(t *testing.T) {
+	for want, texts := range map[bool][]string{
+		true: {
+			"tr_dev_x", "tr_stg_x", "tr_prod_x", "tr_preview_x", "tr_pat_x", "tr_dev_sk_x", "tr_prod_pk_x", "tr_preview_pkx",
+			"pk_dev_x", "pk_stg_x", "pk_prod_x", "pk_preview_x", "\n\"tr_prod_x\"", "tr_prod_",
+		},
+		false: {
+			"", "tr_", "pk_", "tr_shop", "pk_team", "tr_production_x", "tr_pattern", "pk_pat_x", "tr_prod", "prod",
+			"xtr_prod_x", "str_dev_x", "sk_prod_x",
+		},
+	} {
+		for _, text := range texts {
+			if got := client.LooksLikeKey(text); got != want {
+				t.Errorf("%q: %t, want %t", text, got, want)
+			}
+		}
+	}
+}
+
 func TestHideKeys(t *testing.T) {
 	for _, tc := range []struct {
 		text, want, reason string

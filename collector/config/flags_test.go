@@ -197,6 +197,18 @@ func TestMisplacedKey(t *testing.T) {
 	}
 }
 
+// TestNamesLikeKeys checks that names that only begin like a key are accepted.
+func TestNamesLikeKeys(t *testing.T) {
+	for _, flag := range []string{"project=", "environment=", "preview-branch=", "api-url=http://x/"} {
+		for _, name := range []string{"tr_shop", "pk_team", "tr_production"} {
+			arg := "--trigger." + flag + name
+			if _, err := load([]string{arg}, map[string]string{"TRIGGER_SECRET_KEY": "tr_prod_0123456789"}); err != nil {
+				t.Errorf("%s: %v", arg, err)
+			}
+		}
+	}
+}
+
 // TestHelp checks that only flags that may be repeated are shown as such, and that each
 // flag is shown with its default or a placeholder.
 func TestHelp(t *testing.T) {
