@@ -15,6 +15,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"waitpoint_exporter/client"
 )
 
 const defaultPort = "10210"
@@ -73,12 +75,12 @@ func (f *Flags) Check(endpoints ...string) error {
 	if f.ExternalURL, err = f.external(); err != nil {
 		return fmt.Errorf("--web.external-url: %w", err)
 	}
-	prefix := f.RoutePrefix
+	flag, prefix := "--web.route-prefix", f.RoutePrefix
 	if prefix == "" {
-		prefix = f.ExternalURL.Path
+		flag, prefix = "--web.external-url", f.ExternalURL.Path
 	}
 	if f.RoutePrefix = "/" + strings.Trim(prefix, "/"); !isPath(f.RoutePrefix) {
-		return fmt.Errorf("--web.route-prefix: %q must be a path such as /waitpoints", prefix)
+		return fmt.Errorf("%s: %q must be a path such as /waitpoints", flag, prefix)
 	}
 	return nil
 }
@@ -113,6 +115,9 @@ func checkAddress(address string) error {
 	if err == nil {
 		if _, err := portNumber(port); err != nil {
 			return fmt.Errorf("has the port %q: want a number from 0 to 65535 or the name of a service", port)
+		}
+		if client.LooksLikeKey(host) {
+			return errors.New("is a key: want HOST:PORT")
 		}
 		return nil
 	}
@@ -163,6 +168,8 @@ func (f *Flags) external() (*url.URL, error) {
 		return nil, errors.New("has user information: want none")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("has a query or a fragment: want none")
+	case slices.ContainsFunc(strings.Split(f.externalURL, "/"), client.LooksLikeKey):
+		return nil, errors.New("has a key in it: want none, everybody can see this URL")
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 	return u, nil

@@ -28,6 +28,7 @@ func parse(t *testing.T, args ...string) (*server.Flags, error) {
 func TestBadFlags(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	const path = " must be a path such as /metrics that no other endpoint has"
+	const key = "has a key in it: want none, everybody can see this URL"
 	const port = ": want a number from 0 to 65535 or the name of a service"
 	for arg, want := range map[string]string{
 		"--web.telemetry-path=metrics":       `--web.telemetry-path: "metrics"` + path,
@@ -75,7 +76,12 @@ func TestBadFlags(t *testing.T) {
 		"--web.external-url=https://x/?a=b":          "--web.external-url: has a query or a fragment: want none",
 		"--web.route-prefix=/{x}":                    `--web.route-prefix: "/{x}" must be a path such as /waitpoints`,
 		"--web.route-prefix=/a//b":                   `--web.route-prefix: "/a//b" must be a path such as /waitpoints`,
-		"--web.external-url=https://x/ä":             `--web.route-prefix: "/ä" must be a path such as /waitpoints`,
+		"--web.external-url=https://x/ä":             `--web.external-url: "/ä" must be a path such as /waitpoints`,
+		"--web.external-url=http://x/a//b":           `--web.external-url: "/a//b" must be a path such as /waitpoints`,
+		"--web.external-url=http://tr_prod_x":        "--web.external-url: " + key,
+		"--web.external-url=http://pk_dev_x:80/":     "--web.external-url: " + key,
+		"--web.external-url=http://x/a/tr_pat_x":     "--web.external-url: " + key,
+		"--web.listen-address=tr_prod_x:10210":       `--web.listen-address: "tr_prod_x:10210" is a key: want HOST:PORT`,
 	} {
 		_, err := parse(t, arg)
 		if err == nil || err.Error() != want {
@@ -108,6 +114,7 @@ func TestGoodFlags(t *testing.T) {
 			"https://x.example.com/waitpoints", "/",
 		},
 		{"--web.external-url=https://x.example.com --web.route-prefix=a/b/", "https://x.example.com", "/a/b"},
+		{"--web.external-url=https://tr_shop.example.com/pk_team", "https://tr_shop.example.com/pk_team", "/pk_team"},
 		{"--web.listen-address= --web.systemd-socket", "http://" + host + ":10210", "/"},
 	} {
 		flags, err := parse(t, strings.Fields(tc.args)...)
