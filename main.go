@@ -143,10 +143,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Registry: registry, Logger: logger, UserAgent: program + "/" + version.Version, Transport: transport,
 	})
 	reloader := manager.NewReloader(environments, load)
-	if err := reloader.Load(); err != nil { //nolint:contextcheck // The manager has ctx for its environments.
+	defer environments.Stop()
+	err = reloader.Load() //nolint:contextcheck // The manager has ctx for its environments.
+	if ctx.Err() != nil {
+		return nil // A signal during the start is no error.
+	}
+	if err != nil {
 		return err
 	}
-	defer environments.Stop()
 	code = exitFailure
 	// Compressing a scrape of many environments costs more than gathering it, so use the
 	// faster library, at its fastest level.

@@ -88,23 +88,45 @@ func TestKeyFileBlocks(t *testing.T) {
 }
 
 // TestReloadBlocks checks that a configuration file that blocks does not delay the
-// shutdown.
+// shutdown, which is no refusal of the file.
 func TestReloadBlocks(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	m := manager.New(ctx, manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger()})
+	m := manager.New(ctx, manager.Options{
+		Registry: prometheus.NewRegistry(), Logger: log.LoggerFunc(func(line ...any) error {
+			t.Errorf("logged: %v", line)
+			return nil
+		}),
+	})
 	blocks := make(chan struct{})
 	defer close(blocks)
-	reading := make(chan struct{})
+	reading := make(chan struct{}, 1)
+	good := true
 	reloader := manager.NewReloader(m, func() ([]config.Environment, error) {
-		close(reading)
+		if good {
+			return nil, nil
+		}
+		reading <- struct{}{}
 		<-blocks
 		return nil, nil
 	})
+	if err := reloader.Load(); err != nil {
+		t.Fatal(err)
+	}
+	good = false
 	go func() {
 		<-reading
 		cancel()
 	}()
-	if err := reloader.Load(); err == nil {
+	if err := reloader.Reload(); err == nil {
 		t.Error("loaded")
+	}
+	families, err := m.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "waitpoint_exporter_config_last_reload_successful" && f.GetMetric()[0].GetGauge().GetValue() != 1 {
+			t.Error("the gauge says that the configuration was refused")
+		}
 	}
 }

@@ -40,13 +40,17 @@ func NewReloader(m *Manager, read func() ([]config.Environment, error)) *Reloade
 	}
 }
 
-// Load loads the configuration without logging.
+// Load loads the configuration without logging. If the manager's context ends meanwhile,
+// its error is returned, and the metrics stay as they are.
 func (r *Reloader) Load() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	environments, err := r.readUntil(r.manager.ctx)
 	if err == nil {
 		err = r.manager.Apply(environments)
+	}
+	if ended := r.manager.ctx.Err(); ended != nil {
+		return ended
 	}
 	if err != nil {
 		r.succeeded.Set(0)
@@ -75,10 +79,13 @@ func (r *Reloader) readUntil(ctx context.Context) ([]config.Environment, error) 
 	}
 }
 
-// Reload loads the configuration and logs the result.
+// Reload loads the configuration and logs the result, unless the manager's context ends.
 func (r *Reloader) Reload() error {
 	logger := r.manager.opts.Logger
 	if err := r.Load(); err != nil {
+		if r.manager.ctx.Err() != nil {
+			return err
+		}
 		level.Error(logger).Log("msg", "configuration reload refused, keeping the last one", "err", err)
 		return err
 	}
