@@ -28,6 +28,7 @@ import (
 	runbook "waitpoint_exporter/deploy/prometheus"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/klauspost/compress/gzhttp"
 	"github.com/klauspost/compress/gzip"
@@ -120,9 +121,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	var summaries []string                         // Of the environments loaded last.
 	load := func() ([]config.Environment, error) { //nolint:contextcheck // File reads have their own timeout.
 		environments, err := settings.Load(getenv)
-		summaries = nil
-		for _, e := range environments {
-			summaries = append(summaries, e.Summary())
+		if err == nil {
+			summaries = describe(environments, logger)
 		}
 		return environments, err
 	}
@@ -186,4 +186,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return serving.Run(groupCtx, handler, logger, slogger)
 	})
 	return group.Wait()
+}
+
+// describe returns a summary of each environment, and logs which have the same tokens.
+func describe(environments []config.Environment, logger log.Logger) (summaries []string) {
+	for _, e := range environments {
+		summaries = append(summaries, e.Summary())
+	}
+	for _, pair := range config.Twins(environments) {
+		level.Warn(logger).Log("msg", "two environments have the same key, so sums count their tokens twice",
+			"first", pair[0].Title(), "second", pair[1].Title())
+	}
+	return summaries
 }

@@ -572,3 +572,24 @@ func TestReload(t *testing.T) {
 		t.Error("a key is in the log")
 	}
 }
+
+// TestSameKey checks that --config.check warns of a key that two environments have, and
+// shows no part of it.
+func TestSameKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yml")
+	if err := os.WriteFile(path, []byte("environments: [{name: a, secret_key: "+goodKey+
+		"}, {name: b, project: shop, secret_key: "+goodKey+"}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, logs bytes.Buffer
+	if err := run(t.Context(), []string{"--config.check", "--config.file=" + path}, os.Getenv, &out, &logs); err != nil {
+		t.Fatal(err)
+	}
+	if want := `level=warn msg="two environments have the same key, so sums count their tokens twice" ` +
+		"first=a second=shop/b\n"; !strings.HasSuffix(logs.String(), want) || strings.Count(logs.String(), "\n") != 1 {
+		t.Errorf("got %s, want one line with %s", &logs, want)
+	}
+	if strings.Contains(out.String()+logs.String(), goodKey[len("tr_prod_"):]) {
+		t.Error("the key is shown")
+	}
+}

@@ -7,6 +7,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"waitpoint_exporter/collector/config/access"
@@ -55,6 +56,26 @@ func (e Environment) Summary() string {
 func (e Environment) Equal(o Environment) bool {
 	e.Key.From, o.Key.From = "", ""
 	return reflect.DeepEqual(e, o)
+}
+
+// Twins returns the pairs of environments that have the same tokens, since server, key
+// and preview branch are the same. Each environment is paired with the first such one.
+func Twins(environments []Environment) (pairs [][2]Environment) {
+	type origin struct{ server, key, branch string }
+	first := map[origin]Environment{}
+	for _, e := range environments {
+		key, err := e.Key.Get()
+		if err != nil {
+			continue // Its file was there when the environment was loaded.
+		}
+		own := origin{strings.TrimRight(e.APIURL, "/"), key, e.PreviewBranch}
+		if other, ok := first[own]; ok {
+			pairs = append(pairs, [2]Environment{other, e})
+		} else {
+			first[own] = e
+		}
+	}
+	return pairs
 }
 
 // Tokens say which tokens count and which thresholds have series.

@@ -351,3 +351,37 @@ func TestReadme(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
+
+// TestTwins checks which environments are said to have the same tokens.
+func TestTwins(t *testing.T) {
+	const one = "{name: a, secret_key: tr_preview_1, preview_branch: x, api_url: http://api}"
+	for name, tc := range map[string]struct{ others, want string }{
+		"another key":      {"{name: b, secret_key: tr_preview_2, preview_branch: x, api_url: http://api}", ""},
+		"another branch":   {"{name: b, secret_key: tr_preview_1, preview_branch: y, api_url: http://api}", ""},
+		"another server":   {"{name: b, secret_key: tr_preview_1, preview_branch: x, api_url: http://other}", ""},
+		"all the same":     {"{name: b, secret_key: tr_preview_1, preview_branch: x, api_url: http://api/}", "a s/b"},
+		"key from a file":  {"{name: b, secret_key_file: FILE, preview_branch: x, api_url: http://api}", "a s/b"},
+		"key from outside": {"{name: b, secret_key_env: ONE, preview_branch: x, api_url: http://api}", "a s/b"},
+		"three": {
+			"{name: b, secret_key: tr_preview_1, preview_branch: x, api_url: http://api}, " +
+				"{name: c, secret_key: tr_preview_1, preview_branch: x, api_url: http://api}", "a s/b, a c",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			others := strings.ReplaceAll(tc.others, "FILE", write(t, "key", "tr_preview_1\n"))
+			others = strings.Replace(others, "name: b", "name: b, project: s", 1)
+			environments, err := config.ReadFile(write(t, "c.yml", "environments: ["+one+", "+others+"]"),
+				func(string) string { return "tr_preview_1" })
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, pair := range config.Twins(environments) {
+				got = append(got, pair[0].Title()+" "+pair[1].Title())
+			}
+			if got := strings.Join(got, ", "); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
