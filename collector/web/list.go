@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,26 +83,37 @@ func (s snapshot) Expects() bool { return s.Known && s.Snapshot.Expects() }
 // if there is none.
 func choose(environments []Environment, q *query, now time.Time) ([]snapshot, error) {
 	var out []snapshot
-	var titles []string
+	var names, projects []string
 	for i := range environments {
 		e := &environments[i]
-		titles = append(titles, e.Title())
-		if (q.environment == nil || *q.environment == e.Name) && (q.project == nil || *q.project == e.Project) {
+		projects = append(projects, e.Project)
+		if q.project != nil && *q.project != e.Project {
+			continue
+		}
+		names = append(names, e.Name)
+		if q.environment == nil || *q.environment == e.Name {
 			out = append(out, look(e, now))
 		}
 	}
-	all := strings.Join(titles, ", ")
 	switch {
 	case len(out) > 0 || (q.environment == nil && q.project == nil):
 		return out, nil
-	case q.environment != nil &&
-		!slices.ContainsFunc(environments, func(e Environment) bool { return e.Name == *q.environment }):
-		return nil, bad("environment", "there is no %q; there are: %s", *q.environment, all)
-	case q.environment != nil:
-		return nil, bad("project", "%q has no environment %q; there are: %s", *q.project, *q.environment, all)
+	case q.project == nil:
+		return nil, bad("environment", "there is no %q; there are: %s", *q.environment, quoted(names))
+	case len(names) == 0:
+		return nil, bad("project", "there is no %q; there are: %s", *q.project, quoted(projects))
 	default:
-		return nil, bad("project", "there is no %q; there are: %s", *q.project, all)
+		return nil, bad("project", "%q has no environment %q; there are: %s", *q.project, *q.environment, quoted(names))
 	}
+}
+
+// quoted lists the values that a parameter may have, each once.
+func quoted(values []string) string {
+	for i, v := range values {
+		values[i] = strconv.Quote(v)
+	}
+	slices.Sort(values)
+	return strings.Join(slices.Compact(values), ", ")
 }
 
 // list returns the page that the query selects as of now. It walks each snapshot's

@@ -446,6 +446,7 @@ func TestTokensBadQuery(t *testing.T) {
 		time.Time{},
 		web.Environment{Name: "dev", Source: source{}},
 		web.Environment{Name: "prod", Project: "shop", Source: source{}},
+		web.Environment{Name: "dev", Project: "news", Source: source{}},
 	)
 	for query, want := range map[string]struct {
 		code              int
@@ -459,10 +460,12 @@ func TestTokensBadQuery(t *testing.T) {
 		"near_timeout=300y":            {400, "near_timeout", `"300y" is not a duration`},
 		"overdue=yes":                  {400, "overdue", `"yes" is none of 1, true, 0 and false`},
 		"no_timeout=2":                 {400, "no_timeout", `"2" is none of`},
-		"environment=staging":          {400, "environment", `there is no "staging"; there are: dev, shop/prod`},
-		"environment=":                 {400, "environment", `there is no ""; there are: dev, shop/prod`},
-		"project=blog":                 {400, "project", `there is no "blog"; there are: dev, shop/prod`},
-		"project=shop&environment=dev": {400, "project", `"shop" has no environment "dev"`},
+		"environment=staging":          {400, "environment", `there is no "staging"; there are: "dev", "prod"`},
+		"environment=shop/prod":        {400, "environment", `there is no "shop/prod"; there are: "dev", "prod"`},
+		"environment=":                 {400, "environment", `there is no ""; there are: "dev", "prod"`},
+		"project=blog":                 {400, "project", `there is no "blog"; there are: "", "news", "shop"`},
+		"project=blog&environment=dev": {400, "project", `there is no "blog"; there are: "", "news", "shop"`},
+		"project=shop&environment=dev": {400, "project", `"shop" has no environment "dev"; there are: "prod"`},
 		"older_than=1h": {
 			400, "older_than",
 			"there is no such parameter; the parameters are environment, project, tag,",
