@@ -99,12 +99,10 @@ func (v environmentView) Used() *int {
 }
 
 // Link returns a link to the environment's tokens, filtered by a parameter and its
-// value if given.
+// value if given. It names the project even if it is empty: another environment may have
+// the same name.
 func (v environmentView) Link(parameter ...string) string {
-	values := url.Values{"environment": {v.Name}}
-	if v.Project != "" {
-		values.Set("project", v.Project)
-	}
+	values := url.Values{"environment": {v.Name}, "project": {v.Project}}
 	if len(parameter) == 2 {
 		values.Set(parameter[0], parameter[1])
 	}

@@ -35,7 +35,7 @@ type query struct {
 	// After is the last token before the page, before the first one after it; at most
 	// one is set.
 	after, before *position
-	// Form is set if the page's own form sent the query, which includes empty fields.
+	// Form is set if the page's own form sent the query.
 	form bool
 }
 
@@ -77,8 +77,8 @@ func formatOf(r *http.Request) string {
 	return cmp.Or(format, formatHTML)
 }
 
-// parseQuery parses a request's query. On an error the query still has the format, and the
-// values that could be parsed, so that the form shows them.
+// parseQuery parses a request's query. On an error the query still has the format, and all
+// that could be parsed, so that the form shows it.
 func parseQuery(r *http.Request) (query, error) {
 	q, raw := query{format: formatOf(r)}, r.URL.RawQuery
 	if len(raw) > maxQuery {
@@ -89,20 +89,22 @@ func parseQuery(r *http.Request) (query, error) {
 	if q.values, err = url.ParseQuery(raw); err != nil {
 		return q, bad("", "the query cannot be parsed: %s", err)
 	}
-	_, q.form = q.values["form"]
+	if q.form = q.values.Has("form"); q.form {
+		q.readForm()
+	}
 	for _, name := range slices.Sorted(maps.Keys(q.values)) {
 		values := q.values[name]
+		wrong := q.set(name, values[0])
 		if len(values) > 1 {
-			return q, bad(name, "given %d times; may be given once", len(values))
+			wrong = bad(name, "given %d times; may be given once", len(values))
 		}
-		if q.form && values[0] == "" {
-			continue
-		}
-		if err := q.set(name, values[0]); err != nil {
-			return q, err
+		if err == nil {
+			err = wrong
 		}
 	}
 	switch {
+	case err != nil:
+		return q, err
 	case q.after != nil && q.before != nil:
 		return q, bad("before", "not together with after")
 	case q.format == formatCSV && q.after != nil:
@@ -163,6 +165,18 @@ func (q *query) set(name, value string) error {
 	return err
 }
 
+// readForm makes the form's fields those of a link: empty ones are left out, and a project
+// loses the = that it begins with, since there are tokens without a project.
+func (q *query) readForm() {
+	for name, v := range q.values {
+		if len(v) == 1 && v[0] == "" {
+			delete(q.values, name)
+		} else if name == "project" {
+			v[0] = strings.TrimPrefix(v[0], "=")
+		}
+	}
+}
+
 // setUntagged parses the form's checkbox for tag=""; an empty tag field means any tag.
 func (q *query) setUntagged(value string) error {
 	on, err := parseBool("untagged", value)
@@ -181,11 +195,9 @@ func (q *query) setUntagged(value string) error {
 
 // canonical returns the link that is equivalent to the form's query.
 func (q *query) canonical() string {
-	values := url.Values{}
-	for name, v := range q.values {
-		if v[0] != "" && name != "form" && name != "untagged" && (name != "sort" || q.byTimeout) {
-			values[name] = v
-		}
+	values := q.without("form", "untagged")
+	if !q.byTimeout {
+		delete(values, "sort")
 	}
 	if q.selection.Tag != nil {
 		values.Set("tag", *q.selection.Tag)

@@ -536,6 +536,55 @@ func TestTokensForm(t *testing.T) {
 	}
 }
 
+// TestTokensFormKeeps submits the form of pages as it is, which must lead to the same
+// tokens.
+func TestTokensFormKeeps(t *testing.T) {
+	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{}},
+		web.Environment{Name: "prod", Project: "shop", Source: source{}},
+		web.Environment{Name: " a  b", Project: "=shop", Source: source{}})
+	for _, query := range []string{
+		"", "project=", "project=shop", "project=%3Dshop", "environment=prod", "environment=prod&project=",
+		"environment=prod&project=shop", "environment=+a++b&project=%3Dshop", "project=&stuck=1h", "project=&tag=",
+		"late=1&near_timeout=5m&no_timeout=1&overdue=1&project=&refresh=30&sort=timeout&tag=a%26b", "id=w&project=",
+	} {
+		sent := fields(check(t, get(t, h, "/tokens?"+query)))
+		w := get(t, h, "/tokens?"+sent.Encode())
+		got := strings.TrimPrefix(strings.TrimPrefix(w.Header().Get("Location"), "tokens"), "?")
+		if w.Code != http.StatusSeeOther || got != query {
+			t.Errorf("%q: %d to %q", query, w.Code, got)
+		}
+		// A page with an error has the same form.
+		w = get(t, h, "/tokens?"+sent.Encode()+"&before=1")
+		if got := fields(check(t, w)); w.Code != http.StatusBadRequest || got.Encode() != sent.Encode() {
+			t.Errorf("%q, with an error: %d, %q, want %q", query, w.Code, got.Encode(), sent.Encode())
+		}
+	}
+}
+
+// fields returns what a browser sends when the page's form is submitted.
+func fields(doc node) url.Values {
+	values := url.Values{}
+	for _, input := range doc.find("input", "", "") {
+		_, checked := input.lookup("checked")
+		if input.attr("type") != "checkbox" || checked {
+			values.Add(input.attr("name"), input.attr("value"))
+		}
+	}
+	for _, choice := range doc.find("select", "", "") {
+		options := choice.find("option", "", "")
+		i := max(0, slices.IndexFunc(options, func(o node) bool {
+			_, selected := o.lookup("selected")
+			return selected
+		}))
+		value, ok := options[i].lookup("value")
+		if !ok {
+			value = strings.Join(strings.Fields(options[i].text()), " ")
+		}
+		values.Add(choice.attr("name"), value)
+	}
+	return values
+}
+
 func TestTokensFormats(t *testing.T) {
 	h := handler(
 		time.Time{},
@@ -1164,12 +1213,17 @@ func (n node) find(name, attr, value string) (out []node) {
 }
 
 func (n node) attr(name string) string {
+	value, _ := n.lookup(name)
+	return value
+}
+
+func (n node) lookup(name string) (string, bool) {
 	for _, a := range n.Attr {
 		if a.Key == name {
-			return a.Val
+			return a.Val, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 func (n node) text() string {

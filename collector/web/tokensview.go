@@ -106,7 +106,7 @@ func newTokensView(environments []Environment, l *listing, q *query, err error, 
 		return v
 	}
 	v.Refresh = q.refresh
-	v.Active = activeFilters(q)
+	v.Active = activeFilters(q, len(v.Form.Projects) > 0)
 	v.Form.Open = len(v.Active) == 0
 	v.describe(l, now)
 	v.Total, v.From, v.To = l.total, l.earlier+1, l.earlier+len(l.entries)
@@ -155,7 +155,7 @@ func (v *tokensView) describe(l *listing, now time.Time) {
 func newTokensForm(environments []Environment, q *query) tokensForm {
 	f := tokensForm{
 		Values:   q.values,
-		Untagged: q.checked("untagged") || !q.form && q.values.Has("tag") && q.values.Get("tag") == "",
+		Untagged: q.checked("untagged") || q.values.Has("tag") && q.values.Get("tag") == "",
 		Late:     q.checked("late"), Overdue: q.checked("overdue"), Lifelong: q.checked("no_timeout"),
 		ByTimeout: q.byTimeout, Refresh: q.refresh,
 	}
@@ -163,18 +163,20 @@ func newTokensForm(environments []Environment, q *query) tokensForm {
 		if slices.ContainsFunc(options, func(o option) bool { return o.Name == name }) {
 			return options
 		}
-		return append(options, option{name, q.values.Get(parameter) == name})
+		return append(options, option{name, q.values.Has(parameter) && q.values.Get(parameter) == name})
 	}
 	for _, e := range environments {
 		f.Environments = add(f.Environments, e.Name, "environment")
-		if e.Project != "" {
-			f.Projects = add(f.Projects, e.Project, "project")
-		}
+		f.Projects = add(f.Projects, e.Project, "project")
+	}
+	if len(f.Projects) == 1 && f.Projects[0].Name == "" {
+		f.Projects = nil
 	}
 	return f
 }
 
-func activeFilters(q *query) []activeFilter {
+// activeFilters describes the query's filters; projects is whether there are any.
+func activeFilters(q *query, projects bool) []activeFilter {
 	var out []activeFilter
 	add := func(name, text string) {
 		out = append(out, activeFilter{text, q.link(name)})
@@ -183,7 +185,7 @@ func activeFilters(q *query) []activeFilter {
 		add("environment", "environment "+textForPage(*q.environment))
 	}
 	switch {
-	case q.project == nil:
+	case q.project == nil || !projects:
 	case *q.project == "":
 		add("project", "no project")
 	default:

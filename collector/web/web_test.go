@@ -205,6 +205,49 @@ func TestLanding(t *testing.T) {
 	}
 }
 
+// TestLandingLinks checks that each number links to as many tokens, whatever environments
+// there are beside.
+func TestLandingLinks(t *testing.T) {
+	waiting := func(n int) source {
+		tokens := population(uint64(n), n)
+		return source{snapshot: list(index.Options{ExpectedWait: expectedWait}, tokens...)}
+	}
+	for name, environments := range map[string][]web.Environment{
+		"one":            {{Name: "prod", Source: waiting(3)}},
+		"with a project": {{Name: "prod", Project: "shop", Source: waiting(3)}},
+		"both": {
+			{Name: "prod", Source: waiting(411)},
+			{Name: "prod", Project: "shop", Source: waiting(97)},
+			{Name: "shop/prod", Source: waiting(31)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range environments {
+				environments[i].Stuck = "1h"
+			}
+			h := handler(time.Time{}, environments...)
+			links := 0
+			for _, a := range check(t, get(t, h, "/")).find("main", "", "")[0].find("a", "", "") {
+				if href := a.attr("href"); strings.HasPrefix(href, "tokens?") {
+					links++
+					if got := getJSON(t, h, href+"&format=json").Total; strconv.Itoa(got) != a.text() {
+						t.Errorf("%d tokens behind %s, %s", got, a.text(), href)
+					}
+					// The list names the filter only where there are projects.
+					_, project, _ := strings.Cut(href, "project=")
+					named := strings.Contains(check(t, get(t, h, href)).text(), "no project")
+					if want := name == "both" && (project == "" || project[0] == '&'); named != want {
+						t.Errorf("%s: the list says that there is no project: %t", href, named)
+					}
+				}
+			}
+			if links != 4*len(environments) {
+				t.Errorf("%d links", links)
+			}
+		})
+	}
+}
+
 // TestNotFound checks that each link on the page for unknown paths leads to an existing
 // page.
 func TestNotFound(t *testing.T) {
