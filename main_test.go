@@ -9,12 +9,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"waitpoint_exporter/client/simulator"
@@ -591,5 +593,66 @@ func TestSameKey(t *testing.T) {
 	}
 	if strings.Contains(out.String()+logs.String(), goodKey[len("tr_prod_"):]) {
 		t.Error("the key is shown")
+	}
+}
+
+// TestReadmeFlags compares the README's table of flags with --help, in both directions:
+// names, defaults, environment variables, and which may be repeated.
+func TestReadmeFlags(t *testing.T) {
+	type flag struct {
+		Defaults, Variables string
+		Repeatable          bool
+	}
+	quoted := regexp.MustCompile("`([^`]*)`")
+	var help bytes.Buffer
+	if err := run(t.Context(), []string{"--help"}, os.Getenv, &help, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]flag{}
+	for _, text := range regexp.MustCompile(`(?m)^ {2,6}(?:-h, )?--`).Split(help.String(), -1)[1:] {
+		text = strings.Join(strings.Fields(text), " ")
+		first, rest, _ := strings.Cut(text, " ")
+		name, initial, _ := strings.Cut(strings.TrimPrefix(first, "[no-]"), "=")
+		f := flag{Defaults: strings.Trim(initial, `"`), Repeatable: strings.HasPrefix(rest, "... ")}
+		if strings.HasPrefix(initial, "<") {
+			_, f.Defaults, _ = strings.Cut(strings.TrimSuffix(rest, " by default."), "Repeatable; ")
+			f.Defaults = strings.ReplaceAll(f.Defaults, " and ", ", ")
+		}
+		f.Variables = strings.Join(regexp.MustCompile(`\$[A-Z_]+`).FindAllString(rest, -1), ", ")
+		want[name] = f
+	}
+	delete(want, "help")
+	delete(want, "version")
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Flags\n")
+	section, _, _ = strings.Cut(section, "\n#")
+	got := map[string]flag{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`--.*) \\| (.*) \\| (.*)\\|$").FindAllStringSubmatch(section, -1) {
+		names := quoted.FindAllStringSubmatch(row[1], -1)
+		initial := quoted.FindAllStringSubmatch(regexp.MustCompile("^(?:`[^`]*`(?:, )?)*").FindString(row[2]), -1)
+		var variables []string
+		for _, v := range quoted.FindAllStringSubmatch(row[3], -1) {
+			variables = append(variables, "$"+v[1])
+		}
+		for i, n := range names {
+			own := initial
+			if len(names) > 1 && len(initial) == len(names) {
+				own = initial[i : i+1]
+			}
+			var defaults []string
+			for _, d := range own {
+				defaults = append(defaults, d[1])
+			}
+			name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(n[1], "--"), "[no-]"), "=")
+			got[name] = flag{
+				strings.Join(defaults, ", "), strings.Join(variables, ", "), strings.Contains(row[1], "(repeat)"),
+			}
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("the README (-help +README):\n%s", d)
 	}
 }
