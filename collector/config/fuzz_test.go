@@ -31,6 +31,7 @@ func FuzzFile(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "fuzz.yml")
 	secret := regexp.MustCompile("tr_prod_[0-9]{10}|hunter2")
 	const masked = "masked"
+	userInURL := regexp.MustCompile("(_url: https?://user:)" + masked + "@")
 	f.Fuzz(func(t *testing.T, text string, at uint) {
 		wrong, misplacedSecret := misplaced(text, at)
 		if err := os.WriteFile(path, []byte(wrong), 0o600); err != nil {
@@ -42,7 +43,7 @@ func FuzzFile(f *testing.F) {
 		// Secrets are only in fields for secrets.
 		text = secret.ReplaceAllString(text, masked)
 		text = strings.ReplaceAll(text, "secret_key: "+masked, "secret_key: tr_prod_0123456789")
-		text = strings.ReplaceAll(text, "user:"+masked+"@", "user:hunter2@")
+		text = userInURL.ReplaceAllString(text, "${1}hunter2@")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

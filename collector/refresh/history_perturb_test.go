@@ -237,7 +237,7 @@ var perturbationsByName = map[string]perturbation{
 				})
 			}
 		},
-		allowed: allowance{late: true, broken: true},
+		allowed: allowance{arriveTurns: 1, late: true, broken: true},
 	},
 	"deletions": {
 		plan: func(rng *rand.Rand, s *scenario) {
