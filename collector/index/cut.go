@@ -164,7 +164,7 @@ func (c *cutter) tagGroups() []TagGroup {
 		tag := c.x.sets.names[id].text
 		out = append(out, TagGroup{tag, g, c.x.flow.created[tag]})
 	}
-	if c.other != nil && !(c.open && len(c.other.created) == 0) {
+	if c.other != nil && (!c.open || len(c.other.created) > 0) {
 		out = append(out, TagGroup{OtherTag, c.other, c.x.flow.created[OtherTag]})
 	}
 	slices.SortFunc(out, func(a, b TagGroup) int { return cmp.Compare(a.Tag, b.Tag) })

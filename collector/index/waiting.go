@@ -140,7 +140,8 @@ type Lookup struct {
 func (x *Index) Unresolved(now time.Time, yield func(Lookup) bool) {
 	trusted := x.Trusted(now)
 	x.missing.Reverse(func(_ string, h *held) bool {
-		return yield(Lookup{h.token, h.lacked, h.looked, !h.left && !(h.sure && trusted)})
+		leaves := h.sure && trusted
+		return yield(Lookup{h.token, h.lacked, h.looked, !h.left && !leaves})
 	})
 }
 

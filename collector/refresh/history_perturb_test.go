@@ -267,7 +267,7 @@ var perturbationsByName = map[string]perturbation{
 		allowed: allowance{turnwise: true, broken: true, late: true},
 	},
 	"cut pages": {
-		plan: func(rng *rand.Rand, s *scenario) {
+		plan: func(_ *rand.Rand, s *scenario) {
 			s.steps = slices.Insert(s.steps, 0, step{kind: "mishap", what: "cut", share: .003, d: 1000 * time.Hour})
 		},
 		allowed: allowance{turnwise: true, broken: true, late: true},
@@ -283,7 +283,7 @@ var perturbationsByName = map[string]perturbation{
 		plan: func(rng *rand.Rand, s *scenario) {
 			s.steps = slices.Insert(s.steps, 0, step{
 				kind: "mishap", what: "date", share: pickOf(rng, .02, .3, .6), d: 1000 * time.Hour,
-				amount: pickOf[time.Duration](rng, 1, -1) * time.Duration(1+rng.IntN(600)) * time.Minute / 4,
+				amount: time.Duration(pickOf(rng, 1, -1)*15*(1+rng.IntN(600))) * time.Second,
 			})
 		},
 		allowed: allowance{broken: true}, // Most of the last answers may be wrong.

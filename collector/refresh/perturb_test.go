@@ -1,7 +1,10 @@
 package refresh_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -190,6 +193,66 @@ func TestOneEmptyPage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// thinned leaves two of three tokens out of answers while it is armed.
+type thinned struct {
+	http.RoundTripper
+
+	armed atomic.Bool
+}
+
+func (t *thinned) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.RoundTripper.RoundTrip(r)
+	if err != nil || !r.URL.Query().Has("filter[status]") || !t.armed.CompareAndSwap(true, false) {
+		return resp, err
+	}
+	defer func(whole io.Closer) { _ = whole.Close() }(resp.Body)
+	var page struct {
+		Data       []json.RawMessage `json:"data"`
+		Pagination json.RawMessage   `json:"pagination"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
+		return nil, err
+	}
+	kept := page.Data[:0]
+	for i, token := range page.Data {
+		if i%3 == 0 || i == len(page.Data)-1 {
+			kept = append(kept, token)
+		}
+	}
+	page.Data = kept
+	body, err := json.Marshal(page)
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return resp, err
+}
+
+// TestThinPage checks that a page that lacks most of its tokens takes none away.
+func TestThinPage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		thin := new(thinned)
+		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{}, func(next http.RoundTripper) http.RoundTripper {
+			thin.RoundTripper = next
+			return thin
+		}, func(e *simulator.Environment) {
+			e.Populate(simulator.Population{Seed: 1, Tokens: 600, Waiting: 250})
+		})
+		defer w.stop()
+		time.Sleep(5 * time.Minute)
+		for range 10 {
+			thin.armed.Store(true)
+			for range 60 {
+				time.Sleep(time.Second)
+				if d := w.diff(time.Now()); d != "" {
+					t.Fatal(d)
+				}
+			}
+			if thin.armed.Load() {
+				t.Fatal("no page was thin")
+			}
+		}
+	})
 }
 
 // slowly answers after four seconds, so that a round with many look-ups shows numbers
