@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -195,60 +196,101 @@ func TestOneEmptyPage(t *testing.T) {
 	}
 }
 
-// thinned leaves two of three tokens out of answers while it is armed.
-type thinned struct {
-	http.RoundTripper
-
-	armed atomic.Bool
+// An answered page, as it is sent.
+type answered struct {
+	Data       []json.RawMessage `json:"data"`
+	Pagination struct {
+		Next string `json:"next,omitempty"`
+	} `json:"pagination"`
 }
 
-func (t *thinned) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.RoundTripper.RoundTrip(r)
-	if err != nil || !r.URL.Query().Has("filter[status]") || !t.armed.CompareAndSwap(true, false) {
-		return resp, err
+// edited changes answers.
+type edited struct {
+	http.RoundTripper
+
+	edit func(*http.Request, *answered)
+}
+
+func (e edited) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := e.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return nil, err
 	}
 	defer func(whole io.Closer) { _ = whole.Close() }(resp.Body)
-	var page struct {
-		Data       []json.RawMessage `json:"data"`
-		Pagination json.RawMessage   `json:"pagination"`
-	}
+	var page answered
 	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
 		return nil, err
 	}
-	kept := page.Data[:0]
-	for i, token := range page.Data {
-		if i%3 == 0 || i == len(page.Data)-1 {
-			kept = append(kept, token)
-		}
-	}
-	page.Data = kept
+	e.edit(r, &page)
 	body, err := json.Marshal(page)
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return resp, err
+}
+
+// TestCutWhileLoading checks that a page without its second half, and without a cursor, ends
+// no listing, whichever page it is and whatever other requests list meanwhile.
+func TestCutWhileLoading(t *testing.T) {
+	t.Parallel()
+	for n := range size.Of(40, 400) {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			seen := 0
+			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
+				rng := rand.New(rand.NewPCG(uint64(n), 0))
+				return edited{next, func(_ *http.Request, page *answered) {
+					mu.Lock()
+					seen++
+					nth, wait := seen, time.Duration(rng.IntN(40))*time.Millisecond
+					mu.Unlock()
+					time.Sleep(wait) // Answers overtake each other.
+					if nth == n%20+1 {
+						page.Data, page.Pagination.Next = page.Data[:len(page.Data)/2], ""
+					}
+				}}
+			}, func(e *simulator.Environment) {
+				e.Populate(simulator.Population{Seed: uint64(n), Tokens: 1463, Waiting: 120})
+			})
+			defer w.stop()
+			time.Sleep(30 * time.Second)
+			if d := w.diff(time.Now()); d != "" {
+				t.Fatalf("page %d: %s", n%20+1, d)
+			}
+		})
+	}
 }
 
 // TestThinPage checks that a page that lacks most of its tokens takes none away.
 func TestThinPage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		thin := new(thinned)
+		var thin atomic.Bool
 		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{}, func(next http.RoundTripper) http.RoundTripper {
-			thin.RoundTripper = next
-			return thin
+			return edited{next, func(r *http.Request, page *answered) {
+				if !r.URL.Query().Has("filter[status]") || !thin.CompareAndSwap(true, false) {
+					return
+				}
+				kept := page.Data[:0]
+				for i, token := range page.Data {
+					if i%3 == 0 || i == len(page.Data)-1 {
+						kept = append(kept, token)
+					}
+				}
+				page.Data = kept
+			}}
 		}, func(e *simulator.Environment) {
 			e.Populate(simulator.Population{Seed: 1, Tokens: 600, Waiting: 250})
 		})
 		defer w.stop()
 		time.Sleep(5 * time.Minute)
 		for range 10 {
-			thin.armed.Store(true)
+			thin.Store(true)
 			for range 60 {
 				time.Sleep(time.Second)
 				if d := w.diff(time.Now()); d != "" {
 					t.Fatal(d)
 				}
 			}
-			if thin.armed.Load() {
+			if thin.Load() {
 				t.Fatal("no page was thin")
 			}
 		}
