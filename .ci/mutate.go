@@ -106,7 +106,6 @@ var mutations = []mutation{
 	{"the first Date is the time from which tokens count", "collector/refresh Environment.newestKnown", "false now.Before(e.arrivals.firstServed)", ""},
 	{"the Date of any answer is believed", "collector/refresh serviceClock.believe", "false > aheadOfOthers", ""},
 	{"a cut page ends the list of WAITING", "collector/refresh Environment.takeWaiting", "s.endsAbove(missing) => false", ""},
-	{"a gap further down is no reason to doubt the end", "collector/refresh list.gapBelow", "found = lowest <= id => found = false", ""},
 	{"a place is idle if no token appears anywhere", "collector/refresh Environment.settleArrivals", "true e.arrivals.appeared > 0", ""},
 	{"waits are shown with a snapshot that is too old", "collector/refresh tokenSeries.Collect", "true s.metrics.fresh()", ""},
 	{"waits by tag begin with the history", "collector/refresh Metrics.byTag", "s.Flowing => s.Loaded", ""},
