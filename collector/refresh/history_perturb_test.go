@@ -268,7 +268,7 @@ var perturbationsByName = map[string]perturbation{
 	},
 	"cut pages": {
 		plan: func(_ *rand.Rand, s *scenario) {
-			s.steps = slices.Insert(s.steps, 0, step{kind: "mishap", what: "cut", share: .003, d: 1000 * time.Hour})
+			s.steps = slices.Insert(s.steps, 0, step{kind: "mishap", what: "end", share: .003, d: 1000 * time.Hour})
 		},
 		allowed: allowance{turnwise: true, broken: true, late: true},
 	},

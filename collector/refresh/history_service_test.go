@@ -344,8 +344,8 @@ func (d *database) list(q url.Values, raw string, now time.Time) []byte {
 		}
 		page = append(page, t)
 	}
-	if d.struck(now, raw, "cut") != nil {
-		page, more = page[:int(float64(len(page))*chance(now, raw, "where cut"))], false
+	if d.struck(now, raw, "end") != nil {
+		page, more = page[:int(float64(len(page))*chance(now, raw, "where"))], false
 	}
 	d.disorder(page, raw, now)
 	body := append(make([]byte, 0, 240*len(page)+64), `{"data":[`...)

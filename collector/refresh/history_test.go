@@ -508,8 +508,8 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{2000419, "dated ahead"},           // No tokens for a while: the place where they appear was not watched.
 		{2000482, "outages"},               // A refresh ended between two pages of new WAITING tokens.
 		{117, "dates"},                     // Tokens counted as late, since a gateway's clock was ahead.
-		{5, "cut pages"},                   // The end of WAITING was cut off, and believed to have left.
-		{18, "cut pages"},                  // The first listing of WAITING ended with a page that was cut off.
+		{709, "cut pages"},                 // The end of WAITING was cut off, and believed to have left.
+		{1052, "cut pages"},                // The first listing of WAITING ended with a page that was cut off.
 		{2000557, "deletions"},             // A token counted as WAITING until a delayed look-up.
 	} {
 		t.Run(fmt.Sprint(found.kind, " ", found.seed), func(t *testing.T) {
