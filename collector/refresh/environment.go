@@ -274,17 +274,20 @@ func (e *Environment) advance(t task) {
 }
 
 // show publishes a snapshot if pages came since the last one: every half interval during a
-// round, and after a second between rounds. It returns when that is due; zero if no page
-// came.
+// round, four times as often if it is about to be too old, and after a second between
+// rounds. It returns when that is due; zero if no page came.
 func (e *Environment) show() (due time.Time) {
 	if !e.unshown || e.round.err != nil {
 		return time.Time{}
 	}
-	every := e.opts.Interval / 2
+	now, every := e.now(), e.opts.Interval/2
+	if at, _ := e.waitingAt(); now.Sub(at) > e.opts.MaxStaleness/2 {
+		every /= 4
+	}
 	if !e.round.open {
 		every = time.Second
 	}
-	if due = e.published.Add(every); e.now().Before(due) {
+	if due = e.published.Add(every); now.Before(due) {
 		return due
 	}
 	e.publish()
