@@ -122,7 +122,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	load := func() ([]config.Environment, error) { //nolint:contextcheck // File reads have their own timeout.
 		environments, err := settings.Load(getenv)
 		if err == nil {
-			summaries = describe(environments, logger)
+			summaries = config.Summaries(environments)
+			warnTwins(environments, logger)
 		}
 		return environments, err
 	}
@@ -188,14 +189,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return group.Wait()
 }
 
-// describe returns a summary of each environment, and logs which have the same tokens.
-func describe(environments []config.Environment, logger log.Logger) (summaries []string) {
-	for _, e := range environments {
-		summaries = append(summaries, e.Summary())
-	}
+// warnTwins logs which environments have the same tokens.
+func warnTwins(environments []config.Environment, logger log.Logger) {
 	for _, pair := range config.Twins(environments) {
 		level.Warn(logger).Log("msg", "two environments have the same key, so sums count their tokens twice",
 			"first", pair[0].Title(), "second", pair[1].Title())
 	}
-	return summaries
 }

@@ -77,27 +77,8 @@ type Client struct {
 
 // New returns a client, or an error that names the invalid option. It sends no
 // request.
-func New(o Options) (*Client, error) {
-	u, err := o.check()
-	if err != nil {
-		return nil, HideKeys(err)
-	}
-	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
-	o.MaxAttempts = cmp.Or(o.MaxAttempts, defaultMaxAttempts)
-	o.UserAgent = cmp.Or(o.UserAgent, defaultUserAgent)
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	c := &Client{options: o, url: *u}
-	if o.Transport == nil {
-		c.own = NewTransport()
-		c.options.Transport = c.own
-	}
-	return c, nil
-}
-
-// check returns the URL of the token list, or an error that names the invalid option.
-func (o Options) check() (*url.URL, error) {
+func New(o Options) (c *Client, err error) {
+	defer func() { err = HideKeys(err) }()
 	u, err := parseAPIURL(o.APIURL)
 	switch {
 	case err != nil:
@@ -113,7 +94,18 @@ func (o Options) check() (*url.URL, error) {
 	case !headerValue(o.UserAgent):
 		return nil, fmt.Errorf("user agent %q: %w", o.UserAgent, errHeaderValue)
 	}
-	return u, nil
+	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	o.MaxAttempts = cmp.Or(o.MaxAttempts, defaultMaxAttempts)
+	o.UserAgent = cmp.Or(o.UserAgent, defaultUserAgent)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c = &Client{options: o, url: *u}
+	if o.Transport == nil {
+		c.own = NewTransport()
+		c.options.Transport = c.own
+	}
+	return c, nil
 }
 
 // CloseIdleConnections closes the idle connections of the client's own
@@ -176,12 +168,7 @@ func parseAPIURL(raw string) (*url.URL, error) {
 
 // headerValue reports whether a header's value s reaches the service unchanged.
 func headerValue(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return s == strings.TrimSpace(s)
+	return s == strings.TrimSpace(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // Pager returns a pager over the tokens that opts select. It sends no request yet.

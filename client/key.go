@@ -4,6 +4,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"regexp"
 	"strings"
@@ -47,10 +48,8 @@ func checkSendable(key string) error {
 	if key == "" {
 		return errKeyEmpty
 	}
-	for i := range len(key) {
-		if key[i] <= ' ' || key[i] > '~' {
-			return errKeyCharacters
-		}
+	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errKeyCharacters
 	}
 	return nil
 }
@@ -92,12 +91,9 @@ func HideKeys(err error) error {
 
 func hideKeys(text string) string {
 	return keyText.ReplaceAllStringFunc(text, func(key string) string {
-		prefix := keyPrefix(key)
-		switch {
-		case strings.HasPrefix(key, "tr_pat_"):
+		prefix := cmp.Or(keyPrefix(key), key[:len("tr_")])
+		if strings.HasPrefix(key, "tr_pat_") {
 			prefix = "tr_pat_"
-		case prefix == "":
-			prefix = key[:len("tr_")]
 		}
 		if key == prefix {
 			return key

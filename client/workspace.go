@@ -29,7 +29,7 @@ type workspace struct {
 // garbage collection, and a new one costs more than a page.
 //
 //nolint:gochecknoglobals // See above.
-var workspaces = make(chan *workspace, 8)
+var workspaces = make(chan *workspace, 4)
 
 // borrow returns a workspace, to be returned with giveBack.
 func borrow() *workspace {

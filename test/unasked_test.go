@@ -20,8 +20,8 @@ func TestUnaskedAnswer(t *testing.T) {
 	asked := make(chan struct{}, 100)
 	var n atomic.Int64
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Has("filter[status]") || n.Add(1) < 2 {
-			_, _ = io.WriteString(w, page) // More requests follow at once.
+		if r.URL.Query().Has("filter[status]") || n.Add(1) < 4 {
+			_, _ = io.WriteString(w, page) // The first listing: more requests follow at once.
 			return
 		}
 		conn, _, err := http.NewResponseController(w).Hijack()

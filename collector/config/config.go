@@ -52,6 +52,14 @@ func (e Environment) Summary() string {
 		e.Title(), e.APIURL, window, model.Duration(e.Refresh.Interval))
 }
 
+// Summaries returns the summary of each environment.
+func Summaries(environments []Environment) (out []string) {
+	for _, e := range environments {
+		out = append(out, e.Summary())
+	}
+	return out
+}
+
 // Equal reports whether the settings are identical, ignoring where they were read.
 func (e Environment) Equal(o Environment) bool {
 	e.Key.From, o.Key.From = "", ""
