@@ -161,7 +161,7 @@ func TestLookUps(t *testing.T) {
 	}{
 		"finished":           {0, 400, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
 		"finished under lag": {25 * time.Second, 400, func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, 1},
-		"most wait":          {0, size.Of(3_600, 36_000), func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, .2},
+		"most wait":          {0, size.Of(3_600, 36_000), func(w *world, id string) { w.truth.Finish(id, "COMPLETED") }, .3},
 		"vanished":           {0, 400, func(w *world, id string) { w.truth.Delete(id) }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
