@@ -102,7 +102,7 @@ var mutations = []mutation{
 	{"a suspect is looked up late though a replica is behind", "collector/index Index.Unresolved", "h.sure && trusted => h.sure && (trusted || h.sure)", "./collector/refresh"},
 	{"an empty page ends the first listing of WAITING", "collector/refresh Environment.takeWaiting", "false s.ends < looks", ""},
 	{"an empty page ends the first listing of the newest", "collector/refresh Environment.doubtsEnd", "return e.all.gapBelow(s.above) || => return", ""},
-	{"a refresh ends between two pages of new WAITING tokens", "collector/refresh Environment.progressed", "false e.waiting.gaps.Len() > 0", ""},
+	{"a refresh ends between two pages of new WAITING tokens", "collector/refresh Environment.progressed", "false e.waitingGaps()", ""},
 	{"the first Date is the time from which tokens count", "collector/refresh Environment.newestKnown", "false now.Before(e.arrivals.firstServed)", ""},
 	{"the Date of any answer is believed", "collector/refresh serviceClock.believe", "false > aheadOfOthers", ""},
 	{"a cut page ends the list of WAITING", "collector/refresh Environment.takeWaiting", "s.endsAbove(missing) => false", ""},

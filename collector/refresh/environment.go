@@ -281,7 +281,7 @@ func (e *Environment) show() (due time.Time) {
 		return time.Time{}
 	}
 	now, every := e.now(), e.opts.Interval/2
-	if at, _ := e.waitingAt(); now.Sub(at) > e.opts.MaxStaleness/2 {
+	if last := e.snapshot.Load(); last != nil && now.Sub(last.At) > e.opts.MaxStaleness/2 {
 		every /= 4
 	}
 	if !e.round.open {
@@ -299,7 +299,7 @@ func (e *Environment) show() (due time.Time) {
 // list of all tokens, finished tokens are not shown.
 func (e *Environment) publish() {
 	at, whole := e.waitingAt()
-	if !whole || e.waiting != nil && e.waiting.gaps.Len() > 0 {
+	if !whole || e.waitingGaps() {
 		return
 	}
 	e.unshown = false

@@ -125,17 +125,13 @@ func (l *list) find(id string) *piece {
 	return found
 }
 
-// gapBelow reports whether there is a gap below an id: its own piece, or one further down.
-func (l *list) gapBelow(id string) (found bool) {
-	p, ok := l.pieces.Get(id)
-	if !ok {
-		p = l.find(id)
+// gapBelow reports whether there is a gap below an id: in its own piece, or further down.
+func (l *list) gapBelow(id string) bool {
+	if lowest, _, ok := l.gaps.Min(); ok && lowest <= id {
+		return true
 	}
-	l.gaps.Scan(func(lowest string, _ *piece) bool {
-		found = lowest <= id
-		return false
-	})
-	return found || p.gap
+	_, begins := l.pieces.Get(id)
+	return !begins && l.find(id).gap
 }
 
 // next returns the piece below another; nil below the last.

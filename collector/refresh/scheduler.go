@@ -328,7 +328,7 @@ func (e *Environment) progressed() bool {
 			return false
 		}
 	}
-	if e.waiting != nil && e.waiting.gaps.Len() > 0 && now.Sub(e.round.start) < e.opts.MaxStaleness {
+	if e.waitingGaps() && now.Sub(e.round.start) < e.opts.MaxStaleness {
 		return false // New tokens are WAITING that are not known yet.
 	}
 	for _, t := range []task{newest, waiting} {

@@ -220,6 +220,9 @@ func (e *Environment) contradict(s sight) error {
 	return nil
 }
 
+// waitingGaps reports whether tokens may be WAITING that are not listed yet.
+func (e *Environment) waitingGaps() bool { return e.waiting != nil && e.waiting.gaps.Len() > 0 }
+
 // waitingAt returns when the least recently listed WAITING token was listed; false if some
 // were not listed yet.
 func (e *Environment) waitingAt() (time.Time, bool) {
