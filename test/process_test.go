@@ -46,10 +46,10 @@ var binary = sync.OnceValues(func() (string, error) {
 	return build(binaryDir)
 })
 
-// build builds the program in dir.
+// build builds the program in dir, without what only debuggers need.
 func build(dir string, args ...string) (string, error) {
 	path := filepath.Join(dir, program)
-	args = append(append([]string{"build", "-o", path}, args...), "waitpoint_exporter")
+	args = append(append([]string{"build", "-ldflags=-w", "-o", path}, args...), "waitpoint_exporter")
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil { //nolint:noctx // Ends by itself.
 		return "", fmt.Errorf("%w: %s", err, out)
 	}

@@ -36,13 +36,14 @@ func TestBehindProxy(t *testing.T) {
 			front := httptest.NewServer(handler)
 			defer front.Close()
 			external := front.URL + "/ops/waitpoints"
-			p := startProcess(t, nil, append(tc.args, "--demo", "--web.external-url="+external+"/",
-				"--tokens.expected-wait=4h")...)
+			_, api := newEnvironment(t)
+			p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + killKey}, append(tc.args,
+				"--trigger.api-url="+api.URL, "--web.external-url="+external+"/", "--tokens.expected-wait=4h")...)
 			proxy.Rewrite = func(r *httputil.ProxyRequest) {
 				r.SetURL(&url.URL{Scheme: "http", Host: p.address})
 			}
 			client := newClient(t)
-			p.await(t, client, `triggerdev_waitpoint_history_loaded{environment="demo"} 1`,
+			p.await(t, client, `triggerdev_waitpoint_history_loaded{environment="prod"} 1`,
 				fmt.Sprintf(`waitpoint_exporter_web_info{external_url=%q} 1`, external))
 			for _, path := range []string{"/-/healthy", "/-/ready", "/metrics"} {
 				if code, _, err := p.get(t.Context(), client, path); code != http.StatusOK {

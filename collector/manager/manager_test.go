@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -30,7 +31,12 @@ import (
 	"waitpoint_exporter/test/size"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain collects garbage less often, as each test allocates many environments, and
+// checks that no goroutine is left behind.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	goleak.VerifyTestMain(m)
+}
 
 // world is a service with environments a, b, c and so on, and a Manager.
 type world struct {

@@ -9,8 +9,6 @@ import (
 
 	"waitpoint_exporter/client/simulator"
 	"waitpoint_exporter/collector/index"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // documentedLag is the maximum sum of the replicas' lag and the difference of hosts'
@@ -337,7 +335,7 @@ func (h *history) checkExactly() {
 	tokens, rules := h.labelled(s, now)
 	opts := h.opts
 	opts.Tags = rules
-	if d := cmp.Diff(expected(tokens, opts, h.now()), shown(s, h.now())); d != "" {
+	if d := differences(expected(tokens, opts, h.now()), shown(s, h.now())); d != "" {
 		h.fail("after a quiet time numbers differ (-service +exporter): %s", d)
 	}
 	sums := h.expect(now, now, now, now)

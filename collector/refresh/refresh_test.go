@@ -7,6 +7,8 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"reflect"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -27,7 +29,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain collects garbage less often, as each history allocates a service and an
+// exporter, and checks that no goroutine is left behind.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	goleak.VerifyTestMain(m)
+}
 
 const key = "tr_dev_0123456789"
 
@@ -167,7 +174,15 @@ func (w *world) diff(now time.Time) string {
 	if s == nil || !s.Loaded {
 		return "the history is not loaded"
 	}
-	return cmp.Diff(expected(w.truth.Tokens(), w.opts, now), shown(s, now))
+	return differences(expected(w.truth.Tokens(), w.opts, now), shown(s, now))
+}
+
+// differences is cmp.Diff, faster where there is none.
+func differences(want, got any) string {
+	if reflect.DeepEqual(want, got) {
+		return ""
+	}
+	return cmp.Diff(want, got)
 }
 
 // A load is the size of a history and the number of changes between two refreshes.
