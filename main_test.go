@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,8 +24,14 @@ import (
 	"waitpoint_exporter/test/programs"
 )
 
-// TestMain checks that no goroutine is left behind.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain checks that no goroutine is left behind. The tests wait for refreshes most of
+// the time, so more run side by side than there are CPUs.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const goodKey = "tr_prod_0123456789abcdef"
 

@@ -73,6 +73,7 @@ func TestExit(t *testing.T) {
 // TestStart checks that one line logs the environments, their settings and the listen
 // address, and that all lines have the same format.
 func TestStart(t *testing.T) {
+	t.Parallel()
 	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + goodKey + "\n", "TRIGGER_API_URL= http://127.0.0.1:1\n"},
 		"--tokens.period=30d", "--trigger.project=shop", "--refresh.interval=2m")
 	lines := strings.Split(strings.TrimSpace(p.logs.String()), "\n")

@@ -199,6 +199,7 @@ func hostileRequests() []hostileRequest {
 // and have an expected code. No handler may panic, memory must stay bounded, and the
 // program must still answer afterwards.
 func TestHostileClient(t *testing.T) {
+	t.Parallel()
 	const key = "tr_prod_0123456789"
 	service := simulator.New(simulator.Options{Seed: 1})
 	service.Environment(simulator.EnvironmentOptions{Key: key}).Populate(simulator.Population{

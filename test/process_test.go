@@ -5,6 +5,7 @@ package test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,8 +28,12 @@ const (
 	goodKey = "tr_prod_0123456789abcdef"
 )
 
-// TestMain checks that no goroutine is left behind, and removes the binary.
+// TestMain checks that no goroutine is left behind, and removes the binary. The tests
+// wait for programs most of the time, so more run side by side than there are CPUs.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(binaryDir)
 		os.Exit(code)

@@ -149,6 +149,7 @@ func login(t *testing.T, client *http.Client, url, user, password string) (reply
 // without both are refused, also while the file is broken, and that replaced files take
 // effect with the next connection or request.
 func TestWebConfig(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t)
 	write, dir := directory(t)
 	replace := func(serial int64) {
@@ -261,6 +262,7 @@ func TestWebConfig(t *testing.T) {
 // TestClientCertificates checks that no request is answered without a certificate of the
 // configured authority.
 func TestClientCertificates(t *testing.T) {
+	t.Parallel()
 	a, clients := newAuthority(t), newAuthority(t)
 	write, dir := directory(t)
 	certificate, key := a.issue(t, 100)
