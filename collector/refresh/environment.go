@@ -274,14 +274,14 @@ func (e *Environment) advance(t task) {
 }
 
 // show publishes a snapshot if pages came since the last one: every half interval during a
-// round, four times as often if it is about to be too old, and after a second between
-// rounds. It returns when that is due; zero if no page came.
+// round, four times as often if its oldest look is old, and after a second between rounds.
+// It returns when that is due; zero if no page came.
 func (e *Environment) show() (due time.Time) {
 	if !e.unshown || e.round.err != nil {
 		return time.Time{}
 	}
 	now, every := e.now(), e.opts.Interval/2
-	if last := e.snapshot.Load(); last != nil && now.Sub(last.At) > e.opts.MaxStaleness/2 {
+	if last := e.snapshot.Load(); last != nil && now.Sub(last.At) > min(e.opts.MaxStaleness/2, 2*e.opts.Interval) {
 		every /= 4
 	}
 	if !e.round.open {
