@@ -97,7 +97,7 @@ func TestFinishedOutsideWindow(t *testing.T) {
 				f := &flow{w: w}
 				finished := w.finishedCount(t) // A replica may have shown one of the last as WAITING.
 				rng := rand.New(rand.NewPCG(1, 1))
-				n := size.Of(150, 2000)
+				n := size.Of(100, 2000)
 				finish := func(most int) {
 					for _, token := range w.truth.Tokens() {
 						if token.Status == "WAITING" && token.CreatedAt.Before(time.Now().Add(-period)) && rng.IntN(most) == 0 {

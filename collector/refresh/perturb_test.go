@@ -231,7 +231,7 @@ func (e edited) RoundTrip(r *http.Request) (*http.Response, error) {
 // no listing, whichever page it is and whatever other requests list meanwhile.
 func TestCutWhileLoading(t *testing.T) {
 	t.Parallel()
-	for n := range size.Of(40, 400) {
+	for n := range size.Of(20, 400) {
 		synctest.Test(t, func(t *testing.T) {
 			var mu sync.Mutex
 			seen := 0
@@ -284,8 +284,8 @@ func TestThinPage(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		for range 10 {
 			thin.Store(true)
-			for range 60 {
-				time.Sleep(time.Second)
+			for range size.Of(12, 60) {
+				time.Sleep(time.Duration(size.Of(5, 1)) * time.Second)
 				if d := w.diff(time.Now()); d != "" {
 					t.Fatal(d)
 				}
