@@ -32,7 +32,7 @@ func (c *Client) retry(ctx context.Context, r request) (answer, error) {
 		if last.Attempts < n || n >= c.options.MaxAttempts || ctx.Err() != nil || !retryable(&last) {
 			return answer{}, &last
 		}
-		wait := retryWait(n, a.attempt, c.options.Now(), rand.Float64())
+		wait := retryDelay(n, a.attempt, c.options.Now(), rand.Float64())
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
 			return answer{}, &last
 		}
@@ -88,10 +88,10 @@ func retryable(err *Error) bool {
 	return false
 }
 
-// retryWait returns how long to wait after the nth attempt has failed: the time that
+// retryDelay returns how long to wait after the nth attempt has failed: the time that
 // the answer requests, otherwise a random fraction (jitter, 0 to 1) of an exponential
 // delay.
-func retryWait(n int, a Attempt, now time.Time, jitter float64) time.Duration {
+func retryDelay(n int, a Attempt, now time.Time, jitter float64) time.Duration {
 	asked := a.RetryAfter
 	if a.Status == http.StatusTooManyRequests && !a.RateLimit.Reset.IsZero() {
 		if !a.Date.IsZero() {

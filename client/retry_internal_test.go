@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// TestRetryWait checks the wait between attempts: the time that the answer requests,
+// TestRetryDelay checks the wait between attempts: the time that the answer requests,
 // otherwise twice as long each time, up to a bound.
-func TestRetryWait(t *testing.T) {
+func TestRetryDelay(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	refused := func(reset, date time.Time) Attempt {
 		return Attempt{Status: http.StatusTooManyRequests, Date: date, RateLimit: RateLimit{Limit: 750, Reset: reset}}
@@ -46,7 +46,7 @@ func TestRetryWait(t *testing.T) {
 			RateLimit: RateLimit{Limit: 750, Reset: now.Add(time.Minute)},
 		}, 1, 500 * time.Millisecond},
 	} {
-		if got := retryWait(tc.n, tc.attempt, now, tc.jitter); got != tc.want {
+		if got := retryDelay(tc.n, tc.attempt, now, tc.jitter); got != tc.want {
 			t.Errorf("%s: %s, want %s", name, got, tc.want)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // At is when the least recently listed WAITING token was listed.
 func (x *Index) Cut(at, now time.Time) *Snapshot {
 	x.expire(now)
-	x.foldTags()
+	x.assignSeries()
 	x.settleFlow()
 	s := &Snapshot{
 		At: at, Waiting: x.complete, Flowing: x.flowing, Loaded: x.loaded, Statuses: slices.Clone(x.statuses),
@@ -48,7 +48,7 @@ func (x *Index) newCutter() *cutter {
 		name := &x.sets.names[id]
 		switch {
 		case name.sets == 0:
-		case name.kept || name.text == "":
+		case name.hasSeries || name.text == "":
 			c.byTag[uint32(id)] = c.newGroup()
 		default:
 			c.folded++

@@ -73,7 +73,7 @@ func (x *Index) settle(e event, last map[string]bool, open bool) event {
 		case !ok && last[tag] && tag != OtherTag:
 		case !ok:
 			folded = true
-		case tag == "" || x.sets.names[id].kept:
+		case tag == "" || x.sets.names[id].hasSeries:
 			x.flow.count(tag, e)
 		case open && tag != OtherTag:
 			later = append(later, tag)
@@ -104,7 +104,7 @@ func (x *Index) hasOpenSeries() bool {
 	}
 	kept := 0
 	for i := range x.sets.names {
-		if x.sets.names[i].kept {
+		if x.sets.names[i].hasSeries {
 			kept++
 		}
 	}
@@ -121,7 +121,7 @@ func (x *Index) endSeries() {
 	for i := range x.sets.names {
 		switch name := &x.sets.names[i]; {
 		case name.sets == 0:
-		case name.kept || name.text == "":
+		case name.hasSeries || name.text == "":
 			series[name.text] = true
 		default:
 			series[OtherTag] = true

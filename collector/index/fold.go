@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// foldTags decides which tags keep a series of their own. The others, past
+// assignSeries decides which tags keep a series of their own. The others, past
 // Tags.Limit, fold into OtherTag. Free series go to the tags with the most WAITING
 // tokens, then to those with the most tokens. Until the history is loaded only tags
 // with WAITING tokens get one: the others' counts are not known yet.
-func (x *Index) foldTags() {
+func (x *Index) assignSeries() {
 	t := x.sets
 	kept := 0
 	for i := range t.names {
-		if t.names[i].kept {
+		if t.names[i].hasSeries {
 			kept++
 		}
 	}
@@ -42,13 +42,13 @@ func (x *Index) foldTags() {
 	}
 	ranks = slices.DeleteFunc(ranks, func(r rank) bool {
 		name := &t.names[r.id]
-		return name.kept || name.text == "" || name.text == OtherTag || r.total == 0 || (!x.loaded && r.waiting == 0)
+		return name.hasSeries || name.text == "" || name.text == OtherTag || r.total == 0 || (!x.loaded && r.waiting == 0)
 	})
 	slices.SortFunc(ranks, func(a, b rank) int {
 		return cmp.Or(cmp.Compare(b.waiting, a.waiting), cmp.Compare(b.total, a.total),
 			cmp.Compare(t.names[a.id].text, t.names[b.id].text))
 	})
 	for _, r := range ranks[:min(len(ranks), limit-kept)] {
-		t.names[r.id].kept = true
+		t.names[r.id].hasSeries = true
 	}
 }

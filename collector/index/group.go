@@ -109,7 +109,7 @@ func (g *Group) NextTimeout(now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// below returns how many of the ascending values are less than limit.
+// countBelow returns how many of the ascending values are less than limit.
 func countBelow(values []int64, limit int64) int {
 	n, _ := slices.BinarySearch(values, limit)
 	return n

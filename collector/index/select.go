@@ -35,7 +35,7 @@ func (s *Snapshot) Select(sel Selection, now time.Time) iter.Seq[*Token] {
 		if sel.Stuck != nil {
 			end = countBelow(g.created, ceilMilli(now.Add(-*sel.Stuck)))
 		}
-		timed := sel.timed(now)
+		timed := sel.matchesTimeout(now)
 		for i := g.expired(now); i < end; i++ {
 			t := s.Tokens[i]
 			if g.places != nil {
@@ -71,8 +71,8 @@ func (s *Snapshot) tagged(tag *string) (*Group, func(*Token) bool) {
 	}
 }
 
-// timed returns what the selection asks of a token's timeout.
-func (sel Selection) timed(now time.Time) func(*Token) bool {
+// matchesTimeout returns what the selection asks of a token's timeout.
+func (sel Selection) matchesTimeout(now time.Time) func(*Token) bool {
 	if sel.NearTimeout == nil && !sel.Overdue && !sel.WithoutTimeout {
 		return all
 	}

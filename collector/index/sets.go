@@ -17,9 +17,9 @@ type tagSet struct {
 }
 
 type tagName struct {
-	text string
-	sets int  // Sets that have this tag.
-	kept bool // Whether it has a series of its own.
+	text      string
+	sets      int  // Sets that have this tag.
+	hasSeries bool // Whether it has a series of its own.
 }
 
 // setTable numbers tags and sets; number 0 is the set of tokens counted under

@@ -488,10 +488,9 @@ func TestRandomHistories(t *testing.T) {
 	}
 }
 
-// TestHistoriesThatFailed replays histories that once found a fault, a third of them in
-// the small size.
+// TestHistoriesThatFailed replays histories that once found a fault.
 func TestHistoriesThatFailed(t *testing.T) {
-	for i, found := range []struct {
+	for _, found := range []struct {
 		seed uint64
 		kind string
 	}{
@@ -513,9 +512,6 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{1052, "cut pages"},                // The first listing of WAITING ended with a page that was cut off.
 		{2000557, "deletions"},             // A token counted as WAITING until a delayed look-up.
 	} {
-		if i%size.Of(3, 1) != 0 {
-			continue
-		}
 		t.Run(fmt.Sprint(found.kind, " ", found.seed), func(t *testing.T) {
 			t.Parallel()
 			if problem := play(t, drawScenario(found.seed, perturbationsOf(found.kind, found.seed)), nil); problem != "" {
