@@ -42,7 +42,8 @@ func (x *Index) assignSeries() {
 	}
 	ranks = slices.DeleteFunc(ranks, func(r rank) bool {
 		name := &t.names[r.id]
-		return name.hasSeries || name.text == "" || name.text == OtherTag || r.total == 0 || (!x.loaded && r.waiting == 0)
+		return name.hasSeries || name.text == "" || name.text == OtherTag || r.total == 0 ||
+			(!x.loaded && r.waiting == 0)
 	})
 	slices.SortFunc(ranks, func(a, b rank) int {
 		return cmp.Or(cmp.Compare(b.waiting, a.waiting), cmp.Compare(b.total, a.total),
