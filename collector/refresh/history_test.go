@@ -507,6 +507,8 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{1004884, "deletions,dated ahead"}, // Deleted tokens dated ahead were kept.
 		{2000419, "dated ahead"},           // No tokens for a while: the place where they appear was not watched.
 		{2000482, "outages"},               // A refresh ended between two pages of new WAITING tokens.
+		{3010662, "outages"},               // The same.
+		{3010319, "dated ahead"},           // A watched place was idle in an environment without new tokens.
 		{117, "dates"},                     // Tokens counted as late, since a gateway's clock was ahead.
 		{709, "cut pages"},                 // The end of WAITING was cut off, and believed to have left.
 		{1052, "cut pages"},                // The first listing of WAITING ended with a page that was cut off.
