@@ -34,7 +34,9 @@ import (
 // TestMain collects garbage less often, as each test allocates many environments, and
 // checks that no goroutine is left behind.
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400)
+	if !size.Full() { // The full sizes need much memory.
+		debug.SetGCPercent(400)
+	}
 	goleak.VerifyTestMain(m)
 }
 

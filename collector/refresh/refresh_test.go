@@ -32,7 +32,9 @@ import (
 // TestMain collects garbage less often, as each history allocates a service and an
 // exporter, and checks that no goroutine is left behind.
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(800)
+	if !size.Full() { // The full sizes need much memory.
+		debug.SetGCPercent(800)
+	}
 	goleak.VerifyTestMain(m)
 }
 
