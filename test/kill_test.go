@@ -25,8 +25,6 @@ import (
 
 var kills = flag.Int("kills", size.Of(3, 10), "how often TestKill kills the program")
 
-const killKey = "tr_prod_0123456789"
-
 // teams are the tags of the tokens.
 var teams = []string{"team:growth", "team:legal", "team:payments"}
 
@@ -34,7 +32,7 @@ func newEnvironment(t *testing.T) (*simulator.Environment, *httptest.Server) {
 	t.Helper()
 	service := simulator.New(simulator.Options{Seed: 1})
 	environment := service.Environment(simulator.EnvironmentOptions{
-		Key:   killKey,
+		Key:   goodKey,
 		Limit: simulator.Limit{Size: 1 << 20, Refill: 1 << 20},
 	})
 	environment.Populate(simulator.Population{
@@ -86,7 +84,7 @@ func truth(environment *simulator.Environment) []string {
 func TestKill(t *testing.T) {
 	environment, api := newEnvironment(t)
 	arguments := []string{"--trigger.api-url=" + api.URL, "--refresh.interval=1s"}
-	env := []string{"TRIGGER_SECRET_KEY=" + killKey}
+	env := []string{"TRIGGER_SECRET_KEY=" + goodKey}
 	client := newClient(t)
 	kill := func(p *process) {
 		t.Helper()
@@ -130,7 +128,7 @@ func refused(err error) bool {
 // answers each request that it has begun to read, then ends with code 0.
 func TestTerminate(t *testing.T) {
 	environment, api := newEnvironment(t)
-	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + killKey}, "--trigger.api-url="+api.URL)
+	p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + goodKey}, "--trigger.api-url="+api.URL)
 	client := newClient(t)
 	p.await(t, client, truth(environment)...)
 

@@ -37,7 +37,7 @@ func TestBehindProxy(t *testing.T) {
 			defer front.Close()
 			external := front.URL + "/ops/waitpoints"
 			_, api := newEnvironment(t)
-			p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + killKey}, append(tc.args,
+			p := startProcess(t, []string{"TRIGGER_SECRET_KEY=" + goodKey}, append(tc.args,
 				"--trigger.api-url="+api.URL, "--web.external-url="+external+"/", "--tokens.expected-wait=4h")...)
 			proxy.Rewrite = func(r *httputil.ProxyRequest) {
 				r.SetURL(&url.URL{Scheme: "http", Host: p.address})

@@ -102,13 +102,7 @@ func (x *Index) hasOpenSeries() bool {
 	if x.loaded {
 		return false
 	}
-	kept := 0
-	for i := range x.sets.names {
-		if x.sets.names[i].hasSeries {
-			kept++
-		}
-	}
-	return x.opts.Tags.Limit == 0 || kept < x.opts.Tags.Limit
+	return x.opts.Tags.Limit == 0 || x.sets.series() < x.opts.Tags.Limit
 }
 
 // endSeries forgets the counts of labels that no token has any more. Until the

@@ -12,17 +12,12 @@ import (
 // with WAITING tokens get one: the others' counts are not known yet.
 func (x *Index) assignSeries() {
 	t := x.sets
-	kept := 0
-	for i := range t.names {
-		if t.names[i].hasSeries {
-			kept++
-		}
-	}
+	series := t.series()
 	limit := x.opts.Tags.Limit
 	if limit == 0 {
 		limit = math.MaxInt
 	}
-	if kept >= limit {
+	if series >= limit {
 		return
 	}
 	type rank struct {
@@ -49,7 +44,7 @@ func (x *Index) assignSeries() {
 		return cmp.Or(cmp.Compare(b.waiting, a.waiting), cmp.Compare(b.total, a.total),
 			cmp.Compare(t.names[a.id].text, t.names[b.id].text))
 	})
-	for _, r := range ranks[:min(len(ranks), limit-kept)] {
+	for _, r := range ranks[:min(len(ranks), limit-series)] {
 		t.names[r.id].hasSeries = true
 	}
 }

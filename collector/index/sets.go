@@ -142,3 +142,13 @@ func (t *setTable) release(n uint32) {
 	*set = tagSet{}
 	t.freeSets = append(t.freeSets, n)
 }
+
+// series returns how many tags have a series of their own.
+func (t *setTable) series() (n int) {
+	for i := range t.names {
+		if t.names[i].hasSeries {
+			n++
+		}
+	}
+	return n
+}

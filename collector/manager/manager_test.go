@@ -34,9 +34,7 @@ import (
 // TestMain collects garbage less often, as each test allocates many environments, and
 // checks that no goroutine is left behind.
 func TestMain(m *testing.M) {
-	if !size.Full() { // The full sizes need much memory.
-		debug.SetGCPercent(400)
-	}
+	debug.SetGCPercent(size.Of(400, 100)) // The full sizes need much memory.
 	goleak.VerifyTestMain(m)
 }
 

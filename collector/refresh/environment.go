@@ -274,8 +274,9 @@ func (e *Environment) advance(t task) {
 }
 
 // show publishes a snapshot if pages came since the last one: every half interval during a
-// round, four times as often if its oldest look is old, and after a second between rounds.
-// It returns when that is due; zero if no page came.
+// round, four times as often if its oldest look is over two intervals or half of the
+// maximum staleness old, and after a second between rounds. It returns when that is due;
+// zero if no page came.
 func (e *Environment) show() (due time.Time) {
 	if !e.unshown || e.round.err != nil {
 		return time.Time{}

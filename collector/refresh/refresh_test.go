@@ -32,9 +32,7 @@ import (
 // TestMain collects garbage less often, as each history allocates a service and an
 // exporter, and checks that no goroutine is left behind.
 func TestMain(m *testing.M) {
-	if !size.Full() { // The full sizes need much memory.
-		debug.SetGCPercent(800)
-	}
+	debug.SetGCPercent(size.Of(800, 100)) // The full sizes need much memory.
 	goleak.VerifyTestMain(m)
 }
 
