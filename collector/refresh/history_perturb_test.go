@@ -179,6 +179,7 @@ var perturbationsByName = map[string]perturbation{
 		plan: func(rng *rand.Rand, s *scenario) {
 			behind := time.Duration(1+rng.IntN(10)) * time.Minute
 			s.insert(rng, step{kind: "mishap", what: "store behind", share: 1, d: pickOf(rng, time.Minute, 2*time.Hour), amount: behind})
+			s.allowed.arrive = max(s.allowed.arrive, behind) // No page shows this store as it is.
 			s.allowed.leave = max(s.allowed.leave, behind+trust+2*s.interval)
 		},
 		allowed: allowance{arriveTurns: 1, turns: 3, wait: 2 * trust, corrections: true, late: true, turnwise: true, broken: true, lacking: true},
