@@ -154,7 +154,7 @@ func (x *Index) Look(id string, at time.Time) {
 
 // Covered records that a page requested at the given time shows all tokens with from <= id
 // < to that were created at or after line, in any status. A token to be looked up there
-// that it does not show may be gone.
+// that it does not show has been looked up by this, and may be gone.
 func (x *Index) Covered(from, to string, line, at time.Time) {
 	var gone []string
 	x.missing.Ascend(from, func(id string, h *held) bool {
@@ -162,6 +162,9 @@ func (x *Index) Covered(from, to string, line, at time.Time) {
 			return false
 		}
 		if !h.token.CreatedAt.Before(line) && h.shown.Before(at) && h.lacked.Before(at) {
+			if at.After(h.looked) {
+				h.looked = at
+			}
 			gone = append(gone, id)
 		}
 		return true

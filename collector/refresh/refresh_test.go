@@ -233,9 +233,9 @@ func TestRequests(t *testing.T) {
 		load
 		most float64
 	}{
-		{load{size.Of(5_000, 100_000), 1000, 10}, 25},
-		{load{size.Of(10_000, 1_000_000), 1000, 10}, 35},
-		{load{size.Of(10_000, 100_000), 100, 0}, 3},
+		{load{size.Of(3_000, 100_000), 1000, 10}, 25},
+		{load{size.Of(6_000, 1_000_000), 1000, 10}, 35},
+		{load{size.Of(6_000, 100_000), 100, 0}, 3},
 	} {
 		t.Run(c.name(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
