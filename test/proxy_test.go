@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"waitpoint_exporter/test/size"
 )
 
 // TestBehindProxy crawls the pages through a reverse proxy that strips a prefix and
@@ -69,7 +71,7 @@ func crawl(t *testing.T, external string) map[string]bool {
 	t.Helper()
 	seen, queue := map[string]bool{}, []string{external + "/"}
 	asked := map[string]bool{queue[0]: true}
-	for n := 0; len(queue) > 0 && n < 60; n++ {
+	for n := 0; len(queue) > 0 && n < size.Of(20, 60); n++ {
 		link := queue[0]
 		queue = queue[1:]
 		code, at, doc := fetch(t, link)

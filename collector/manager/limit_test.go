@@ -53,7 +53,7 @@ func (l *lowest) sofar() (requests, remains int) {
 func TestOneKey(t *testing.T) {
 	t.Parallel()
 	const branches = 12
-	part := size.Of(5, 1) // Everything is a fifth of the service's default, to save requests.
+	part := size.Of(10, 1) // Everything is a tenth of the service's default, to save requests.
 	limit, step := 750/part, 250/part
 	share := 6 * step / 4 // Of a minute's refill.
 	synctest.Test(t, func(t *testing.T) {
