@@ -100,7 +100,7 @@ var mutations = []mutation{
 	{"an outage longer than the window loses tokens", "collector/refresh", "false known.Before(from)", ""},
 	{"a suspect waits for its second look-up", "collector/refresh Environment.lookUpIn", "false t.Waiting &&", ""},
 	{"a suspect is looked up late though a replica is behind", "collector/index Index.Unresolved", "h.sure && trusted => h.sure && (trusted || h.sure)", "./collector/refresh"},
-	{"an empty page ends the first listing of WAITING", "collector/refresh Environment.takeWaiting", "false s.ends < looks", ""},
+	{"an empty page ends the first listing of WAITING", "collector/refresh", "s.ends > 1 || s.ends == 1 && len(s.page.Tokens) > 0 => true", ""},
 	{"an empty page ends the first listing of the newest", "collector/refresh Environment.doubtsEnd", "return e.all.gapBelow(s.above) || => return", ""},
 	{"a refresh ends between two pages of new WAITING tokens", "collector/refresh Environment.progressed", "false e.waitingGaps()", ""},
 	{"the first Date is the time from which tokens count", "collector/refresh Environment.newestKnown", "false now.Before(e.arrivals.firstServed)", ""},

@@ -166,6 +166,16 @@ func (s sight) served() time.Time {
 	return s.page.Date
 }
 
+// looksAgain reports whether an end of the list that is in doubt takes another look, and
+// counts it: one more, or two if the page is empty, since two empty pages may both be wrong.
+func (s *sight) looksAgain() bool {
+	if s.ends > 1 || s.ends == 1 && len(s.page.Tokens) > 0 {
+		return false
+	}
+	s.ends++
+	return true
+}
+
 // again returns the sight of another page that was requested at the same place with the
 // same filter.
 func (s sight) again(page client.Page, at time.Time) sight {

@@ -183,11 +183,7 @@ func (e *Environment) place(t task, s sight, ch *index.Changes) {
 	if len(e.arrivals.unplaced) == 0 || e.all == nil {
 		return
 	}
-	created := map[string]bool{}
-	for _, a := range ch.Created {
-		created[a.ID] = true
-	}
-	ch.Created = ch.Created[:0]
+	created := idsOf(ch.Created)
 	for _, token := range s.page.Tokens {
 		if _, ok := e.arrivals.unplaced[token.ID]; ok {
 			if p := e.all.find(token.ID); t == newest || p.gap || p.watched || !p.settled(e.arrivals.slack) {
@@ -196,10 +192,26 @@ func (e *Environment) place(t task, s sight, ch *index.Changes) {
 				created[token.ID] = true
 			}
 		}
-		if created[token.ID] {
-			ch.Created = append(ch.Created, index.Arrival{ID: token.ID, CreatedAt: token.CreatedAt})
+	}
+	ch.Created = arrivalsOn(s.page, created)
+}
+
+func idsOf(arrivals []index.Arrival) map[string]bool {
+	ids := map[string]bool{}
+	for _, a := range arrivals {
+		ids[a.ID] = true
+	}
+	return ids
+}
+
+// arrivalsOn returns the page's tokens with these ids, in its order.
+func arrivalsOn(page client.Page, ids map[string]bool) (arrivals []index.Arrival) {
+	for _, t := range page.Tokens {
+		if ids[t.ID] {
+			arrivals = append(arrivals, index.Arrival{ID: t.ID, CreatedAt: t.CreatedAt})
 		}
 	}
+	return arrivals
 }
 
 // growth finds a place where new tokens appear below older ones, or below ones dated
@@ -208,12 +220,9 @@ func (e *Environment) growth(s sight, ch index.Changes) {
 	if !e.index.IsLoaded() || len(ch.Created) == 0 && len(e.arrivals.sought) == 0 {
 		return
 	}
-	fresh := map[string]bool{}
+	fresh := idsOf(ch.Created)
 	for _, t := range e.arrivals.sought {
 		fresh[t.id] = true
-	}
-	for _, a := range ch.Created {
-		fresh[a.ID] = true
 	}
 	for i, t := range s.page.Tokens {
 		if !fresh[t.ID] {

@@ -69,8 +69,8 @@ func (e *Environment) takeAll(t task, s sight) error {
 	case e.all == nil:
 	case !s.inOrder():
 		return e.disorder(t, s, func(again sight) error { return e.takeAll(t, again) })
-	case e.doubtsEnd(s):
-		e.again(t, s, otherSize, ch)
+	case e.doubtsEnd(s) && s.looksAgain():
+		e.again(t, s, otherSize-s.ends, ch)
 	default:
 		e.coverAll(t, s, ch)
 	}
@@ -88,21 +88,12 @@ func (e *Environment) again(t task, s sight, size int, ch index.Changes) {
 			if err != nil || e.all == nil || !again.inOrder() {
 				return err
 			}
-			if size == otherSize && len(page.Tokens) == 0 && e.doubtsEnd(again) {
-				e.again(t, s, size-1, ch) // Two empty pages may both be wrong.
+			more.New, more.Created = more.New+ch.New, append(more.Created, ch.Created...)
+			if e.doubtsEnd(again) && again.looksAgain() {
+				e.again(t, again, otherSize-again.ends, more)
 				return nil
 			}
-			created := map[string]bool{}
-			for _, a := range append(ch.Created, more.Created...) {
-				created[a.ID] = true
-			}
-			more.New += ch.New
-			more.Created = nil
-			for _, t := range page.Tokens {
-				if created[t.ID] {
-					more.Created = append(more.Created, index.Arrival{ID: t.ID, CreatedAt: t.CreatedAt})
-				}
-			}
+			more.Created = arrivalsOn(page, idsOf(more.Created))
 			e.coverAll(t, again, more)
 			return nil
 		},

@@ -98,12 +98,7 @@ func (e *Environment) takeWaiting(s sight) error {
 		e.waitingAgain(s, n)
 		return nil
 	}
-	looks := 1 // At an end of the list that is not known yet.
-	if shown == 0 {
-		looks = 2 // Two empty pages may both be wrong.
-	}
-	if s.page.Next == "" && s.ends < looks && e.waiting.gapBelow(s.above) {
-		s.ends++
+	if s.page.Next == "" && e.waiting.gapBelow(s.above) && s.looksAgain() {
 		e.waitingAgain(s, otherSize-s.ends)
 		return nil
 	}
