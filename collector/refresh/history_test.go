@@ -514,6 +514,7 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{709, "cut pages", 0},                 // The end of WAITING was cut off, and believed to have left.
 		{1052, "cut pages", 0},                // The first listing of WAITING ended with a page that was cut off.
 		{2000557, "deletions", 19},            // A token counted as WAITING until a delayed look-up.
+		{6000000, "deletions", 0},             // Tokens deleted outside the window were looked up for ever.
 	} {
 		t.Run(fmt.Sprint(found.kind, " ", found.seed), func(t *testing.T) {
 			t.Parallel()
