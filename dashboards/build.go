@@ -24,74 +24,73 @@ func sel(metric string, more ...string) string {
 	return metric + "{" + strings.Join(append([]string{scope}, more...), ", ") + "}"
 }
 
-// each returns one series for each environment, even if several exporters have it.
-func each(expr string, labels ...string) string {
-	return "max by (" + strings.Join(append([]string{"project", "environment"}, labels...), ", ") + ") (" + expr + ")"
+// metric selects one of the metrics about tokens and refreshes, tagged one of those by tag.
+func metric(name string, more ...string) string { return sel("triggerdev_waitpoint_"+name, more...) }
+
+func tagged(name string, more ...string) string {
+	return metric("tagged_"+name, append(more, tagScope)...)
 }
 
-// finished returns the increase or rate of finished tokens, from native or classic
-// histograms.
-func finished(function, window string, more ...string) string {
+// firing selects the firing alerts; more are further matchers.
+func firing(more ...string) string {
+	return "ALERTS{" + strings.Join(append([]string{alerting, `alertstate="firing"`}, more...), ", ") + "}"
+}
+
+func rate(selector string) string     { return "rate(" + selector + "[" + windowRate + "])" }
+func increase(selector string) string { return "increase(" + selector + "[" + windowRate + "])" }
+
+// each returns one series for each environment, even if several exporters have it: the
+// largest one, or with least the smallest one.
+func each(expr string, labels ...string) string { return "max" + byEnvironment(expr, labels...) }
+
+func least(expr string, labels ...string) string { return "min" + byEnvironment(expr, labels...) }
+
+func byEnvironment(expr string, labels ...string) string {
+	return " by (" + strings.Join(append([]string{"project", "environment"}, labels...), ", ") + ") (" + expr + ")"
+}
+
+// total is the sum over all environments.
+func total(expr string) string { return "sum(" + each(expr) + ")" }
+
+// finished returns the increase or rate of finished tokens by a label, from native or
+// classic histograms.
+func finished(function, waits, window, by string, more ...string) string {
 	return fmt.Sprintf("(%s or %s)",
-		each(function+"("+sel(waits+"_count", more...)+"["+window+"])", "status"),
-		each("histogram_count("+function+"("+sel(waits, more...)+"["+window+"]))", "status"))
+		each(function+"("+sel(waits+"_count", more...)+"["+window+"])", by),
+		each("histogram_count("+function+"("+sel(waits, more...)+"["+window+"]))", by))
 }
 
 // quantile returns a quantile of a native or classic histogram.
 func quantile(q, metric, window string, more ...string) string {
-	return fmt.Sprintf(
-		"histogram_quantile(%s, sum by (le) (rate(%s[%s]))) or histogram_quantile(%[1]s, sum(rate(%[4]s[%[3]s])))",
-		q,
-		sel(metric+"_bucket", more...),
-		window,
-		sel(metric, more...),
-	)
+	return fmt.Sprintf("histogram_quantile(%[1]s, sum by (le) (rate(%[2]s[%[4]s]))) or "+
+		"histogram_quantile(%[1]s, sum(rate(%[3]s[%[4]s])))",
+		q, sel(metric+"_bucket", more...), sel(metric, more...), window)
 }
 
-// buckets returns the query of a heatmap, for a native or classic histogram.
-func buckets(metric, window string, more ...string) string {
-	classic := "sum by (le) (increase(" + sel(metric+"_bucket", more...) + "[" + window + "]))"
-	return classic + " or (sum(increase(" + sel(metric, more...) + "[" + window + "])) unless on () " + classic + ")"
-}
-
-// mean returns the mean of a native or classic histogram.
-func mean(metric, window string) string {
-	return fmt.Sprintf(
-		"sum(rate(%s[%s])) / sum(rate(%s[%[2]s])) or histogram_sum(sum(rate(%[4]s[%[2]s]))) / "+
-			"histogram_count(sum(rate(%[4]s[%[2]s])))",
-		sel(metric+"_sum"),
-		window,
-		sel(metric+"_count"),
-		sel(metric),
-	)
+// mean returns the mean of a native or classic histogram; sum may have labels.
+func mean(sum, metric, window string, more ...string) string {
+	return fmt.Sprintf("%[1]s(rate(%[2]s[%[5]s])) / %[1]s(rate(%[3]s[%[5]s])) or "+
+		"histogram_sum(%[1]s(rate(%[4]s[%[5]s]))) / histogram_count(%[1]s(rate(%[4]s[%[5]s])))",
+		sum, sel(metric+"_sum", more...), sel(metric+"_count", more...), sel(metric, more...), window)
 }
 
 // steps are colours from values on; the first colour is for no value.
-func steps(none string, pairs ...any) Thresholds {
-	t := Thresholds{Mode: "absolute", Steps: []Step{{Color: none}}}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		color, _ := pairs[i+1].(string)
-		switch from := pairs[i].(type) {
-		case int:
-			t.Steps = append(t.Steps, Step{color, new(float64(from))})
-		case float64:
-			t.Steps = append(t.Steps, Step{color, &from})
-		}
-	}
-	return t
+func steps(none string, others ...Step) Thresholds {
+	return Thresholds{"absolute", append([]Step{{Color: none}}, others...)}
 }
 
-// plain is one colour.
-func plain() Thresholds { return steps("blue") }
+func from(value float64, color string) Step { return Step{color, &value} }
 
-// oneIsBad is green for zero and orange from one on.
-func oneIsBad() Thresholds { return steps(neutral, 0, "green", 1, "orange") }
+// orangeFrom is green below a value and orange from it on.
+func orangeFrom(value float64) Thresholds {
+	return steps(neutral, from(0, "green"), from(value, "orange"))
+}
 
 // A board places panels from top left to bottom right, the order in which a narrow
 // screen shows them.
 type board struct {
 	panels     []*Panel
-	row        *Panel
+	row        *Panel // The collapsed row that takes further panels.
 	id, x, y   int
 	lineHeight int
 }
@@ -105,29 +104,24 @@ func (b *board) place(w, h int) GridPos {
 	return at
 }
 
-// begin starts a row. A collapsed row contains its panels, which Grafana queries when
-// the row is opened.
-func (b *board) begin(title string, collapsed bool, repeat string) {
+// begin starts a row. A row that repeats for a variable is collapsed: it contains its
+// panels, which Grafana queries when the row is opened.
+func (b *board) begin(title, repeat string) {
 	b.x, b.y, b.lineHeight = 0, b.y+b.lineHeight, 0
 	b.id++
 	row := &Panel{
-		ID:        b.id,
-		Type:      "row",
-		Title:     title,
-		GridPos:   b.place(24, 1),
-		Collapsed: &collapsed,
-		Panels:    &[]*Panel{},
-		Repeat:    repeat,
+		ID: b.id, Type: "row", Title: title, GridPos: b.place(24, 1), Collapsed: new(repeat != ""),
+		Panels: &[]*Panel{}, Repeat: repeat,
 	}
 	b.panels, b.row = append(b.panels, row), nil
-	if collapsed {
+	if repeat != "" {
 		b.row = row
 	}
 }
 
 func (b *board) add(w, h int, p *Panel) {
 	b.id++
-	p.ID, p.GridPos, p.Datasource, p.PluginVersion = b.id, b.place(w, h), prometheus(), grafana
+	p.ID, p.GridPos = b.id, b.place(w, h)
 	if b.row != nil {
 		*b.row.Panels = append(*b.row.Panels, p)
 	} else {
@@ -138,34 +132,6 @@ func (b *board) add(w, h int, p *Panel) {
 // A query is an expression and the name of its series.
 type query struct{ expr, legend string }
 
-func targets(format string, instant bool, queries []query) []Target {
-	var out []Target
-	for i, q := range queries {
-		out = append(out, Target{
-			RefID: string(
-				rune('A' + i),
-			), Datasource: prometheus(), EditorMode: "code", Expr: q.expr, LegendFormat: q.legend,
-			Format: format, Instant: instant, Range: !instant,
-		})
-	}
-	return out
-}
-
-func field(unit, none string, t Thresholds, links ...Link) *FieldConfig {
-	f := Field{
-		Color:      map[string]any{"mode": "thresholds"},
-		Unit:       unit,
-		NoValue:    none,
-		Mappings:   []any{},
-		Thresholds: t,
-		Links:      links,
-	}
-	if unit == "locale" || unit == "none" {
-		f.Decimals = new(0)
-	}
-	return &FieldConfig{Defaults: f, Overrides: []Override{}}
-}
-
 // A spec says what a panel shows.
 type spec struct {
 	title, about string
@@ -174,114 +140,108 @@ type spec struct {
 	thresholds   Thresholds
 	mappings     []any
 	links        []Link
-	queries      []query
 }
 
-// field returns the settings of its values.
-func (s spec) field() *FieldConfig {
-	if s.thresholds.Steps == nil {
-		s.thresholds = plain()
+// panel returns a panel of a type. Its queries are for one moment, or for the time range.
+func (s spec) panel(kind, format string, moment bool, options map[string]any, queries ...query) *Panel {
+	f := Field{
+		Color: map[string]any{"mode": "thresholds"}, Unit: s.unit, NoValue: cmp.Or(s.none, "no data"),
+		Mappings: []any{}, Thresholds: s.thresholds, Links: s.links,
 	}
-	f := field(s.unit, cmp.Or(s.none, "no data"), s.thresholds, s.links...)
 	if s.mappings != nil {
-		f.Defaults.Mappings = s.mappings
+		f.Mappings = s.mappings
 	}
-	return f
+	if s.thresholds.Steps == nil {
+		f.Thresholds = steps("blue")
+	}
+	if s.unit == "locale" || s.unit == "none" {
+		f.Decimals = new(0)
+	}
+	p := &Panel{
+		Type: kind, Title: s.title, Description: s.about, Datasource: prometheus(), PluginVersion: grafana,
+		FieldConfig: &FieldConfig{f, []Override{}}, Options: options,
+	}
+	for i, q := range queries {
+		p.Targets = append(p.Targets, Target{
+			RefID: letter(i), Datasource: prometheus(), EditorMode: "code", Expr: q.expr, LegendFormat: q.legend,
+			Format: format, Instant: moment, Range: !moment,
+		})
+	}
+	return p
 }
+
+// letter is Grafana's name for a query.
+func letter(i int) string { return string(rune('A' + i)) }
 
 // stat adds a panel of current numbers.
-func (b *board) stat(w, h int, s spec) {
-	b.add(w, h, &Panel{
-		Type: "stat", Title: s.title, Description: s.about, Targets: targets("time_series", true, s.queries),
-		FieldConfig: s.field(),
-		Options: map[string]any{
-			"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
-			"textMode": "auto", "wideLayout": true,
-			"percentChangeColorMode": "standard", "showPercentChange": false,
-			"reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
-		},
-	})
+func (b *board) stat(w, h int, s spec, queries ...query) {
+	b.add(w, h, s.panel("stat", "time_series", true, map[string]any{
+		"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
+		"textMode": "auto", "wideLayout": true,
+		"percentChangeColorMode": "standard", "showPercentChange": false,
+		"reduceOptions": map[string]any{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
+	}, queries...))
 }
 
 // curves adds a panel of values over time. Legends are sorted by the last value; a
 // series that has ended has none.
-func (b *board) curves(w, h int, s spec) {
-	f := s.field()
-	f.Defaults.Color = map[string]any{"mode": "palette-classic"}
-	f.Defaults.Min = new(0.0)
-	f.Defaults.Decimals = nil
+func (b *board) curves(w, h int, s spec, queries ...query) {
+	p := s.panel("timeseries", "time_series", false, map[string]any{
+		"legend": map[string]any{
+			"calcs": []string{"last", "max"}, "displayMode": "table", "placement": "bottom", "showLegend": true,
+			"sortBy": "Last", "sortDesc": true,
+		},
+		"tooltip": map[string]any{"mode": "multi", "sort": "desc"},
+	}, queries...)
 	style := "off"
 	if len(s.thresholds.Steps) > 1 {
 		style = "dashed"
 	}
-	f.Defaults.Custom = map[string]any{
+	f := &p.FieldConfig.Defaults
+	f.Color, f.Min, f.Decimals = map[string]any{"mode": "palette-classic"}, new(0.0), nil
+	f.Custom = map[string]any{
 		"drawStyle": "line", "fillOpacity": 10, "lineWidth": 1, "showPoints": "never", "spanNulls": false,
 		"stacking": map[string]any{"group": "A", "mode": "none"}, "thresholdsStyle": map[string]any{"mode": style},
 	}
-	b.add(w, h, &Panel{
-		Type: "timeseries", Title: s.title, Description: s.about, Targets: targets("time_series", false, s.queries),
-		FieldConfig: f,
-		Options: map[string]any{
-			"legend": map[string]any{
-				"calcs":       []string{"last", "max"},
-				"displayMode": "table",
-				"placement":   "bottom",
-				"showLegend":  true,
-				"sortBy":      "Last",
-				"sortDesc":    true,
-			},
-			"tooltip": map[string]any{"mode": "multi", "sort": "desc"},
-		},
-	})
+	b.add(w, h, p)
 }
 
-// heatmap adds a panel of counts by bucket; the unit of the buckets is seconds.
-func (b *board) heatmap(w, h int, title, description, expr string) {
-	p := &Panel{
-		Type: "heatmap", Title: title, Description: description,
-		Targets:     targets("heatmap", false, []query{{expr, "{{le}}"}}),
-		FieldConfig: field("locale", "no data", plain()),
-		Options: map[string]any{
-			"calculate": false, "cellGap": 1,
-			"cellValues": map[string]any{"unit": "locale", "decimals": 0},
-			"color": map[string]any{
-				"exponent": 0.5,
-				"fill":     "dark-orange",
-				"mode":     "scheme",
-				"reverse":  false,
-				"scale":    "exponential",
-				"scheme":   "Oranges",
-				"steps":    64,
-			},
-			"exemplars":    map[string]any{"color": "rgba(255,0,255,0.7)"},
-			"filterValues": map[string]any{"le": 1e-9},
-			"legend":       map[string]any{"show": true}, "rowsFrame": map[string]any{"layout": "auto"},
-			"tooltip":   map[string]any{"mode": "single", "showColorScale": true, "yHistogram": true},
-			"showValue": "never",
-			"yAxis":     map[string]any{"axisPlacement": "left", "reverse": false, "unit": "s"},
+// heatmap adds a panel of a native or classic histogram of seconds.
+func (b *board) heatmap(w, h int, s spec, metric string) {
+	classic := "sum by (le) (" + increase(sel(metric+"_bucket")) + ")"
+	p := s.panel("heatmap", "heatmap", false, map[string]any{
+		"calculate": false, "cellGap": 1,
+		"cellValues": map[string]any{"unit": "locale", "decimals": 0},
+		"color": map[string]any{
+			"exponent": 0.5, "fill": "dark-orange", "mode": "scheme", "reverse": false, "scale": "exponential",
+			"scheme": "Oranges", "steps": 64,
 		},
-	}
+		"exemplars":    map[string]any{"color": "rgba(255,0,255,0.7)"},
+		"filterValues": map[string]any{"le": 1e-9},
+		"legend":       map[string]any{"show": true}, "rowsFrame": map[string]any{"layout": "auto"},
+		"tooltip":   map[string]any{"mode": "single", "showColorScale": true, "yHistogram": true},
+		"showValue": "never",
+		"yAxis":     map[string]any{"axisPlacement": "left", "reverse": false, "unit": "s"},
+	}, query{classic + " or (sum(" + increase(sel(metric)) + ") unless on () " + classic + ")", "{{le}}"})
 	p.FieldConfig.Defaults.Custom = map[string]any{
-		"hideFrom": map[string]any{
-			"legend":  false,
-			"tooltip": false,
-			"viz":     false,
-		}, "scaleDistribution": map[string]any{"type": "linear"},
+		"hideFrom":          map[string]any{"legend": false, "tooltip": false, "viz": false},
+		"scaleDistribution": map[string]any{"type": "linear"},
 	}
 	p.Targets[0].Exemplar = true
 	b.add(w, h, p)
 }
 
-// A column of a table: a label, or the value of a query.
+// A column of a table: the value of a query or, without one, a label.
 type column struct {
-	name, label string // The label it shows; for a query, none.
-	expr        string
-	unit        string
-	thresholds  *Thresholds
-	mappings    []any
-	links       []Link
-	hidden      bool
-	width       int
+	name       string
+	label      string // The label it shows, if it is not named like the column.
+	expr       string
+	unit       string
+	thresholds Thresholds
+	mappings   []any
+	links      []Link
+	hidden     bool
+	width      int
 }
 
 // properties returns what differs from the table's defaults.
@@ -290,13 +250,10 @@ func (c column) properties() []Property {
 	set := func(id string, value any) { out = append(out, Property{ID: id, Value: value}) }
 	if c.unit != "" {
 		set("unit", c.unit)
-		if c.unit == "locale" {
-			set("decimals", 0)
-		}
 	}
 	colored := map[string]any{"type": "color-text"}
-	if c.thresholds != nil {
-		set("thresholds", *c.thresholds)
+	if c.thresholds.Steps != nil {
+		set("thresholds", c.thresholds)
 		set("custom.cellOptions", colored)
 	}
 	if c.mappings != nil {
@@ -313,104 +270,72 @@ func (c column) properties() []Property {
 		set("custom.hidden", true)
 		set("custom.hideFrom", map[string]any{"viz": true, "legend": false, "tooltip": false})
 	}
-	if c.expr != "" && c.unit == "" {
+	switch {
+	case c.expr == "":
+		set("noValue", "") // Otherwise the table's text for no value would be in links.
+	case c.unit == "":
 		set("unit", "locale")
 		set("decimals", 0)
-	}
-	if c.label != "" {
-		set("noValue", "") // Otherwise the table's text for no value would be in links.
 	}
 	return out
 }
 
-// table shows a row for each set of labels, with the columns in the given order and
-// the rows sorted by sortBy, the largest first.
-func table(title, description, none, sortBy string, columns ...column) *Panel {
-	f := field("string", none, plain())
-	f.Defaults.Custom = map[string]any{
-		"align": "auto", "cellOptions": map[string]any{"type": "auto"}, "filterable": false, "inspect": false,
-	}
-	index, rename, exclude := map[string]int{}, map[string]string{}, map[string]bool{"Time": true, "__name__": true}
+// table adds a table with a row for each set of labels, the columns in the given order
+// and the rows sorted by sortBy, the largest first. At least two columns have a query:
+// the value of a single one would have no letter.
+func (b *board) table(w, h int, s spec, sortBy string, columns ...column) {
+	index, rename := map[string]int{}, map[string]string{}
 	var queries []query
+	var overrides []Override
 	for i, c := range columns {
-		from := c.label
+		from := cmp.Or(c.label, c.name)
 		if c.expr != "" {
+			from = "Value #" + letter(len(queries))
 			queries = append(queries, query{c.expr, ""})
-			from = "Value #" + string(rune('A'+len(queries)-1))
 		}
 		index[from] = i
 		if from != c.name {
 			rename[from] = c.name
 		}
-		if p := c.properties(); p != nil {
-			f.Overrides = append(f.Overrides, Override{Property{ID: "byName", Options: c.name}, p})
-		}
+		overrides = append(overrides, Override{Property{ID: "byName", Options: c.name}, c.properties()})
 	}
-	p := &Panel{
-		Type: "table", Title: title, Description: description, Targets: targets("table", true, queries), FieldConfig: f,
-		Options: map[string]any{
-			"cellHeight": "sm", "showHeader": true, "frameIndex": 0,
-			"sortBy": []any{map[string]any{"displayName": sortBy, "desc": true}},
-		},
-		Transformations: []Transform{
-			{"merge", map[string]any{}},
-			{
-				"organize",
-				map[string]any{
-					"excludeByName": exclude,
-					"includeByName": map[string]bool{},
-					"indexByName":   index,
-					"renameByName":  rename,
-				},
-			},
-		},
+	s.unit, s.none = "string", cmp.Or(s.none, "–")
+	p := s.panel("table", "table", true, map[string]any{
+		"cellHeight": "sm", "showHeader": true, "frameIndex": 0,
+		"sortBy": []any{map[string]any{"displayName": sortBy, "desc": true}},
+	}, queries...)
+	p.FieldConfig.Overrides = overrides
+	p.FieldConfig.Defaults.Custom = map[string]any{
+		"align": "auto", "cellOptions": map[string]any{"type": "auto"}, "filterable": false, "inspect": false,
 	}
-	if len(queries) == 1 { // Its column has no letter, and there is nothing to merge.
-		if i, ok := index["Value #A"]; ok {
-			index["Value"], rename["Value"] = i, rename["Value #A"]
-			delete(index, "Value #A")
-			delete(rename, "Value #A")
-		}
-		p.Transformations = p.Transformations[1:]
-	}
-	return p
+	p.Transformations = []Transform{{"merge", map[string]any{}}, {"organize", map[string]any{
+		"excludeByName": map[string]bool{"Time": true, "__name__": true}, "includeByName": map[string]bool{},
+		"indexByName": index, "renameByName": rename,
+	}}}
+	b.add(w, h, p)
 }
 
-// all returns a link from a sum to the tokens of all environments, or of the selected
-// one. With form= the page ignores empty filters.
-func all(title, filter string) []Link {
-	return []Link{
-		{
-			title,
-			"${exporter:raw}/tokens?form=&environment=${one_environment:percentencode}" +
-				"&project=${one_project:percentencode}" + filter,
-			true,
-		},
-	}
+// tokens returns a link to the tokens of an environment and its project, which are in the
+// variables with these names after the prefix.
+func tokens(title, page, prefix, filter string) []Link {
+	return []Link{{title, page + "environment=${" + prefix + "environment:percentencode}" +
+		"&project=${" + prefix + "project:percentencode}" + filter, true}}
 }
+
+// With form= the page ignores empty filters.
+const formPage = "${exporter:raw}/tokens?form=&"
+
+// all returns a link from a sum to the tokens of all environments, or of the selected one.
+func all(title, filter string) []Link { return tokens(title, formPage, "one_", filter) }
 
 // series returns a link from one environment's curve to its tokens.
 func series(title, filter string) []Link {
-	return []Link{
-		{
-			title,
-			"${exporter:raw}/tokens?environment=${__field.labels.environment:percentencode}" +
-				"&project=${__field.labels.project:percentencode}" + filter,
-			true,
-		},
-	}
+	return tokens(title, "${exporter:raw}/tokens?", "__field.labels.", filter)
 }
 
 // cell returns a link from a table's row to its tokens, at the row's own exporter.
 func cell(title, filter string) []Link {
-	return []Link{
-		{
-			title,
-			"${__data.fields.external_url:raw}/tokens?environment=${__data.fields.environment:percentencode}" +
-				"&project=${__data.fields.project:percentencode}" + filter,
-			true,
-		},
-	}
+	return tokens(title, "${__data.fields.external_url:raw}/tokens?", "__data.fields.", filter)
 }
 
 // at adds the exporter's external URL to a series, as a label.
@@ -418,87 +343,60 @@ func at(expr string) string {
 	return "(" + expr + ") * on (job, instance) group_left (external_url) waitpoint_exporter_web_info{" + target + "}"
 }
 
-func labelValues(selector, label string) map[string]any {
-	return map[string]any{
-		"qryType": 1,
-		"query":   "label_values(" + selector + ", " + label + ")",
-		"refId":   "PrometheusVariableQueryEditor-VariableQuery",
+// asked is a variable that asks Prometheus for its values: type 1 for those of a label,
+// type 3 for the result of a query.
+func asked(name, label, description string, kind int, text string) *Variable {
+	return &Variable{
+		Name: name, Label: label, Description: description, Type: "query", Datasource: prometheus(),
+		Query: map[string]any{
+			"qryType": kind, "query": text, "refId": "PrometheusVariableQueryEditor-VariableQuery",
+		},
+		Definition: text, Refresh: 2, Current: map[string]any{"text": "", "value": ""}, Options: []any{},
 	}
 }
 
-func chosen(name, label, description, selector, of, allValue string) *Variable {
-	return &Variable{
-		Name: name, Label: label, Description: description, Type: "query", Datasource: prometheus(),
-		Query:      labelValues(selector, of),
-		Definition: "label_values(" + selector + ", " + of + ")", Refresh: 2, Sort: 1, Multi: true,
-		IncludeAll: true, AllValue: allValue,
-		Current: map[string]any{
-			"selected": true,
-			"text":     []string{"All"},
-			"value":    []string{"$__all"},
-		}, Options: []any{},
-	}
+// labelOf is a variable with one value of a label.
+func labelOf(selector, name, label, title, description string) *Variable {
+	v := asked(name, title, description, 1, "label_values("+selector+", "+label+")")
+	v.Sort = 1
+	return v
+}
+
+// chosen is a variable with any values of the label of its name.
+func chosen(selector, name, title, description, allValue string) *Variable {
+	v := labelOf(selector, name, name, title, description)
+	v.Multi, v.IncludeAll, v.AllValue = true, true, allValue
+	v.Current = map[string]any{"selected": true, "text": []string{"All"}, "value": []string{"$__all"}}
+	return v
 }
 
 // one returns a hidden variable: the label's value if only one is selected, or nothing.
 func one(label string) *Variable {
-	have := "group by (" + label + ") (" + sel("triggerdev_waitpoint_up", label+`!=""`) + ")"
-	text := "query_result(" + have + " and on () (count(" + have + ") == 1))"
-	return &Variable{
-		Name: "one_" + label, Description: "For links.", Type: "query", Datasource: prometheus(),
-		Query: map[string]any{
-			"qryType": 3,
-			"query":   text,
-			"refId":   "PrometheusVariableQueryEditor-VariableQuery",
-		}, Definition: text,
-		Regex: `/` + label + `="([^"]*)"/`, Refresh: 2, Hide: 2, Current: map[string]any{"text": "", "value": ""},
-		Options: []any{}, SkipURLSync: true,
-	}
+	have := "group by (" + label + ") (" + metric("up", label+`!=""`) + ")"
+	v := asked("one_"+label, "", "For links.", 3, "query_result("+have+" and on () (count("+have+") == 1))")
+	v.Regex, v.Hide, v.SkipURLSync = `/`+label+`="([^"]*)"/`, 2, true
+	return v
 }
 
-// dashboard adds to the panels what both dashboards have.
-func dashboard(b *board, uid, title, description string, links []BoardLink, tags bool) *Dashboard {
+// dashboard returns a dashboard of the panels, with what both dashboards have. Further
+// variables follow the environment's.
+func (b *board) dashboard(uid, title, description string, other BoardLink, further ...*Variable) *Dashboard {
+	const build, up = "waitpoint_exporter_build_info", "triggerdev_waitpoint_up"
 	variables := []*Variable{
 		{
 			Name: "datasource", Label: "Data source", Description: "The Prometheus that scrapes the exporter.",
 			Type: "datasource", Query: "prometheus",
 			Refresh: 1, Current: map[string]any{"text": "", "value": ""}, Options: []any{},
 		},
-		chosen("job", "Job", "", "waitpoint_exporter_build_info", "job", ""),
-		chosen("instance", "Exporter", "", `waitpoint_exporter_build_info{job=~"$job"}`, "instance", ""),
-		chosen(
-			"project",
-			"Project",
-			"Only exporters with a configured project have any.",
-			"triggerdev_waitpoint_up{"+target+"}",
-			"project",
-			".*",
-		),
-		chosen(
-			"environment",
-			"Environment",
-			"",
-			"triggerdev_waitpoint_up{"+target+`, project=~"$project"}`,
-			"environment",
-			".*",
-		),
+		chosen(build, "job", "Job", "", ""),
+		chosen(build+`{job=~"$job"}`, "instance", "Exporter", "", ""),
+		chosen(up+"{"+target+"}", "project", "Project", "Only exporters with a configured project have any.", ".*"),
+		chosen(up+"{"+target+`, project=~"$project"}`, "environment", "Environment", "", ".*"),
 	}
-	if tags {
-		variables = append(
-			variables,
-			chosen("tag", "Tag", "For the panels by tag.", sel("triggerdev_waitpoint_tagged_tokens"), "tag", ".*"),
-		)
-	}
-	url := chosen(
-		"exporter",
-		"Links lead to",
-		"Where users reach the exporter, its --web.external-url.",
-		"waitpoint_exporter_web_info{"+target+"}",
-		"external_url",
-		"",
-	)
-	url.Multi, url.IncludeAll, url.Current = false, false, map[string]any{"text": "", "value": ""}
-	variables = append(variables, url, one("environment"), one("project"))
+	variables = append(append(variables, further...),
+		labelOf("waitpoint_exporter_web_info{"+target+"}", "exporter", "external_url", "Links lead to",
+			"Where users reach the exporter, its --web.external-url."),
+		one("environment"), one("project"))
 	annotations := []*Annotation{{
 		Name: "Annotations & Alerts", Datasource: Source{"grafana", "-- Grafana --"}, Enable: true, Hide: true,
 		IconColor: "rgba(0, 211, 255, 1)", Type: "dashboard", BuiltIn: 1,
@@ -508,14 +406,19 @@ func dashboard(b *board, uid, title, description string, links []BoardLink, tags
 			Name: "Alerts, " + a.severity, Datasource: *prometheus(), IconColor: a.color,
 			Target: &AnnotationTarget{
 				RefID: "Anno", LegendFormat: a.severity, Interval: "60s", Range: true,
-				Expr: "max(ALERTS{" + alerting + `, alertstate="firing", severity="` + a.severity + `"})`,
+				Expr: "max(" + firing(`severity="`+a.severity+`"`) + ")",
 			},
 		})
 	}
+	other.Type, other.Icon, other.Tags, other.IncludeVars, other.KeepTime = "link", "dashboard", []string{}, true, true
 	return &Dashboard{
 		UID: uid, Title: title, Description: description, Tags: []string{"trigger.dev", "waitpoint"},
 		SchemaVersion: 42, Editable: true,
-		GraphTooltip: 1, Refresh: "1m", Time: TimeRange{"now-6h", "now"}, Timezone: "browser", Links: links,
+		GraphTooltip: 1, Refresh: "1m", Time: map[string]string{"from": "now-6h", "to": "now"}, Timezone: "browser",
+		Links: []BoardLink{other, {
+			Title: "WAITING tokens", Type: "link", Icon: "external link", URL: all("", "")[0].URL, Tags: []string{},
+			TargetBlank: true,
+		}},
 		Annotations: List[Annotation]{annotations}, Templating: List[Variable]{variables}, Panels: b.panels,
 	}
 }

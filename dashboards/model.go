@@ -10,26 +10,20 @@ package dashboards
 
 // A Dashboard marshals to the JSON that Grafana imports.
 type Dashboard struct {
-	UID           string           `json:"uid"`
-	Title         string           `json:"title"`
-	Description   string           `json:"description"`
-	Tags          []string         `json:"tags"`
-	SchemaVersion int              `json:"schemaVersion"`
-	Editable      bool             `json:"editable"`
-	GraphTooltip  int              `json:"graphTooltip"`
-	Refresh       string           `json:"refresh"`
-	Time          TimeRange        `json:"time"`
-	Timezone      string           `json:"timezone"`
-	Links         []BoardLink      `json:"links"`
-	Annotations   List[Annotation] `json:"annotations"`
-	Templating    List[Variable]   `json:"templating"`
-	Panels        []*Panel         `json:"panels"`
-}
-
-// A TimeRange is the range shown at first.
-type TimeRange struct {
-	From string `json:"from"`
-	To   string `json:"to"`
+	UID           string            `json:"uid"`
+	Title         string            `json:"title"`
+	Description   string            `json:"description"`
+	Tags          []string          `json:"tags"`
+	SchemaVersion int               `json:"schemaVersion"`
+	Editable      bool              `json:"editable"`
+	GraphTooltip  int               `json:"graphTooltip"`
+	Refresh       string            `json:"refresh"`
+	Time          map[string]string `json:"time"` // The range shown at first.
+	Timezone      string            `json:"timezone"`
+	Links         []BoardLink       `json:"links"`
+	Annotations   List[Annotation]  `json:"annotations"`
+	Templating    List[Variable]    `json:"templating"`
+	Panels        []*Panel          `json:"panels"`
 }
 
 // A List has variables or annotations.
@@ -116,7 +110,6 @@ type Panel struct {
 	FieldConfig     *FieldConfig   `json:"fieldConfig,omitempty"`
 	Options         map[string]any `json:"options,omitempty"`
 	Transformations []Transform    `json:"transformations,omitempty"`
-	Interval        string         `json:"interval,omitempty"`
 	Collapsed       *bool          `json:"collapsed,omitempty"`
 	Repeat          string         `json:"repeat,omitempty"`
 	Panels          *[]*Panel      `json:"panels,omitempty"`
@@ -155,7 +148,6 @@ type Field struct {
 	Unit       string         `json:"unit"`
 	Decimals   *int           `json:"decimals,omitempty"`
 	Min        *float64       `json:"min,omitempty"`
-	Max        *float64       `json:"max,omitempty"`
 	NoValue    string         `json:"noValue"`
 	Mappings   []any          `json:"mappings"`
 	Thresholds Thresholds     `json:"thresholds"`
