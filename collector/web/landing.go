@@ -41,27 +41,24 @@ func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
 	}
 	now := s.opts.Now()
 	for _, e := range s.opts.Environments() {
-		view := environmentView{e, look(&e, now), e.Source.State(), now}
+		view := environmentView{look(&e, now), e.Source.State()}
 		v.Environments = append(v.Environments, view)
 		v.Expects = v.Expects || view.Expects()
 	}
-	s.pages.write(w, http.StatusOK, "landing", v)
+	s.write(w, http.StatusOK, "landing", v)
 }
 
 // environmentView is an environment at this moment, for the template.
 type environmentView struct {
-	Environment
 	snapshot
 
 	State refresh.State
-	Now   time.Time
 }
 
 // Numbers of the snapshot, which must be known.
-func (v environmentView) Waiting() int       { return v.Total.Count(0, v.Now) }
-func (v environmentView) Late() int          { return v.Total.Late(v.Now) }
-func (v environmentView) Overdue() int       { return v.Total.Overdue(v.Now) }
-func (v environmentView) Age() time.Duration { return v.Snapshot.Age(v.Now) }
+func (v environmentView) Waiting() int { return v.Total.Count(0, v.Now) }
+func (v environmentView) Late() int    { return v.Total.Late(v.Now) }
+func (v environmentView) Overdue() int { return v.Total.Overdue(v.Now) }
 
 // StuckCount is the number of tokens stuck for the longest threshold.
 func (v environmentView) StuckCount() int {

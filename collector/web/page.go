@@ -35,40 +35,32 @@ type page struct {
 	Up string
 }
 
-// pages renders the templates.
-type pages struct {
-	templates *template.Template
-	policy    string
-}
-
-func newPages(demo bool) *pages {
-	all := template.Must(template.New("").Funcs(template.FuncMap{
+func parseTemplates(demo bool) *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return template.CSS(styleCSS) }, //nolint:gosec // It is our own.
 		"human": human, "clock": clock, "stamp": func(t time.Time) string { return stamp(t).String() }, "count": count,
 		"seconds": time.Duration.Seconds, "textForPage": textForPage, "demo": func() bool { return demo },
 	}).ParseFS(templates, "*.html"))
-	sum := sha256.Sum256([]byte(styleCSS))
-	return &pages{all, "default-src 'none'; img-src 'self'; style-src 'sha256-" +
-		base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"}
 }
 
 // write renders the template name.html. The page's policy allows no script, and nothing
 // to load except the icon.
-func (p *pages) write(w http.ResponseWriter, code int, name string, data any) {
+func (s *server) write(w http.ResponseWriter, code int, name string, data any) {
 	var out bytes.Buffer
-	if err := p.templates.ExecuteTemplate(&out, name+".html", data); err != nil {
+	if err := s.templates.ExecuteTemplate(&out, name+".html", data); err != nil {
 		text(w, http.StatusInternalServerError, "The page cannot be rendered.\n")
 		return
 	}
-	w.Header().Set("Content-Security-Policy", p.policy)
+	style := sha256.Sum256([]byte(styleCSS))
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; img-src 'self'; style-src 'sha256-"+
+		base64.StdEncoding.EncodeToString(style[:])+"'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	send(w, code, "text/html; charset=utf-8", out.Bytes())
 }
 
 // missing answers 404, with links to the pages that exist.
-func (p *pages) missing(w http.ResponseWriter, r *http.Request) {
-	p.write(w, http.StatusNotFound, "missing", page{
+func (s *server) missing(w http.ResponseWriter, r *http.Request) {
+	s.write(w, http.StatusNotFound, "missing", page{
 		Title: "Not found", Up: strings.Repeat("../", max(0, strings.Count(r.URL.EscapedPath(), "/")-1)),
 	})
 }

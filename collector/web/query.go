@@ -24,13 +24,13 @@ const maxQuery = 16 << 10
 // A query is a parsed request for tokens. Each parameter may be given once. Nothing is
 // guessed: a malformed parameter is a *queryError.
 type query struct {
-	values url.Values
+	Values url.Values
 	// Environment and project are nil for any.
 	environment, project *string
 	selection            index.Selection
 	id                   string // The only token to list; "" for all.
-	byTimeout            bool   // Soonest timeout first, instead of oldest first.
-	refresh              int    // Seconds after which the browser reloads; 0 for never.
+	ByTimeout            bool   // Soonest timeout first, instead of oldest first.
+	Refresh              int    // Seconds after which the browser reloads; 0 for never.
 	format               string // Of the answer.
 	// After is the last token before the page, before the first one after it; at most
 	// one is set.
@@ -63,11 +63,13 @@ const (
 	formatCSV  = "csv"
 )
 
+func isFormat(text string) bool { return text == formatHTML || text == formatJSON || text == formatCSV }
+
 // formatOf returns the format of the answer. It parses only the format, so that errors
 // in other parameters also have the right format.
 func formatOf(r *http.Request) string {
 	if len(r.URL.RawQuery) <= maxQuery {
-		if format := r.URL.Query().Get("format"); format == formatHTML || format == formatJSON || format == formatCSV {
+		if format := r.URL.Query().Get("format"); isFormat(format) {
 			return format
 		}
 	}
@@ -86,14 +88,14 @@ func parseQuery(r *http.Request) (query, error) {
 			"are allowed", len(raw), maxQuery)}
 	}
 	var err error
-	if q.values, err = url.ParseQuery(raw); err != nil {
+	if q.Values, err = url.ParseQuery(raw); err != nil {
 		return q, bad("", "the query cannot be parsed: %s", err)
 	}
-	if q.form = q.values.Has("form"); q.form {
+	if q.form = q.Values.Has("form"); q.form {
 		q.readForm()
 	}
-	for _, name := range slices.Sorted(maps.Keys(q.values)) {
-		values := q.values[name]
+	for _, name := range slices.Sorted(maps.Keys(q.Values)) {
+		values := q.Values[name]
 		wrong := q.set(name, values[0])
 		if len(values) > 1 {
 			wrong = bad(name, "given %d times; may be given once", len(values))
@@ -145,14 +147,14 @@ func (q *query) set(name, value string) error {
 			err = bad(name, "is empty; want the id of a token")
 		}
 	case "sort":
-		q.byTimeout = value == "timeout"
+		q.ByTimeout = value == "timeout"
 		if value != "timeout" && value != "created" {
 			err = bad(name, "%q is neither created nor timeout", value)
 		}
 	case "refresh":
-		q.refresh, err = parseRefresh(name, value)
+		q.Refresh, err = parseRefresh(name, value)
 	case "format":
-		if value != formatHTML && value != formatJSON && value != formatCSV {
+		if !isFormat(value) {
 			err = bad(name, "%q is none of html, json and csv", value)
 		}
 	case "form":
@@ -168,9 +170,9 @@ func (q *query) set(name, value string) error {
 // readForm makes the form's fields those of a link: empty ones are left out, and a project
 // loses the = that it begins with, since there are tokens without a project.
 func (q *query) readForm() {
-	for name, v := range q.values {
+	for name, v := range q.Values {
 		if len(v) == 1 && v[0] == "" {
-			delete(q.values, name)
+			delete(q.Values, name)
 		} else if name == "project" {
 			v[0] = strings.TrimPrefix(v[0], "=")
 		}
@@ -185,8 +187,8 @@ func (q *query) setUntagged(value string) error {
 		return err
 	case !q.form:
 		return bad("untagged", "is for the page's form only; tag= selects the tokens without tags")
-	case on && q.values.Get("tag") != "":
-		return bad("untagged", "a token without tags cannot have the tag %q", q.values.Get("tag"))
+	case on && q.Values.Get("tag") != "":
+		return bad("untagged", "a token without tags cannot have the tag %q", q.Values.Get("tag"))
 	case on:
 		q.selection.Tag = new(string)
 	}
@@ -196,7 +198,7 @@ func (q *query) setUntagged(value string) error {
 // canonical returns the link that is equivalent to the form's query.
 func (q *query) canonical() string {
 	values := q.without("form", "untagged")
-	if !q.byTimeout {
+	if !q.ByTimeout {
 		delete(values, "sort")
 	}
 	if q.selection.Tag != nil {
@@ -207,16 +209,16 @@ func (q *query) canonical() string {
 
 // without returns the query's parameters except some.
 func (q *query) without(names ...string) url.Values {
-	values := maps.Clone(q.values)
+	values := maps.Clone(q.Values)
 	for _, name := range names {
 		delete(values, name)
 	}
 	return values
 }
 
-// link returns a link to the first page with one parameter set, or without it if no value
+// Link returns a link to the first page with one parameter set, or without it if no value
 // is given.
-func (q *query) link(name string, value ...string) string {
+func (q *query) Link(name string, value ...string) string {
 	values := q.without(name, "after", "before")
 	if len(value) > 0 {
 		values[name] = value
@@ -224,9 +226,9 @@ func (q *query) link(name string, value ...string) string {
 	return pageLink(values)
 }
 
-// reload returns a link to the same page, reloaded by the browser at this interval in
+// Reload returns a link to the same page, reloaded by the browser at this interval in
 // seconds; 0 for never.
-func (q *query) reload(seconds int) string {
+func (q *query) Reload(seconds int) string {
 	values := q.without("refresh")
 	if seconds > 0 {
 		values.Set("refresh", strconv.Itoa(seconds))
@@ -234,9 +236,9 @@ func (q *query) reload(seconds int) string {
 	return pageLink(values)
 }
 
-// as returns a link to the same tokens in another format: JSON has the same page,
+// As returns a link to the same tokens in another format: JSON has the same page,
 // CSV all of them.
-func (q *query) as(format string) string {
+func (q *query) As(format string) string {
 	values := q.without("refresh")
 	if format == formatCSV {
 		values = q.without("refresh", "after", "before")
@@ -245,10 +247,13 @@ func (q *query) as(format string) string {
 	return pageLink(values)
 }
 
-// checked reports whether a boolean parameter is set, even if another one is wrong.
-func (q *query) checked(name string) bool {
-	yes, _ := parseBool(name, q.values.Get(name))
-	return yes && q.values.Has(name)
+// Is reports whether a parameter is given and has the value.
+func (q *query) Is(name, value string) bool { return q.Values.Has(name) && q.Values.Get(name) == value }
+
+// Checked reports whether a boolean parameter is set, even if another one is wrong.
+func (q *query) Checked(name string) bool {
+	yes, _ := parseBool(name, q.Values.Get(name))
+	return yes && q.Values.Has(name)
 }
 
 // pageLink returns a relative link, which works behind a proxy that adds a prefix.
@@ -278,10 +283,9 @@ func parseBool(name, value string) (bool, error) {
 	return false, bad(name, "%q is none of 1, true, 0 and false", value)
 }
 
-// The interval at which a browser reloads a page, in seconds.
+// The interval at which a browser may reload a page, in seconds.
 const (
 	shortestRefresh = 5
-	defaultRefresh  = 30
 	longestRefresh  = 24 * 60 * 60
 )
 
@@ -296,7 +300,7 @@ func parseRefresh(name, value string) (int, error) {
 // key returns the token's first sort key for the query's order.
 func (q *query) key(t *index.Token) int64 {
 	created, timeout := t.Milliseconds()
-	if q.byTimeout {
+	if q.ByTimeout {
 		return timeout
 	}
 	return created

@@ -22,7 +22,7 @@ func (s *server) runbook(w http.ResponseWriter, _ *http.Request) {
 		text(w, http.StatusInternalServerError, "The runbook cannot be rendered.\n")
 		return
 	}
-	s.pages.write(w, http.StatusOK, "runbook", struct {
+	s.write(w, http.StatusOK, "runbook", struct {
 		page
 
 		Text template.HTML

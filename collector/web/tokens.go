@@ -42,7 +42,7 @@ func (s *server) tokens(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case q.format == formatHTML:
-		s.pages.write(w, code, "tokens", newTokensView(environments, l, &q, err, now))
+		s.write(w, code, "tokens", newTokensView(environments, l, &q, err, now))
 	case err != nil && q.format == formatCSV:
 		text(w, code, err.Error()+"\n")
 	case err != nil:
@@ -66,7 +66,7 @@ func (s *server) find(w http.ResponseWriter, environments []Environment, q *quer
 	if err != nil {
 		return nil, err
 	}
-	l := list(snapshots, q, now)
+	l := list(snapshots, q)
 	if q.format == formatCSV && len(l.unknown()) > 0 {
 		// A CSV file cannot show that tokens are missing.
 		return nil, &queryError{http.StatusServiceUnavailable, "", "the WAITING tokens are not known yet: " +

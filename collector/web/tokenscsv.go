@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // writeCSV writes all tokens of a listing as in RFC 4180. Tags are a JSON array,
@@ -20,15 +19,11 @@ func writeCSV(w http.ResponseWriter, l *listing) {
 	_ = out.Write([]string{ // Writes to a client that has gone fail again below.
 		"environment", "project", "id", "tags", "created_at", "timeout_at", "late_at", "listed_at", "dashboard_url",
 	}) // Add new columns at the end.
-	listed := map[*Environment]string{}
-	for _, s := range l.snapshots {
-		listed[s.environment] = stamp(s.At).String()
-	}
 	for _, e := range l.entries {
 		row := []string{
-			e.environment.Name, e.environment.Project, textForPage(e.ID), tagsCSV(e.Tags),
-			stamp(e.CreatedAt).String(), stampCSV(e.TimeoutAt),
-			"", listed[e.environment], e.Dashboard(),
+			e.from.Name, e.from.Project, textForPage(e.ID), tagsCSV(e.Tags),
+			stamp(e.CreatedAt).String(), stamp(e.TimeoutAt).String(),
+			"", stamp(e.from.At).String(), e.Dashboard(),
 		}
 		if e.ExpectedWait > 0 {
 			row[6] = stamp(e.CreatedAt.Add(e.ExpectedWait)).String()
@@ -41,13 +36,6 @@ func writeCSV(w http.ResponseWriter, l *listing) {
 		}
 	}
 	out.Flush()
-}
-
-func stampCSV(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return stamp(t).String()
 }
 
 func tagsCSV(tags []string) string {

@@ -47,10 +47,16 @@ type errorJSON struct {
 	Parameter string `json:"parameter,omitempty"`
 }
 
-// A stamp is formatted as the service formats times: in UTC, with milliseconds.
+// A stamp is formatted as the service formats times: in UTC, with milliseconds. No time
+// is "".
 type stamp time.Time
 
-func (s stamp) String() string { return time.Time(s).UTC().Format("2006-01-02T15:04:05.000Z") }
+func (s stamp) String() string {
+	if time.Time(s).IsZero() {
+		return ""
+	}
+	return time.Time(s).UTC().Format("2006-01-02T15:04:05.000Z")
+}
 
 // MarshalText implements encoding.TextMarshaler.
 func (s stamp) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
@@ -62,9 +68,7 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 		Next: l.next(q), Previous: l.previous(q),
 	}
 	for _, p := range l.snapshots {
-		e := environmentJSON{
-			Environment: p.environment.Name, Project: p.environment.Project, Known: p.Known, Stale: p.Stale,
-		}
+		e := environmentJSON{Environment: p.Name, Project: p.Project, Known: p.Known, Stale: p.Stale}
 		if p.Known {
 			e.AsOf = new(stamp(p.At))
 		}
@@ -72,15 +76,15 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 	}
 	for _, e := range l.entries {
 		t := tokenJSON{
-			Environment: e.environment.Name, Project: e.environment.Project, ID: e.ID,
+			Environment: e.from.Name, Project: e.from.Project, ID: e.ID,
 			Tags:      append([]string{}, e.Tags...), // Never null.
-			CreatedAt: stamp(e.CreatedAt), AgeSeconds: seconds(e.CreatedAt, now), DashboardURL: e.Dashboard(),
+			CreatedAt: stamp(e.CreatedAt), AgeSeconds: e.Age(), DashboardURL: e.Dashboard(),
 		}
 		if !e.TimeoutAt.IsZero() {
-			t.TimeoutAt, t.TimeLeftSeconds = new(stamp(e.TimeoutAt)), new(seconds(now, e.TimeoutAt))
+			t.TimeoutAt, t.TimeLeftSeconds = new(stamp(e.TimeoutAt)), new(e.Left())
 		}
 		if e.ExpectedWait > 0 {
-			t.ExpectedWaitSeconds, t.Late = new(e.ExpectedWait.Seconds()), new(e.IsLate(now))
+			t.ExpectedWaitSeconds, t.Late = new(e.ExpectedWait.Seconds()), new(e.Late())
 		}
 		out.Tokens = append(out.Tokens, t)
 	}

@@ -6,6 +6,7 @@
 package web
 
 import (
+	"html/template"
 	"net/http"
 	"strings"
 	"time"
@@ -20,6 +21,9 @@ const (
 	HealthyPath = "/-/healthy"
 	ReadyPath   = "/-/ready"
 	ReloadPath  = "/-/reload"
+
+	iconPath      = "/favicon.svg"
+	triedIconPath = "/favicon.ico" // Browsers try it, whatever a page says.
 )
 
 // An Environment has the data of one environment for the pages.
@@ -27,11 +31,8 @@ type Environment = refresh.View
 
 // Paths returns the paths of all endpoints but the metrics and the landing page.
 func Paths() []string {
-	return append(faviconPaths(), HealthyPath, ReadyPath, ReloadPath, TokensPath, RunbookPath)
+	return []string{iconPath, triedIconPath, HealthyPath, ReadyPath, ReloadPath, TokensPath, RunbookPath}
 }
-
-// faviconPaths are the path that pages link to and the one that browsers try.
-func faviconPaths() []string { return []string{"/favicon.svg", "/favicon.ico"} }
 
 // Options of the handler.
 type Options struct {
@@ -52,9 +53,9 @@ type Options struct {
 }
 
 type server struct {
-	opts  Options
-	pages *pages
-	lists *semaphore.Weighted // Held while a list is made.
+	opts      Options
+	templates *template.Template
+	lists     *semaphore.Weighted // Held while a list is made.
 }
 
 // New returns the handler of all endpoints.
@@ -62,7 +63,7 @@ func New(opts Options) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &server{opts, newPages(opts.Demo), semaphore.NewWeighted(maxLists)}
+	s := &server{opts, parseTemplates(opts.Demo), semaphore.NewWeighted(maxLists)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+HealthyPath, func(w http.ResponseWriter, _ *http.Request) {
 		text(w, http.StatusOK, "waitpoint_exporter is healthy.\n")
@@ -75,9 +76,8 @@ func New(opts Options) http.Handler {
 	// PUT also works, as in Prometheus.
 	mux.HandleFunc("POST "+ReloadPath, s.reload)
 	mux.HandleFunc("PUT "+ReloadPath, s.reload)
-	for _, path := range faviconPaths() {
-		mux.HandleFunc("GET "+path, icon)
-	}
+	mux.HandleFunc("GET "+iconPath, icon)
+	mux.HandleFunc("GET "+triedIconPath, icon)
 	root := http.Handler(http.HandlerFunc(s.landing))
 	if opts.MetricsPath == "/" {
 		root = opts.Metrics
@@ -95,7 +95,7 @@ func (s *server) orMissing(mux *http.ServeMux) http.Handler {
 		asks := (r.Method == http.MethodGet || r.Method == http.MethodHead) && strings.HasPrefix(r.URL.Path, "/")
 		// For the reload path the mux answers with the allowed methods.
 		if pattern == "" && asks && r.URL.Path != ReloadPath {
-			s.pages.missing(w, r)
+			s.missing(w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
