@@ -166,7 +166,8 @@ func (c *Collector) newPlan(s *index.Snapshot) *plan {
 	for _, t := range s.Tags {
 		c.addGroup(p, s, t.Group, statuses, d.tagged, t.Tag)
 		if s.Flowing {
-			p.addCounter(d.taggedCreated, float64(t.Created), t.Tag)
+			p.addSeries(d.taggedCreated, true, func(time.Time) (float64, bool) { return float64(t.Created), true },
+				[]string{t.Tag})
 		}
 	}
 	if s.Ignored != nil {
@@ -195,31 +196,20 @@ func (c *Collector) addGroup(
 	if s.Expects() {
 		p.add(d.late, g.Late, tag...)
 	}
-	p.addTime(d.oldest, g.Oldest, tag...)
+	p.addSeries(d.oldest, false, func(now time.Time) (float64, bool) {
+		t, ok := g.Oldest(now)
+		return seconds(t), ok
+	}, tag)
 }
 
 func (p *plan) add(desc *prometheus.Desc, count func(time.Time) int, labels ...string) {
-	p.series = append(p.series, series{
-		desc: desc, labels: prometheus.MakeLabelPairs(desc, labels),
-		value: func(now time.Time) (float64, bool) { return float64(count(now)), true },
-	})
+	p.addSeries(desc, false, func(now time.Time) (float64, bool) { return float64(count(now)), true }, labels)
 }
 
-func (p *plan) addTime(desc *prometheus.Desc, at func(time.Time) (time.Time, bool), labels ...string) {
-	p.series = append(p.series, series{
-		desc: desc, labels: prometheus.MakeLabelPairs(desc, labels),
-		value: func(now time.Time) (float64, bool) {
-			t, ok := at(now)
-			return seconds(t), ok
-		},
-	})
-}
-
-func (p *plan) addCounter(desc *prometheus.Desc, v float64, labels ...string) {
-	p.series = append(p.series, series{
-		desc: desc, labels: prometheus.MakeLabelPairs(desc, labels), counter: true,
-		value: func(time.Time) (float64, bool) { return v, true },
-	})
+func (p *plan) addSeries(
+	desc *prometheus.Desc, counter bool, value func(time.Time) (float64, bool), labels []string,
+) {
+	p.series = append(p.series, series{desc, prometheus.MakeLabelPairs(desc, labels), counter, value})
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -1,6 +1,8 @@
 package collector
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -32,36 +34,26 @@ func newDescs(labels prometheus.Labels) *descs {
 		all = append(all, desc)
 		return desc
 	}
+	// The metrics of all tokens, and those by tag, with the help that differs.
+	group := func(prefix, tokens, overdue, by string, tag ...string) *groupDescs {
+		with := func(label string) []string { return append(slices.Clip(tag), label) }
+		return &groupDescs{
+			tokens: d(prefix+"tokens", tokens+cached, with("status")...),
+			near: d(prefix+"tokens_near_timeout",
+				"WAITING tokens that time out within the given time"+by+"."+atNow, with("within")...),
+			stuck: d(prefix+"tokens_stuck",
+				"WAITING tokens created longer than the given time ago"+by+"."+atNow, with("after")...),
+			overdue: d(prefix+"tokens_overdue", "WAITING tokens whose timeout has passed"+overdue+atNow, tag...),
+			late: d(prefix+"tokens_late",
+				"WAITING tokens that have waited longer than --tokens.expected-wait allows"+by+"."+atNow, tag...),
+			oldest: d(prefix+"oldest_waiting_timestamp_seconds",
+				"When the oldest WAITING token was created, in Unix seconds"+by+"."+cached, tag...),
+		}
+	}
 	out := &descs{
-		total: &groupDescs{
-			tokens: d("tokens",
-				"Waitpoint tokens by status."+cached, "status"),
-			near: d("tokens_near_timeout",
-				"WAITING tokens that time out within the given time."+atNow, "within"),
-			stuck: d("tokens_stuck",
-				"WAITING tokens created longer than the given time ago."+atNow, "after"),
-			overdue: d("tokens_overdue",
-				"WAITING tokens whose timeout has passed: the service is late to time them out."+atNow),
-			late: d("tokens_late",
-				"WAITING tokens that have waited longer than --tokens.expected-wait allows."+atNow),
-			oldest: d("oldest_waiting_timestamp_seconds",
-				"When the oldest WAITING token was created, in Unix seconds."+cached),
-		},
-		tagged: &groupDescs{
-			tokens: d("tagged_tokens",
-				"Waitpoint tokens by tag and status; a token counts once under each of its tags."+cached,
-				"tag", "status"),
-			near: d("tagged_tokens_near_timeout",
-				"WAITING tokens that time out within the given time, by tag."+atNow, "tag", "within"),
-			stuck: d("tagged_tokens_stuck",
-				"WAITING tokens created longer than the given time ago, by tag."+atNow, "tag", "after"),
-			overdue: d("tagged_tokens_overdue",
-				"WAITING tokens whose timeout has passed, by tag."+atNow, "tag"),
-			late: d("tagged_tokens_late",
-				"WAITING tokens that have waited longer than --tokens.expected-wait allows, by tag."+atNow, "tag"),
-			oldest: d("tagged_oldest_waiting_timestamp_seconds",
-				"When the oldest WAITING token was created, in Unix seconds, by tag."+cached, "tag"),
-		},
+		total: group("", "Waitpoint tokens by status.", ": the service is late to time them out.", ""),
+		tagged: group("tagged_", "Waitpoint tokens by tag and status; a token counts once under each of its tags.",
+			", by tag.", ", by tag", "tag"),
 
 		withoutTimeout: d("tokens_without_timeout",
 			"WAITING tokens without a timeout, which may wait for ever."+cached),
