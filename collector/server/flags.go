@@ -109,22 +109,19 @@ func checkAddress(address string) error {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(address)
-	if err == nil && port == "" {
-		return fmt.Errorf("has no port: want %s", net.JoinHostPort(host, defaultPort))
-	}
-	if err == nil {
-		if _, err := portNumber(port); err != nil {
-			return fmt.Errorf("has the port %q: want a number from 0 to 65535 or the name of a service", port)
-		}
-		if client.LooksLikeKey(host) {
-			return errors.New("is a key: want HOST:PORT")
-		}
-		return nil
-	}
-	if i := strings.LastIndexByte(address, ':'); i >= 0 && isIPv6(address[:i]) && isPort(address[i+1:]) {
-		return fmt.Errorf("has an IPv6 address without brackets: want [%s]:%s", address[:i], address[i+1:])
-	}
+	_, wrong := portNumber(port)
+	last := strings.LastIndexByte(address, ':')
 	switch {
+	case err == nil && port == "":
+		return fmt.Errorf("has no port: want %s", net.JoinHostPort(host, defaultPort))
+	case err == nil && wrong != nil:
+		return fmt.Errorf("has the port %q: want a number from 0 to 65535 or the name of a service", port)
+	case err == nil && client.LooksLikeKey(host):
+		return errors.New("is a key: want HOST:PORT")
+	case err == nil:
+		return nil
+	case last >= 0 && isIPv6(address[:last]) && isPort(address[last+1:]):
+		return fmt.Errorf("has an IPv6 address without brackets: want [%s]:%s", address[:last], address[last+1:])
 	case isIPv6(address):
 		return fmt.Errorf("has no port: want [%s]:%s", address, defaultPort)
 	case isPort(address):

@@ -11,7 +11,6 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
-	"golang.org/x/sync/errgroup"
 )
 
 // How long pending requests may take after ctx has ended. Kubernetes kills the process
@@ -45,32 +44,25 @@ func (f *Flags) Route(h http.Handler, atRoot ...string) http.Handler {
 func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger, slogger *slog.Logger) error {
 	server := New(handler, slogger)
 	server.onListening = func() { notify(daemon.SdNotifyReady, logger) }
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		<-groupCtx.Done()
+	stop := func() {
 		level.Info(logger).Log("msg", "stopping")
 		notify(daemon.SdNotifyStopping, logger)
 		server.Refuse()
-		return nil
-	})
-	group.Go(func() error {
-		if err := toolkit.ListenAndServe(server.Server, f.toolkit, slogger); ctx.Err() == nil {
-			name := "--web.listen-address"
-			if *f.toolkit.WebSystemdSocket {
-				name = "--web.systemd-socket"
-			}
-			return fmt.Errorf("%s: %w", name, err)
+	}
+	notEnded := context.AfterFunc(ctx, stop)
+	if err := toolkit.ListenAndServe(server.Server, f.toolkit, slogger); notEnded() {
+		stop()
+		name := "--web.listen-address"
+		if *f.toolkit.WebSystemdSocket {
+			name = "--web.systemd-socket"
 		}
-		// The server outlives ctx, which has ended.
-		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-		defer cancel()
-		if err := server.Drain(timeout); err != nil {
-			level.Warn(logger).Log("msg", "requests cut off at shutdown", "after", shutdownTimeout, "err", err)
-		}
-		return nil
-	})
-	if err := group.Wait(); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	// The server outlives ctx, which has ended.
+	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Drain(timeout); err != nil {
+		level.Warn(logger).Log("msg", "requests cut off at shutdown", "after", shutdownTimeout, "err", err)
 	}
 	level.Info(logger).Log("msg", "stopped")
 	return nil
