@@ -5,6 +5,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -156,33 +157,32 @@ func (m *Manager) build(env config.Environment, others []*running) (*running, er
 		}
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
-	key := env.Key.Source(ctx, env.Refresh.Timeout)
-	r := &running{config: env, registry: prometheus.NewRegistry(), bucket: bucketOf(env, key), ctx: ctx, cancel: cancel}
-	r.limit = ratelimit.New(m.opts.Now)
+	key, registry := env.Key.Source(ctx, env.Refresh.Timeout), prometheus.NewRegistry()
+	r := &running{
+		config: env, registry: registry, bucket: bucketOf(env, key), limit: ratelimit.New(m.opts.Now), ctx: ctx,
+		cancel: cancel, close: (&http.Client{Transport: transport}).CloseIdleConnections,
+	}
 	for _, other := range others {
 		if other.bucket == r.bucket {
 			r.limit = other.limit
 		}
 	}
-	limiter := r.limit.Limiter(ratelimit.Options{
-		Reserve: env.API.Reserve, Share: env.API.Share, Interval: env.Refresh.Interval,
-	})
-	registry := r.registry
 	metrics := refresh.NewMetrics(registry, collector.Labels(env.Name, env.Project))
 	api, err := client.New(client.Options{
 		APIURL: env.APIURL, Key: key, PreviewBranch: env.PreviewBranch, Transport: transport,
-		Timeout: env.Refresh.Timeout, Limiter: limiter, Observe: metrics.Attempt,
-		UserAgent: m.opts.UserAgent, Now: m.opts.Now,
+		Timeout: env.Refresh.Timeout, Observe: metrics.Attempt, UserAgent: m.opts.UserAgent, Now: m.opts.Now,
+		Limiter: r.limit.Limiter(ratelimit.Options{
+			Reserve: env.API.Reserve, Share: env.API.Share, Interval: env.Refresh.Interval,
+		}),
 	})
 	if err != nil {
-		r.cancel()
+		cancel()
 		return nil, err
 	}
 	logger := log.With(m.opts.Logger, "environment", env.Name)
 	if env.Project != "" {
 		logger = log.With(logger, "project", env.Project)
 	}
-	r.close = (&http.Client{Transport: transport}).CloseIdleConnections
 	r.subject = refresh.New(api, refresh.Options{
 		Interval:            env.Refresh.Interval,
 		MaxStaleness:        env.Refresh.Staleness(),
@@ -221,14 +221,11 @@ func (m *Manager) start(r *running, after time.Duration) {
 	go func() {
 		defer close(r.done)
 		defer r.close()
-		timer := time.NewTimer(after)
-		defer timer.Stop()
 		select {
 		case <-r.ctx.Done():
-			return
-		case <-timer.C:
+		case <-time.After(after):
+			_ = r.subject.Run(r.ctx) // The error is ctx's.
 		}
-		_ = r.subject.Run(r.ctx) // The error is ctx's.
 	}()
 	level.Debug(m.opts.Logger).Log("msg", "environment added", "environment", r.config.Title())
 }
@@ -297,9 +294,7 @@ func (m *Manager) Gather() ([]*dto.MetricFamily, error) {
 			}
 		}
 	}
-	out := make([]*dto.MetricFamily, 0, len(byName))
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		out = append(out, byName[name])
-	}
-	return out, errors.Join(errs...)
+	return slices.SortedFunc(maps.Values(byName), func(a, b *dto.MetricFamily) int {
+		return cmp.Compare(a.GetName(), b.GetName())
+	}), errors.Join(errs...)
 }

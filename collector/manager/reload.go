@@ -45,12 +45,24 @@ func NewReloader(m *Manager, read func() ([]config.Environment, error)) *Reloade
 func (r *Reloader) Load() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	environments, err := r.readUntil(r.manager.ctx)
+	ctx := r.manager.ctx
+	var environments []config.Environment
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		environments, err = r.read()
+	}()
+	select { // A file that blocks does not delay the shutdown.
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-done:
+	}
 	if err == nil {
 		err = r.manager.Apply(environments)
 	}
-	if ended := r.manager.ctx.Err(); ended != nil {
-		return ended
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	if err != nil {
 		r.succeeded.Set(0)
@@ -61,36 +73,16 @@ func (r *Reloader) Load() error {
 	return nil
 }
 
-// readUntil reads the configuration, and gives up when ctx ends, so that a file that
-// blocks does not delay the shutdown.
-func (r *Reloader) readUntil(ctx context.Context) ([]config.Environment, error) {
-	var environments []config.Environment
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		environments, err = r.read()
-	}()
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-done:
-		return environments, err
-	}
-}
-
 // Reload loads the configuration and logs the result, unless the manager's context ends.
 func (r *Reloader) Reload() error {
 	logger := r.manager.opts.Logger
-	if err := r.Load(); err != nil {
-		if r.manager.ctx.Err() != nil {
-			return err
-		}
+	err := r.Load()
+	if err == nil {
+		level.Info(logger).Log("msg", "configuration reloaded", "environments", len(r.manager.Environments()))
+	} else if r.manager.ctx.Err() == nil {
 		level.Error(logger).Log("msg", "configuration reload refused, keeping the last one", "err", err)
-		return err
 	}
-	level.Info(logger).Log("msg", "configuration reloaded", "environments", len(r.manager.Environments()))
-	return nil
+	return err
 }
 
 // ReloadOn reloads on each signal until ctx ends.
