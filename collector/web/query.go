@@ -195,55 +195,45 @@ func (q *query) setUntagged(value string) error {
 	return nil
 }
 
-// canonical returns the link that is equivalent to the form's query.
+// canonical turns the form's query into the equivalent one of a link, and returns that link.
 func (q *query) canonical() string {
-	values := q.without("form", "untagged")
+	delete(q.Values, "form")
+	delete(q.Values, "untagged")
 	if !q.ByTimeout {
-		delete(values, "sort")
+		delete(q.Values, "sort")
 	}
 	if q.selection.Tag != nil {
-		values.Set("tag", *q.selection.Tag)
+		q.Values.Set("tag", *q.selection.Tag)
 	}
-	return pageLink(values)
-}
-
-// without returns the query's parameters except some.
-func (q *query) without(names ...string) url.Values {
-	values := maps.Clone(q.Values)
-	for _, name := range names {
-		delete(values, name)
-	}
-	return values
+	return pageLink(q.Values)
 }
 
 // Link returns a link to the first page with one parameter set, or without it if no value
 // is given.
 func (q *query) Link(name string, value ...string) string {
-	values := q.without(name, "after", "before")
-	if len(value) > 0 {
-		values[name] = value
-	}
-	return pageLink(values)
+	return q.with(name, value, "after", "before")
 }
 
 // Reload returns a link to the same page, reloaded by the browser at this interval in
-// seconds; 0 for never.
-func (q *query) Reload(seconds int) string {
-	values := q.without("refresh")
-	if seconds > 0 {
-		values.Set("refresh", strconv.Itoa(seconds))
-	}
-	return pageLink(values)
+// seconds; none for never.
+func (q *query) Reload(seconds ...string) string { return q.with("refresh", seconds) }
+
+// JSON returns a link to the same page as JSON, CSV one to all of its tokens as CSV.
+func (q *query) JSON() string { return q.with("format", []string{formatJSON}, "refresh") }
+func (q *query) CSV() string {
+	return q.with("format", []string{formatCSV}, "refresh", "after", "before")
 }
 
-// As returns a link to the same tokens in another format: JSON has the same page,
-// CSV all of them.
-func (q *query) As(format string) string {
-	values := q.without("refresh")
-	if format == formatCSV {
-		values = q.without("refresh", "after", "before")
+// with returns a link with one parameter set, or without it if no value is given, and
+// without some others.
+func (q *query) with(name string, value []string, others ...string) string {
+	values := maps.Clone(q.Values)
+	for _, other := range append(others, name) {
+		delete(values, other)
 	}
-	values.Set("format", format)
+	if len(value) > 0 {
+		values[name] = value
+	}
 	return pageLink(values)
 }
 
