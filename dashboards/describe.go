@@ -40,24 +40,18 @@ func describe(p *Panel) string {
 	for _, q := range p.Targets {
 		asks = append(asks, "`"+short.Replace(q.Expr)+"`")
 	}
-	for _, l := range linksOf(p) {
+	linked := slices.Clone(p.FieldConfig.Defaults.Links)
+	for _, o := range p.FieldConfig.Overrides {
+		for _, property := range o.Properties {
+			ofColumn, _ := property.Value.([]Link)
+			linked = append(linked, ofColumn...)
+		}
+	}
+	for _, l := range linked {
 		_, query, _ := strings.Cut(l.URL, "raw}")
 		query = strings.NewReplacer(":percentencode", "", "|", `\|`).Replace(query)
 		links = append(links, l.Title+": `"+query+"`")
 	}
 	return fmt.Sprintf("| %s | %s | %s | %s |\n",
 		p.Title, p.Description, strings.Join(asks, "<br>"), strings.Join(links, "<br>"))
-}
-
-// linksOf returns the links of a panel and of its columns.
-func linksOf(p *Panel) []Link {
-	out := p.FieldConfig.Defaults.Links
-	for _, o := range p.FieldConfig.Overrides {
-		for _, property := range o.Properties {
-			if links, ok := property.Value.([]Link); ok {
-				out = append(slices.Clip(out), links...)
-			}
-		}
-	}
-	return out
 }

@@ -65,7 +65,7 @@ type running struct {
 	config   config.Environment
 	subject  *refresh.Environment
 	registry *prometheus.Registry
-	bucket   bucket
+	bucket   [sha256.Size]byte // From bucketOf.
 	limit    *ratelimit.Limit
 	close    func()          // Closes idle connections.
 	ctx      context.Context // Ended by cancel.
@@ -73,13 +73,10 @@ type running struct {
 	done     chan struct{} // Nil before the start; closed at the end.
 }
 
-// A bucket identifies a rate limit. The service has one for each environment; the
-// branches of a preview or dev key share it.
-type bucket [sha256.Size]byte
-
-// bucketOf hashes the server and the environment's current key, or the name of the
-// key's file if there is no key yet.
-func bucketOf(env config.Environment, key func() (string, error)) bucket {
+// bucketOf identifies the environment's rate limit: the service has one for each, which the
+// branches of a preview or dev key share. It hashes the server and the environment's
+// current key, or the name of the key's file if there is no key yet.
+func bucketOf(env config.Environment, key func() (string, error)) [sha256.Size]byte {
 	id, err := key()
 	if err != nil {
 		id = env.Key.File

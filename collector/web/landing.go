@@ -15,11 +15,11 @@ import (
 // landingView is the data of the landing page.
 type landingView struct {
 	page
+	Options
 
-	MetricsPath, HealthyPath, ReadyPath string
-	Version, Build                      string
-	Environments                        []environmentView
-	Expects                             bool // An environment has rules for how long tokens may wait.
+	HealthyPath, ReadyPath string
+	Environments           []environmentView
+	Expects                bool // An environment has rules for how long tokens may wait.
 }
 
 // Columns are the table's headings.
@@ -35,10 +35,7 @@ func (v landingView) Columns() []string {
 }
 
 func (s *server) landing(w http.ResponseWriter, _ *http.Request) {
-	v := landingView{
-		page: page{Wide: true}, MetricsPath: s.opts.MetricsPath, HealthyPath: HealthyPath, ReadyPath: ReadyPath,
-		Version: s.opts.Version, Build: s.opts.Build,
-	}
+	v := landingView{page: page{Wide: true}, Options: s.opts, HealthyPath: HealthyPath, ReadyPath: ReadyPath}
 	now := s.opts.Now()
 	for _, e := range s.opts.Environments() {
 		view := environmentView{look(&e, now), e.Source.State()}

@@ -241,11 +241,6 @@ func (l *listing) previous(q *query) string {
 	return q.Link("before", l.entries[0].place().String())
 }
 
-// complete reports whether every snapshot is known and recent.
-func (l *listing) complete() bool {
-	return !slices.ContainsFunc(l.snapshots, func(s snapshot) bool { return !s.Known || s.Stale })
-}
-
 // unknown returns the titles of the environments whose tokens are not known.
 func (l *listing) unknown() []string {
 	var out []string
@@ -256,7 +251,3 @@ func (l *listing) unknown() []string {
 	}
 	return out
 }
-
-// expects reports whether any of the environments has rules for how long its
-// tokens may wait.
-func (l *listing) expects() bool { return slices.ContainsFunc(l.snapshots, snapshot.Expects) }

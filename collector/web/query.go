@@ -220,6 +220,7 @@ func (q *query) Reload(seconds ...string) string { return q.with("refresh", seco
 
 // JSON returns a link to the same page as JSON, CSV one to all of its tokens as CSV.
 func (q *query) JSON() string { return q.with("format", []string{formatJSON}, "refresh") }
+
 func (q *query) CSV() string {
 	return q.with("format", []string{formatCSV}, "refresh", "after", "before")
 }

@@ -63,7 +63,7 @@ func (s stamp) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 	out := tokensJSON{
-		Now: stamp(now), Complete: l.complete(), Environments: []environmentJSON{},
+		Now: stamp(now), Complete: true, Environments: []environmentJSON{},
 		Total: l.total, Offset: l.earlier, Tokens: make([]tokenJSON, 0, len(l.entries)),
 		Next: l.next(q), Previous: l.previous(q),
 	}
@@ -73,6 +73,7 @@ func newTokensJSON(l *listing, q *query, now time.Time) tokensJSON {
 			e.AsOf = new(stamp(p.At))
 		}
 		out.Environments = append(out.Environments, e)
+		out.Complete = out.Complete && p.Known && !p.Stale
 	}
 	for _, e := range l.entries {
 		t := tokenJSON{

@@ -52,7 +52,7 @@ func newTokensView(environments []Environment, l *listing, q *query, err error, 
 	v.Active = activeFilters(q, len(v.Projects) > 0)
 	v.describe(l)
 	v.Total, v.From, v.To, v.Rows = l.total, l.earlier+1, l.earlier+len(l.entries), l.entries
-	v.Several, v.Expects = len(l.snapshots) > 1, l.expects()
+	v.Several, v.Expects = len(l.snapshots) > 1, slices.ContainsFunc(l.snapshots, snapshot.Expects)
 	v.Previous, v.Next = l.previous(q), l.next(q)
 	if l.earlier > 0 {
 		v.First = q.Link("after")
