@@ -168,7 +168,7 @@ var mutations = []mutation{
 	{"a label's value need not be UTF-8", "collector/config/notation", "true utf8.ValidString(text)", "./collector/config/..."},
 	{"a variable in a file becomes a label", "collector/config/yamlfile", "variable.FindStringSubmatch(text); m != nil => variable.FindStringSubmatch(text); false", "./collector/config"},
 	{"an option of TLS switches the environment's proxy off", "collector/config/access", "drop cfg.Proxy(), cfg.GetProxyConnectHeader()", "./collector/config"},
-	{"each try leaves a read behind", "collector/config/access", "false begun != nil", "./collector/config"},
+	{"each try leaves a read behind", "collector/config/access", "true begun == nil", "./collector/config"},
 	{"a reload that blocks holds up the end", "collector/manager/reload.go", "<-ctx.Done():\n\t\treturn ctx.Err() => <-(chan bool)(nil):\n\t\treturn ctx.Err()", "./collector/manager"},
 }
 

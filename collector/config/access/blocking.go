@@ -43,100 +43,73 @@ var files = fileReads{under: map[string]*fileRead{}, kept: map[string][]byte{}}
 func ReadFile(path string) ([]byte, error) {
 	ctx, cancel := withTimeout(context.Background(), loadTimeout)
 	defer cancel()
-	return files.whole(ctx, path)
+	return files.read(ctx, path, false)
 }
 
-// whole returns the content of a file, or ctx's cause if ctx ends first.
-func (r *fileReads) whole(ctx context.Context, path string) ([]byte, error) {
+// read returns the content of a file, or ctx's cause if ctx ends first. If the file has
+// a key and is a pipe, it returns the last key read until there is a new one.
+func (r *fileReads) read(ctx context.Context, path string, isKey bool) ([]byte, error) {
 	r.mu.Lock()
-	read := r.begin(path, func() ([]byte, error) {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = f.Close() }() // It was only read.
-		return all(f, path, maxConfigFile)
-	})
+	begun, kept := r.under[path], r.kept[path]
+	if begun == nil {
+		begun = &fileRead{done: make(chan struct{})}
+		r.under[path] = begun
+		go r.run(begun, path, isKey)
+	}
 	r.mu.Unlock()
-	return read.wait(ctx, path)
-}
-
-// line is like whole for a file with a key. From a pipe it reads only the first line,
-// since a writer may repeat it, and returns the last line read until there is a new
-// one.
-func (r *fileReads) line(ctx context.Context, path string) ([]byte, error) {
-	r.mu.Lock()
-	read := r.begin(path, func() ([]byte, error) { return r.key(path) })
-	kept := r.kept[path]
-	r.mu.Unlock()
-	if kept != nil {
+	if isKey && kept != nil {
 		return kept, nil
 	}
-	return read.wait(ctx, path)
-}
-
-// begin returns the file's read under way, or starts one; r.mu is held.
-func (r *fileReads) begin(path string, do func() ([]byte, error)) *fileRead {
-	if begun := r.under[path]; begun != nil {
-		return begun
-	}
-	begun := &fileRead{done: make(chan struct{})}
-	r.under[path] = begun
-	go func() {
-		begun.content, begun.err = do()
-		r.mu.Lock()
-		delete(r.under, path)
-		r.mu.Unlock()
-		close(begun.done)
-	}()
-	return begun
-}
-
-func (r *fileRead) wait(ctx context.Context, path string) ([]byte, error) {
 	select {
-	case <-r.done:
-		return r.content, r.err
+	case <-begun.done:
+		return begun.content, begun.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("read %s: %w", path, context.Cause(ctx))
 	}
 }
 
-func (r *fileReads) key(path string) (content []byte, err error) {
-	pipe := false
-	defer func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		switch {
-		case err != nil || !pipe:
-			delete(r.kept, path)
-		case len(content) > 0:
-			r.kept[path] = content
-		}
-	}()
+// run reads a file, however long that takes.
+func (r *fileReads) run(begun *fileRead, path string, isKey bool) {
+	content, piped, err := content(path, isKey)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case isKey && (err != nil || !piped):
+		delete(r.kept, path)
+	case isKey && len(content) > 0:
+		r.kept[path] = content
+	}
+	delete(r.under, path)
+	begun.content, begun.err = content, err
+	close(begun.done)
+}
+
+// content reads a file, and reports whether it is a pipe. Of a pipe with a key it reads
+// only the first line, since a writer may repeat it.
+func content(path string, isKey bool) (content []byte, piped bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() { _ = f.Close() }() // It was only read.
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if pipe = info.Mode()&os.ModeNamedPipe != 0; !pipe {
-		return all(f, path, maxKeyFile)
+	most := int64(maxConfigFile)
+	if isKey {
+		most = maxKeyFile
 	}
-	content, err = bufio.NewReader(io.LimitReader(f, maxKeyFile)).ReadBytes('\n')
-	if errors.Is(err, io.EOF) {
-		err = nil
+	if piped = info.Mode()&os.ModeNamedPipe != 0; piped && isKey {
+		content, err = bufio.NewReader(io.LimitReader(f, most)).ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return content, piped, err
 	}
-	return content, err
-}
-
-// all returns the content, or an error if it has more than most bytes.
-func all(f io.Reader, path string, most int64) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(f, most+1))
+	content, err = io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(content)) > most {
 		err = fmt.Errorf("read %s: has more than %d bytes", path, most)
 	}
-	return content, err
+	return content, piped, err
 }

@@ -32,41 +32,34 @@ func (Key) String() string { return "<secret>" }
 func (Key) GoString() string { return "<secret>" }
 
 // Get returns the key, or an error if its file is not read within loadTimeout.
-func (k Key) Get() (string, error) {
-	ctx, cancel := withTimeout(context.Background(), loadTimeout)
-	defer cancel()
-	return k.read(ctx)
-}
+func (k Key) Get() (string, error) { return k.Source(context.Background(), loadTimeout)() }
 
 // Source returns a function that returns the key until ctx ends, or an error if its
 // file is not read within timeout. Errors name the key's source.
 func (k Key) Source(ctx context.Context, timeout time.Duration) func() (string, error) {
 	return func() (string, error) {
-		ctx, cancel := withTimeout(ctx, timeout)
-		defer cancel()
-		return k.read(ctx)
+		value, from := k.Value, k.From
+		if k.File != "" {
+			ctx, cancel := withTimeout(ctx, timeout)
+			defer cancel()
+			content, err := files.read(ctx, k.File, true)
+			switch {
+			case err != nil && client.LooksLikeKey(filepath.Base(k.File)):
+				return "", fmt.Errorf("%s: this looks like a key itself; want the name of a file", k.From)
+			case err != nil:
+				return "", fmt.Errorf("%s: %w", k.From, err)
+			}
+			value, from = string(content), k.From+" "+k.File
+		}
+		value = strings.TrimSpace(value)
+		if err := client.CheckKey(value); err != nil {
+			return "", fmt.Errorf("%s: %w", from, err)
+		}
+		return value, nil
 	}
 }
 
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d,
 		fmt.Errorf("nothing came within %s: a pipe without a writer, or a mount that hangs", d))
-}
-
-func (k Key) read(ctx context.Context) (string, error) {
-	value, from := strings.TrimSpace(k.Value), k.From
-	if k.File != "" {
-		content, err := files.line(ctx, k.File)
-		if err != nil {
-			if client.LooksLikeKey(filepath.Base(k.File)) {
-				return "", fmt.Errorf("%s: this looks like a key itself; want the name of a file", k.From)
-			}
-			return "", fmt.Errorf("%s: %w", k.From, err)
-		}
-		value, from = strings.TrimSpace(string(content)), fmt.Sprintf("%s %s", k.From, k.File)
-	}
-	if err := client.CheckKey(value); err != nil {
-		return "", fmt.Errorf("%s: %w", from, err)
-	}
-	return value, nil
 }

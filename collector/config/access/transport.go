@@ -45,27 +45,23 @@ func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTrip
 		if cfg.HTTPHeaders == nil {
 			return transport, nil
 		}
-		return newReady(cfg.HTTPHeaders, config.NewHeadersRoundTripper(cfg.HTTPHeaders, transport)), nil
+		return withHeaders{transport, cfg.HTTPHeaders.Headers}, nil
 	}
-	ca, cert, key := cfg.TLSConfig.CAFile, cfg.TLSConfig.CertFile, cfg.TLSConfig.KeyFile
-	if ca == "" && cert == "" && key == "" {
+	changing := config.TLSRoundTripperSettings{
+		CA: reader(tlsConfig.CARef), Cert: reader(tlsConfig.CertRef), Key: reader(tlsConfig.KeyRef),
+	}
+	if changing == (config.TLSRoundTripperSettings{}) {
 		return build(settings)
 	}
-	return config.NewTLSRoundTripperWithContext(ctx, settings, config.TLSRoundTripperSettings{
-		CA: source(cfg.TLSConfig.CA, ca), Cert: source(cfg.TLSConfig.Cert, cert),
-		Key: source(string(cfg.TLSConfig.Key), key),
-	}, build)
+	return config.NewTLSRoundTripperWithContext(ctx, settings, changing, build)
 }
 
-// source returns where a certificate or a key is read from, nil if there is none.
-func source(text, file string) config.SecretReader {
-	switch {
-	case file != "":
-		return fileSecret(file)
-	case text != "":
-		return config.NewInlineSecret(text)
+// reader returns what reads a file, nil if there is none.
+func reader(file string) config.SecretReader {
+	if file == "" {
+		return nil
 	}
-	return nil
+	return fileSecret(file)
 }
 
 // fileSecrets returns the content of files by name.
@@ -81,7 +77,7 @@ type fileSecret string
 func (s fileSecret) Fetch(ctx context.Context) (string, error) {
 	ctx, cancel := withTimeout(ctx, loadTimeout) // A handshake's context may have no deadline.
 	defer cancel()
-	content, err := files.whole(ctx, string(s))
+	content, err := files.read(ctx, string(s), false)
 	return strings.TrimSpace(string(content)), err
 }
 
@@ -89,33 +85,30 @@ func (s fileSecret) Description() string { return "file " + string(s) }
 
 func (fileSecret) Immutable() bool { return false }
 
-// ready is a transport that waits until each header file can be read, since next reads
-// them without the request's context.
-type ready struct {
-	files []string
-	next  http.RoundTripper
+// withHeaders is a transport that adds headers to requests. The library's would read
+// their files without the request's context.
+type withHeaders struct {
+	*http.Transport
+
+	headers map[string]config.Header
 }
 
-func newReady(headers *config.Headers, next http.RoundTripper) ready {
-	r := ready{next: next}
-	for _, header := range headers.Headers {
-		r.files = append(r.files, header.Files...)
-	}
-	return r
-}
-
-func (r ready) RoundTrip(req *http.Request) (*http.Response, error) {
-	for _, path := range r.files {
-		if _, err := files.whole(req.Context(), path); err != nil {
-			return nil, err
+// RoundTrip implements http.RoundTripper.
+func (t withHeaders) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	req = req.Clone(ctx)
+	for name, header := range t.headers {
+		req.Header[name] = append(req.Header[name], header.Values...)
+		for _, secret := range header.Secrets {
+			req.Header.Add(name, string(secret))
+		}
+		for _, path := range header.Files {
+			content, err := files.read(ctx, path, false)
+			if err != nil {
+				return nil, err
+			}
+			req.Header.Add(name, strings.TrimSpace(string(content)))
 		}
 	}
-	return r.next.RoundTrip(req)
-}
-
-// CloseIdleConnections closes the idle connections of next.
-func (r ready) CloseIdleConnections() {
-	if next, ok := r.next.(interface{ CloseIdleConnections() }); ok {
-		next.CloseIdleConnections()
-	}
+	return t.Transport.RoundTrip(req)
 }
