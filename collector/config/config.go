@@ -42,20 +42,15 @@ func (e Environment) Title() string {
 	return e.Name
 }
 
-// Summary describes the environment in one line of the log.
-func (e Environment) Summary() string {
-	window := "all"
-	if e.Tokens.Period > 0 {
-		window = model.Duration(e.Tokens.Period).String()
-	}
-	return fmt.Sprintf("%s: %s, window %s, interval %s",
-		e.Title(), e.APIURL, window, model.Duration(e.Refresh.Interval))
-}
-
-// Summaries returns the summary of each environment.
+// Summaries describes each environment in one line of the log.
 func Summaries(environments []Environment) (out []string) {
 	for _, e := range environments {
-		out = append(out, e.Summary())
+		window := "all"
+		if e.Tokens.Period > 0 {
+			window = model.Duration(e.Tokens.Period).String()
+		}
+		out = append(out, fmt.Sprintf("%s: %s, window %s, interval %s",
+			e.Title(), e.APIURL, window, model.Duration(e.Refresh.Interval)))
 	}
 	return out
 }

@@ -3,7 +3,6 @@ package notation
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -44,7 +43,7 @@ func hasGroup(expr *regexp.Regexp, name string) bool {
 	if n, err := strconv.Atoi(name); err == nil && strconv.Itoa(n) == name {
 		return n <= expr.NumSubexp()
 	}
-	return name != "" && slices.Contains(expr.SubexpNames(), name)
+	return expr.SubexpIndex(name) >= 0
 }
 
 // groups lists the groups of an expression.

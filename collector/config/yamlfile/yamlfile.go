@@ -55,15 +55,13 @@ func At(line int, field string, err error) error {
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
-// located moves the line at the beginning of a library error's text to an Error.
+// located moves the line at the beginning of a library error's text to an Error. Of
+// several errors it returns the first.
 func located(err error) error {
 	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 0
-	if e, ok := errors.AsType[*yaml.TypeError](err); ok {
-		text = e.Errors[0]
-	}
 	if m := yamlLine.FindStringSubmatchIndex(text); m != nil {
 		line, _ = strconv.Atoi(text[m[2]:m[3]])
-		text = text[m[1]:]
+		text, _, _ = strings.Cut(text[m[1]:], "\n")
 	}
 	return At(line, "", errors.New(text))
 }
@@ -77,11 +75,12 @@ func Parse(content []byte) (*yaml.Node, error) {
 		return nil, nil
 	}
 	if err == nil {
-		if err = decoder.Decode(&next); err == nil {
-			return nil, At(0, "", errors.New("more than one document: want one"))
-		}
+		err = decoder.Decode(&next)
 	}
-	if !errors.Is(err, io.EOF) {
+	switch {
+	case err == nil:
+		return nil, At(0, "", errors.New("more than one document: want one"))
+	case !errors.Is(err, io.EOF):
 		return nil, located(err)
 	}
 	return document.Content[0], nil
