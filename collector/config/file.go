@@ -27,36 +27,43 @@ func ReadFile(path string, getenv func(string) string) (environments []Environme
 	if err != nil {
 		return nil, err
 	}
-	root, err := yamlfile.Parse(content)
-	if err == nil {
-		environments, err = file{path, getenv}.read(root)
-	}
+	drafts, err := readDrafts(content)
 	if e, ok := errors.AsType[*yamlfile.Error](err); ok && e.Line > 0 {
 		return nil, fmt.Errorf("%s:%w", path, err)
-	} else if ok {
+	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return environments, err
+	folder := filepath.Dir(path)
+	for _, d := range drafts {
+		d.place = func(field string) string {
+			return fmt.Sprintf("%s:%d: %s", path, cmp.Or(d.lines[field], d.line), field)
+		}
+		d.Key.File, d.Key.From = config.JoinDir(folder, d.Key.File), d.place(d.sources[0])
+		if d.keyVariable != "" {
+			d.Key.Value, d.Key.From = getenv(d.keyVariable), d.Key.From+" "+d.keyVariable
+		}
+		d.HTTP.SetDirectory(folder)
+		env, err := d.complete()
+		if err != nil {
+			return nil, err
+		}
+		environments = append(environments, env)
+	}
+	return environments, nil
 }
 
-// isExtension reports whether a field is free for the user, for example for anchors.
-func isExtension(name string) bool { return strings.HasPrefix(name, "x-") }
-
-// file is a configuration file that is being read.
-type file struct {
-	path   string
-	getenv func(string) string
-}
-
-// read returns the environments of the file.
-func (f file) read(root *yaml.Node) (environments []Environment, err error) {
+// readDrafts returns the environments of a file, which are still to be completed.
+func readDrafts(content []byte) (drafts []*draft, err error) {
+	root, err := yamlfile.Parse(content)
+	if err != nil {
+		return nil, err
+	}
 	var defaults, list *yaml.Node
 	err = yamlfile.Fields(root, func(name string, line int, value *yaml.Node) error {
 		switch {
 		case name == "defaults":
 			defaults = value
-			_, err := readBlock(newDraft(""), value, "", true)
-			return yamlfile.At(line, name, err)
+			return yamlfile.At(line, name, newDraft().read(value, "", true, map[string]int{}))
 		case name == "environments":
 			list = value
 		case !isExtension(name):
@@ -70,116 +77,35 @@ func (f file) read(root *yaml.Node) (environments []Environment, err error) {
 	case list == nil || list.Kind == yaml.SequenceNode && len(list.Content) == 0:
 		return nil, yamlfile.At(0, "environments", errors.New("missing; want a list of at least one"))
 	}
-	// Titles are for people: a/b/c has two readings.
-	type labels struct{ project, name string }
-	lines, drafts := map[labels]int{}, []*draft{}
 	err = yamlfile.Items(list, func(node *yaml.Node) error {
-		d, line, err := f.draft(defaults, node)
+		d, err := readDraft(defaults, node)
 		if err != nil {
 			return err
 		}
-		own := labels{d.Project, d.Name}
-		if first, ok := lines[own]; ok {
-			return yamlfile.At(line, "name", fmt.Errorf("%q is already used at line %d", d.Title(), first))
+		// Titles are for people: a/b/c has two readings.
+		same := func(o *draft) bool { return o.Project == d.Project && o.Name == d.Name }
+		if i := slices.IndexFunc(drafts, same); i >= 0 {
+			return yamlfile.At(d.lines["name"], "name",
+				fmt.Errorf("%q is already used at line %d", d.Title(), drafts[i].lines["name"]))
 		}
-		lines[own] = line
 		drafts = append(drafts, d)
 		return nil
 	})
-	if err != nil {
-		return nil, yamlfile.At(list.Line, "environments", err)
-	}
-	for _, d := range drafts {
-		env, err := d.complete()
-		if err != nil {
+	return drafts, yamlfile.At(list.Line, "environments", err)
+}
+
+// readDraft returns the environment made of a node and the defaults.
+func readDraft(defaults, node *yaml.Node) (*draft, error) {
+	d := newDraft()
+	d.line, d.lines = node.Line, map[string]int{}
+	for i, block := range []*yaml.Node{defaults, node} {
+		own := map[string]int{}
+		if err := d.read(block, "", i == 0, own); err != nil {
 			return nil, err
 		}
-		environments = append(environments, env)
-	}
-	return environments, nil
-}
-
-// draft returns the environment made of a node and the defaults, and the line of its
-// name.
-func (f file) draft(defaults, node *yaml.Node) (*draft, int, error) {
-	d := newDraft(filepath.Dir(f.path))
-	lines, err := readBlock(d, defaults, "", true)
-	if err != nil {
-		return nil, 0, err
-	}
-	own, err := readBlock(d, node, "", false)
-	if err != nil {
-		return nil, 0, err
-	}
-	maps.Copy(lines, own)
-	d.place = func(field string) string {
-		return fmt.Sprintf("%s:%d: %s", f.path, cmp.Or(lines[field], node.Line), field)
-	}
-	if d.Name == "" {
-		return nil, 0, yamlfile.At(node.Line, "name", errors.New("missing"))
-	}
-	from := ""
-	for field, value := range map[string]string{
-		"secret_key_file": d.Key.File, "secret_key_env": d.keyVariable, "secret_key": d.Key.Value,
-	} {
-		switch {
-		case value == "":
-		case from == "":
-			from = field
-		default:
-			later := slices.MaxFunc([]string{from, field}, func(a, b string) int {
-				return cmp.Compare(lines[a], lines[b])
-			})
-			return nil, 0, yamlfile.At(lines[later], later,
-				errors.New("want one of secret_key_file, secret_key_env and secret_key"))
-		}
-	}
-	if from == "" {
-		return nil, 0, yamlfile.At(node.Line, "secret_key_file",
-			errors.New("missing; want the name of a file, or secret_key_env or secret_key instead"))
-	}
-	d.Key.From = d.place(from)
-	if d.keyVariable != "" {
-		d.Key.Value = f.getenv(d.keyVariable)
-		d.Key.From += " " + d.keyVariable
-	}
-	return d, lines["name"], nil
-}
-
-// readBlock reads the fields of a mapping and its sections. Prefix is the section's
-// name and a dot. It returns the lines of the fields that were set. Defaults may not
-// have fields that belong to one environment.
-func readBlock(d *draft, node *yaml.Node, prefix string, defaults bool) (map[string]int, error) {
-	lines := map[string]int{}
-	err := yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
-		field := prefix + name
-		lines[field] = line
-		for _, s := range d.settings {
-			switch {
-			case s.field == field && defaults && s.own:
-				return yamlfile.At(line, field, errors.New("belongs to a single environment: set it in environments"))
-			case s.field == field && value == nil:
-				delete(lines, field)
-				return nil
-			case s.field == field && s.refused():
-				return yamlfile.At(line, field, errors.New(s.help))
-			case s.field == field:
-				return yamlfile.At(value.Line, field, s.UnmarshalYAML(value))
-			case prefix == "" && strings.HasPrefix(s.field, name+"."):
-				more, err := readBlock(d, value, name+".", defaults)
-				maps.Copy(lines, more)
-				return yamlfile.At(line, field, err)
-			}
-		}
-		if isExtension(name) {
-			return nil
-		}
-		return yamlfile.At(line, field, notation.Unknown("field", "", field, d.fields(defaults)))
-	})
-	if prefix == "" {
+		maps.Copy(d.lines, own)
 		// Each of the two settings replaces the other one in the defaults.
-		proxy := &d.HTTP.ProxyConfig
-		url, environment := lines["proxy_url"] > 0, lines["proxy_from_environment"] > 0
+		proxy, url, environment := &d.HTTP.ProxyConfig, own["proxy_url"] > 0, own["proxy_from_environment"] > 0
 		switch {
 		case url && !environment:
 			proxy.ProxyFromEnvironment = proxy.ProxyURL.URL == nil
@@ -187,5 +113,47 @@ func readBlock(d *draft, node *yaml.Node, prefix string, defaults bool) (map[str
 			proxy.ProxyURL, proxy.NoProxy = config.URL{}, ""
 		}
 	}
-	return lines, err
+	switch {
+	case d.Name == "":
+		return nil, yamlfile.At(d.line, "name", errors.New("missing"))
+	case len(d.sources) > 1:
+		return nil, yamlfile.At(d.lines[d.sources[1]], d.sources[1],
+			errors.New("want one of secret_key_file, secret_key_env and secret_key"))
+	case len(d.sources) == 0:
+		return nil, yamlfile.At(d.line, "secret_key_file",
+			errors.New("missing; want the name of a file, or secret_key_env or secret_key instead"))
+	}
+	return d, nil
 }
+
+// read reads the fields of a mapping and its sections. Prefix is the section's name and
+// a dot. It puts the lines of the fields that are set into lines. Defaults may not have
+// fields that belong to one environment.
+func (d *draft) read(node *yaml.Node, prefix string, defaults bool, lines map[string]int) error {
+	return yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
+		field, known := prefix+name, []string{}
+		for _, s := range d.settings {
+			section, _, _ := strings.Cut(s.field, ".")
+			switch {
+			case s.field == field:
+				if value != nil {
+					lines[field] = line
+				}
+				return yamlfile.At(line, field, s.read(value, defaults))
+			case section == field:
+				lines[field] = line
+				return yamlfile.At(line, field, d.read(value, field+".", defaults, lines))
+			case s.refused() || defaults && s.own: // It is no suggestion.
+			default:
+				known = append(known, section, s.field)
+			}
+		}
+		if isExtension(name) {
+			return nil
+		}
+		return yamlfile.At(line, field, notation.Unknown("field", "", field, known))
+	})
+}
+
+// isExtension reports whether a field is free for the user, for example for anchors.
+func isExtension(name string) bool { return strings.HasPrefix(name, "x-") }

@@ -22,13 +22,12 @@ type Flags struct {
 	Check bool
 
 	draft   *draft
-	flags   []*flag
 	demoKey string
 }
 
 // AddFlags declares the flags of the configuration.
 func AddFlags(app *kingpin.Application) *Flags {
-	f := &Flags{draft: newDraft("")}
+	f := &Flags{draft: newDraft()}
 	app.Flag("config.file", "File that describes the environments, in place of the flags of a single one.").
 		PlaceHolder("<path>").StringVar(&f.File)
 	app.Flag("config.check", "Check the configuration and exit.").BoolVar(&f.Check)
@@ -36,60 +35,22 @@ func AddFlags(app *kingpin.Application) *Flags {
 		if s.flag == "" {
 			continue
 		}
-		if s.clear != nil {
-			s.clear() // The parser sets the default.
-		}
 		help := s.help
 		if s.variable != "" {
 			help += " ($" + s.variable + ")"
 		}
 		if s.clear != nil {
-			help += " Repeatable" + byDefault(s.initial) + "."
+			s.clear() // The parser sets the default.
+			help += " Repeatable"
+			if last := len(s.initial) - 1; last > 0 { // The parser would show the first one alone.
+				help += "; " + strings.Join(s.initial[:last], ", ") + " and " + s.initial[last] + " by default"
+			}
+			help += "."
 		}
-		set := &flag{setting: s}
-		app.Flag(s.flag, help).Default(s.initial...).PlaceHolder(s.shown).IsSetByUser(&set.given).SetValue(set)
-		f.flags = append(f.flags, set)
+		app.Flag(s.flag, help).Default(s.initial...).PlaceHolder(s.shown).IsSetByUser(&s.given).SetValue(s)
 	}
 	return f
 }
-
-// byDefault names the values that a list has by default. The parser would show the first
-// one alone.
-func byDefault(values []string) string {
-	if len(values) == 0 {
-		return ""
-	}
-	last := len(values) - 1
-	text := values[last]
-	if last > 0 {
-		text = strings.Join(values[:last], ", ") + " and " + text
-	}
-	return "; " + text + " by default"
-}
-
-// A flag is a setting as a kingpin.Value.
-type flag struct {
-	*setting
-
-	given bool
-}
-
-// Set implements kingpin.Value.
-func (f *flag) Set(text string) error {
-	if err := f.set(text); err != nil {
-		return fmt.Errorf("--%s: %w", f.flag, err)
-	}
-	return nil
-}
-
-// String implements kingpin.Value.
-func (f *flag) String() string { return "" }
-
-// IsCumulative reports whether the flag may be repeated, for kingpin.
-func (f *flag) IsCumulative() bool { return f.clear != nil }
-
-// IsBoolFlag reports whether the flag has no value, for kingpin.
-func (f *flag) IsBoolFlag() bool { return f.toggle }
 
 // Demo makes the flags describe the environment of a simulated service with this key,
 // unless they are set otherwise.
@@ -98,16 +59,12 @@ func (f *Flags) Demo(key string) error {
 		return errors.New("--demo: not together with --config.file; the demo has an environment of its own")
 	}
 	own := map[string]string{"secret_key_file": "a key", "api_url": "a service"}
-	for _, s := range f.flags {
-		switch {
-		case s.given && own[s.field] != "":
+	values := map[string]string{"refresh.interval": demoInterval, "name": "demo", "api_url": "http://simulator"}
+	for _, s := range f.draft.settings {
+		if s.given && own[s.field] != "" {
 			return fmt.Errorf("--%s: not together with --demo; the demo has %s of its own", s.flag, own[s.field])
-		case !s.given && s.field == "refresh.interval":
-			_ = s.Set(demoInterval)
-		case !s.given && s.field == "name":
-			_ = s.Set("demo")
-		case !s.given && s.field == "api_url":
-			_ = s.Set("http://simulator")
+		} else if !s.given && values[s.field] != "" {
+			_ = s.set(values[s.field])
 		}
 	}
 	f.demoKey = key
@@ -118,45 +75,41 @@ func (f *Flags) Demo(key string) error {
 // environment variables, which are trimmed.
 func (f *Flags) Load(getenv func(string) string) (environments []Environment, err error) {
 	defer func() { err = client.HideKeys(err) }()
-	for _, s := range f.flags {
+	if f.demoKey != "" {
+		getenv = func(name string) string { return map[string]string{"TRIGGER_SECRET_KEY": f.demoKey}[name] }
+	}
+	d, places := f.draft, map[string]string{}
+	for _, s := range d.settings {
 		if f.File != "" && s.given {
 			return nil, fmt.Errorf("--%s: not together with --config.file; "+
 				"set it there, for an environment or in defaults", s.flag)
 		}
+		places[s.field] = "--" + s.flag
 	}
 	if f.File != "" {
-		environments, err := ReadFile(f.File, getenv)
-		if err != nil {
-			return nil, fmt.Errorf("--config.file: %w", err)
+		if environments, err = ReadFile(f.File, getenv); err != nil {
+			err = fmt.Errorf("--config.file: %w", err)
 		}
-		return environments, nil
+		return environments, err
 	}
-	names := map[string]string{}
-	for _, s := range f.flags {
-		names[s.field] = "--" + s.flag
-		text := strings.TrimSpace(getenv(s.variable))
-		if s.variable == "" || s.given || text == "" || f.demoKey != "" {
+	for _, s := range d.settings {
+		// A flag takes precedence over its variable, a file with the key over a variable with it.
+		if s.variable == "" || s.given || s.field == "secret_key" && d.Key.File != "" {
 			continue
 		}
-		names[s.field] = s.variable
-		if err := s.set(text); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.variable, err)
+		if text := strings.TrimSpace(getenv(s.variable)); text != "" {
+			places[s.field] = s.variable
+			if err := s.set(text); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.variable, err)
+			}
 		}
 	}
-	d := f.draft
-	switch d.Key.From, d.Key.Value = "TRIGGER_SECRET_KEY", getenv("TRIGGER_SECRET_KEY"); {
-	case d.Key.File != "":
-		d.Key.From, d.Key.Value = "--trigger.secret-key-file", ""
-	case f.demoKey != "":
-		d.Key.Value = f.demoKey
-	case strings.TrimSpace(d.Key.Value) == "":
+	if len(d.sources) == 0 {
 		return nil, errors.New("no secret key: set TRIGGER_SECRET_KEY, " +
 			"or name a file with --trigger.secret-key-file (--demo needs none)")
 	}
-	name := d.Name
-	d.place = func(field string) string { return names[field] }
+	d.Key.From, d.place = places[d.sources[0]], func(field string) string { return places[field] }
 	env, err := d.complete()
-	d.Name = name // complete may have set it from the key, which may change.
 	return []Environment{env}, err
 }
 
@@ -164,22 +117,18 @@ func (f *Flags) Load(getenv func(string) string) (environments []Environment, er
 // most similar one.
 func Parse(app *kingpin.Application, args []string) (err error) {
 	defer func() { err = client.HideKeys(err) }()
-	_, err = app.Parse(args)
-	if err == nil {
+	if _, err = app.Parse(args); err == nil {
 		return nil
 	}
-	context, again := app.ParseContext(args)
-	if again == nil || context == nil {
+	// The parser's error has no type.
+	name, unknown := strings.CutPrefix(err.Error(), "unknown long flag '--")
+	name = strings.TrimSuffix(name, "'")
+	if !unknown || app.GetFlag(strings.TrimPrefix(name, "no-")) != nil {
 		return err
 	}
-	token, known := context.Peek(), []string{}
+	var known []string
 	for _, f := range app.Model().Flags {
 		known = append(known, f.Name)
 	}
-	name := token.Value
-	if token.Type == kingpin.TokenLong && app.GetFlag(name) == nil &&
-		app.GetFlag(strings.TrimPrefix(name, "no-")) == nil {
-		return fmt.Errorf("--%s: %w", name, notation.Unknown("flag", "--", name, known))
-	}
-	return err
+	return fmt.Errorf("--%s: %w", name, notation.Unknown("flag", "--", name, known))
 }

@@ -12,45 +12,46 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// ProxyHeader returns a function that reads the headers of requests to a proxy: a list
-// of values for each.
-func ProxyHeader(target *config.ProxyHeader) func(*yaml.Node) error {
-	return func(node *yaml.Node) error {
-		*target = config.ProxyHeader{}
-		return eachHeader(node, func(name string, values *yaml.Node) error {
-			return eachValue(values, func(text string) {
-				(*target)[name] = append((*target)[name], config.Secret(text))
-			})
-		})
-	}
+// ProxyHeader reads the headers of requests to a proxy: a list of values for each.
+func ProxyHeader(node *yaml.Node) (config.ProxyHeader, error) {
+	headers := config.ProxyHeader{}
+	err := eachHeader(node, func(name string, node *yaml.Node) error {
+		list, err := values[config.Secret](node)
+		if len(list) > 0 {
+			headers[name] = list
+		}
+		return err
+	})
+	return headers, err
 }
 
-// HTTPHeaders returns a function that reads the headers of requests to the API: lists of
-// values, of secrets, and of files with a value for each.
-func HTTPHeaders(target **config.Headers, file func(string) (string, error)) func(*yaml.Node) error {
-	return func(node *yaml.Node) error {
-		*target = &config.Headers{Headers: map[string]config.Header{}}
-		return eachHeader(node, func(name string, node *yaml.Node) error {
-			name = http.CanonicalHeaderKey(name)
-			if _, ok := config.ReservedHeaders[name]; ok || name == "Accept" || name == "X-Trigger-Branch" {
-				return fmt.Errorf("%s is set by the exporter itself", name)
+// HTTPHeaders reads the headers of requests to the API: lists of values, of secrets, and
+// of files with a value for each.
+func HTTPHeaders(node *yaml.Node) (*config.Headers, error) {
+	headers := map[string]config.Header{}
+	err := eachHeader(node, func(name string, node *yaml.Node) error {
+		name = http.CanonicalHeaderKey(name)
+		if _, ok := config.ReservedHeaders[name]; ok || name == "Accept" || name == "X-Trigger-Branch" {
+			return fmt.Errorf("%s is set by the exporter itself", name)
+		}
+		h := config.Header{}
+		err := yamlfile.Fields(node, func(kind string, line int, node *yaml.Node) (err error) {
+			switch kind {
+			case "values":
+				h.Values, err = values[string](node)
+			case "secrets":
+				h.Secrets, err = values[config.Secret](node)
+			case "files":
+				h.Files, err = values[string](node)
+			default:
+				err = yamlfile.At(line, "", fmt.Errorf("%s is none of values, secrets and files", kind))
 			}
-			h := config.Header{}
-			err := yamlfile.Fields(node, func(kind string, line int, node *yaml.Node) error {
-				switch kind {
-				case "values":
-					return eachValue(node, func(text string) { h.Values = append(h.Values, text) })
-				case "secrets":
-					return eachValue(node, func(text string) { h.Secrets = append(h.Secrets, config.Secret(text)) })
-				case "files":
-					return eachValue(node, func(text string) { text, _ = file(text); h.Files = append(h.Files, text) })
-				}
-				return yamlfile.At(line, "", fmt.Errorf("%s is none of values, secrets and files", kind))
-			})
-			(*target).Headers[name] = h
 			return err
 		})
-	}
+		headers[name] = h
+		return err
+	})
+	return &config.Headers{Headers: headers}, err
 }
 
 // eachHeader calls visit for each field of a mapping. All are names of headers, also
@@ -64,15 +65,15 @@ func eachHeader(node *yaml.Node, visit func(name string, value *yaml.Node) error
 	})
 }
 
-// eachValue calls visit for each value in a list. Its errors do not quote values, which
-// may be secrets.
-func eachValue(node *yaml.Node, visit func(text string)) error {
-	return yamlfile.Items(node, func(item *yaml.Node) error {
+// values returns the values in a list. Its errors do not quote them: they may be secrets.
+func values[T ~string](node *yaml.Node) (list []T, err error) {
+	err = yamlfile.Items(node, func(item *yaml.Node) error {
 		text, err := yamlfile.Text(item, false)
 		if err == nil && !httpguts.ValidHeaderFieldValue(text) {
 			err = errors.New("has a character that no header's value can have")
 		}
-		visit(text)
+		list = append(list, T(text))
 		return err
 	})
+	return list, err
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -125,15 +124,15 @@ func Regexp(text string) (*regexp.Regexp, error) {
 
 func anchored(expr string) (*regexp.Regexp, error) {
 	// Compiled unanchored first, so that the error quotes what the user wrote.
-	_, err := regexp.Compile(expr)
+	re, err := regexp.Compile(expr)
 	if err == nil {
-		var re *regexp.Regexp
-		if re, err = regexp.Compile("^(?s:" + expr + ")$"); err == nil {
-			return re, nil
-		}
+		re, err = regexp.Compile("^(?s:" + expr + ")$")
 	}
-	return nil, fmt.Errorf("%q is not a regular expression: %s", expr,
-		strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a regular expression: %s", expr,
+			strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+	return re, nil
 }
 
 // Rewrite reads REGEX=REPLACEMENT, split at the last =.
@@ -180,16 +179,6 @@ func PreviewBranch(text string) (string, error) {
 		return "", err
 	}
 	return Plain("the name of a branch")(text)
-}
-
-// Path reads the name of a file, relative to a folder.
-func Path(folder string) func(string) (string, error) {
-	return func(text string) (string, error) {
-		if folder == "" || text == "" || filepath.IsAbs(text) {
-			return text, nil
-		}
-		return filepath.Join(folder, text), nil
-	}
 }
 
 var (
