@@ -110,7 +110,10 @@ func readDraft(defaults, node *yaml.Node) (*draft, error) {
 		case url && !environment:
 			proxy.ProxyFromEnvironment = proxy.ProxyURL.URL == nil
 		case environment && !url && proxy.ProxyFromEnvironment:
-			proxy.ProxyURL, proxy.NoProxy = config.URL{}, ""
+			proxy.ProxyURL = config.URL{}
+			if own["no_proxy"] == 0 {
+				proxy.NoProxy = ""
+			}
 		}
 	}
 	switch {
