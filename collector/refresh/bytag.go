@@ -2,7 +2,6 @@ package refresh
 
 import (
 	"math"
-	"time"
 
 	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
@@ -10,21 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
-
-// newTaggedWaits returns the histogram of waits by tag. It has native buckets; of the
-// classic ones it has +Inf alone, see countable, since for a hundred tags the others would
-// be thousands of series.
-func newTaggedWaits(labels prometheus.Labels) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		ConstLabels: labels,
-		Name:        "triggerdev_waitpoint_tagged_wait_duration_seconds",
-		Help: "How long tokens waited (completedAt - createdAt) that background refreshes saw finish," +
-			" by tag; only the native histogram has buckets.",
-		NativeHistogramBucketFactor:     1.1,
-		NativeHistogramMaxBucketNumber:  160,
-		NativeHistogramMinResetDuration: time.Hour,
-	}, []string{"tag", "status"})
-}
 
 // countable adds to native histograms the bucket without which a server that
 // scrapes both kinds takes in no classic count and sum.

@@ -50,81 +50,59 @@ func (m *Metrics) Usage() Usage {
 // NewMetrics registers an environment's metrics, with the labels that name it.
 func NewMetrics(reg prometheus.Registerer, labels prometheus.Labels) *Metrics {
 	f := promauto.With(reg)
+	gauge := func(name, help string, by ...string) *prometheus.GaugeVec {
+		return f.NewGaugeVec(prometheus.GaugeOpts{ConstLabels: labels, Name: name, Help: help}, by)
+	}
+	counter := func(name, help string, by ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{ConstLabels: labels, Name: name, Help: help}, by)
+	}
+	// Histograms have native buckets, and classic ones beside them.
+	histogram := func(name, help string, buckets ...float64) prometheus.HistogramOpts {
+		return prometheus.HistogramOpts{
+			ConstLabels: labels, Name: name, Help: help, Buckets: buckets,
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  160,
+			NativeHistogramMinResetDuration: time.Hour,
+		}
+	}
 	m := &Metrics{
-		up: f.NewGauge(prometheus.GaugeOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_waitpoint_up",
-			Help:        "Whether the last background refresh succeeded (1) or failed (0).",
-		}),
+		up: gauge("triggerdev_waitpoint_up",
+			"Whether the last background refresh succeeded (1) or failed (0).").WithLabelValues(),
 		// A vector without labels is absent until it is first set.
-		lastRefresh: f.NewGaugeVec(prometheus.GaugeOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_waitpoint_last_refresh_timestamp_seconds",
-			Help:        "End of the last successful background refresh, in Unix seconds.",
-		}, nil),
-		duration: f.NewHistogram(prometheus.HistogramOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_waitpoint_refresh_duration_seconds", Help: "How long background refreshes take.",
-			Buckets:                         []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
-			NativeHistogramBucketFactor:     1.1,
-			NativeHistogramMaxBucketNumber:  160,
-			NativeHistogramMinResetDuration: time.Hour,
-		}),
-		errors: f.NewCounterVec(prometheus.CounterOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_waitpoint_refresh_errors_total",
-			Help:        "Background refreshes that failed, by reason.",
-		}, []string{"reason"}),
-		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_waitpoint_wait_duration_seconds",
-			Help:        "How long tokens waited (completedAt - createdAt) that background refreshes saw finish.",
-			Buckets: []float64{
-				1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600,
-				3 * 24 * 3600, 7 * 24 * 3600, 14 * 24 * 3600, 30 * 24 * 3600,
-			},
-			NativeHistogramBucketFactor:     1.1,
-			NativeHistogramMaxBucketNumber:  160,
-			NativeHistogramMinResetDuration: time.Hour,
-		}, []string{"status"}),
-		taggedWaits: newTaggedWaits(labels),
-		requests: f.NewCounterVec(prometheus.CounterOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_api_requests_total",
-			Help:        "Requests to the Trigger.dev API by HTTP status code, or error if there was no answer.",
-		}, []string{"code"}),
-		requestTime: f.NewHistogram(prometheus.HistogramOpts{
-			ConstLabels:                     labels,
-			Name:                            "triggerdev_api_request_duration_seconds",
-			Help:                            "How long requests to the Trigger.dev API take.",
-			Buckets:                         []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-			NativeHistogramBucketFactor:     1.1,
-			NativeHistogramMaxBucketNumber:  160,
-			NativeHistogramMinResetDuration: time.Hour,
-		}),
-		limit: f.NewGaugeVec(prometheus.GaugeOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_api_rate_limit",
-			Help:        "Size of the environment's rate limit bucket, from the last answer.",
-		}, nil),
-		remain: f.NewGaugeVec(prometheus.GaugeOpts{
-			ConstLabels: labels,
-			Name:        "triggerdev_api_rate_limit_remaining",
-			Help:        "Requests left in the environment's rate limit bucket, from the last answer.",
-		}, nil),
+		lastRefresh: gauge("triggerdev_waitpoint_last_refresh_timestamp_seconds",
+			"End of the last successful background refresh, in Unix seconds."),
+		duration: f.NewHistogram(histogram("triggerdev_waitpoint_refresh_duration_seconds",
+			"How long background refreshes take.",
+			.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300)),
+		errors: counter("triggerdev_waitpoint_refresh_errors_total",
+			"Background refreshes that failed, by reason.", "reason"),
+		waits: prometheus.NewHistogramVec(histogram("triggerdev_waitpoint_wait_duration_seconds",
+			"How long tokens waited (completedAt - createdAt) that background refreshes saw finish.",
+			1, 5, 15, 60, 300, 900, 3600, 4*3600, 12*3600, 24*3600,
+			3*24*3600, 7*24*3600, 14*24*3600, 30*24*3600,
+		), []string{"status"}),
+		// Of the classic buckets it has +Inf alone, see countable: for a hundred tags the
+		// others would be thousands of series.
+		taggedWaits: prometheus.NewHistogramVec(histogram("triggerdev_waitpoint_tagged_wait_duration_seconds",
+			"How long tokens waited (completedAt - createdAt) that background refreshes saw finish,"+
+				" by tag; only the native histogram has buckets."), []string{"tag", "status"}),
+		requests: counter("triggerdev_api_requests_total",
+			"Requests to the Trigger.dev API by HTTP status code, or error if there was no answer.", "code"),
+		requestTime: f.NewHistogram(histogram("triggerdev_api_request_duration_seconds",
+			"How long requests to the Trigger.dev API take.",
+			.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30)),
+		limit: gauge("triggerdev_api_rate_limit",
+			"Size of the environment's rate limit bucket, from the last answer."),
+		remain: gauge("triggerdev_api_rate_limit_remaining",
+			"Requests left in the environment's rate limit bucket, from the last answer."),
+		lateArrivals: counter("triggerdev_waitpoint_late_arrivals_total",
+			"Tokens that another request found although the top of the list had not shown them.").WithLabelValues(),
+		broken: gauge("triggerdev_waitpoint_assumption_broken",
+			"Whether the service broke something that background refreshes assume (1); they then do without it.",
+			"assumption"),
+		known: map[string]bool{},
 	}
 	reg.MustRegister(tokenSeries{m.waits, m}, tokenSeries{countable{m.taggedWaits}, m})
-	m.lateArrivals = f.NewCounter(prometheus.CounterOpts{
-		ConstLabels: labels,
-		Name:        "triggerdev_waitpoint_late_arrivals_total",
-		Help:        "Tokens that another request found although the top of the list had not shown them.",
-	})
-	m.broken = f.NewGaugeVec(prometheus.GaugeOpts{
-		ConstLabels: labels,
-		Name:        "triggerdev_waitpoint_assumption_broken",
-		Help: "Whether the service broke something that background refreshes assume (1); " +
-			"they then do without it.",
-	}, []string{"assumption"})
 	for _, a := range []string{"id_order", "newest_on_top", "creation_order", "replica_lag", "page_size"} {
 		m.broken.WithLabelValues(a)
 	}
@@ -167,15 +145,10 @@ func (m *Metrics) Attempt(a client.Attempt) {
 	}
 }
 
-func (m *Metrics) late() { m.lateArrivals.Inc() }
-
 // broke notes that an assumption does not hold, and reports whether that is new.
 func (m *Metrics) broke(assumption string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.known == nil {
-		m.known = map[string]bool{}
-	}
 	was := m.known[assumption]
 	m.known[assumption] = true
 	m.broken.WithLabelValues(assumption).Set(1)

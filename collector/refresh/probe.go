@@ -93,7 +93,7 @@ func (e *Environment) takeProbe(page client.Page, at, to time.Time) error {
 // tokens appear in a place that is not watched, which is then requested. Otherwise the
 // token appeared later than the slack, which is then increased.
 func (e *Environment) late(id string, created, seen time.Time) {
-	e.opts.Metrics.late()
+	e.opts.Metrics.lateArrivals.Inc()
 	if e.all == nil {
 		return
 	}
