@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"math"
 	"strconv"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // Metrics are what one environment's refreshes do, as opposed to what they
@@ -28,9 +30,10 @@ type Metrics struct {
 	broken        *prometheus.GaugeVec
 	fresh         func() bool // Whether the snapshot is new enough to be shown; nil means yes.
 
-	mu    sync.Mutex
-	usage Usage
 	known map[string]bool // Assumptions that do not hold.
+
+	mu    sync.Mutex // For usage.
+	usage Usage
 }
 
 // Usage is what an environment has used of the API, and what the last answer
@@ -127,6 +130,34 @@ func (s tokenSeries) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// countable adds to native histograms the bucket without which a server that
+// scrapes both kinds takes in no classic count and sum.
+type countable struct{ *prometheus.HistogramVec }
+
+// Collect implements prometheus.Collector.
+func (c countable) Collect(ch chan<- prometheus.Metric) {
+	all := make(chan prometheus.Metric)
+	go func() {
+		defer close(all)
+		c.HistogramVec.Collect(all)
+	}()
+	for m := range all {
+		ch <- countableMetric{m}
+	}
+}
+
+type countableMetric struct{ prometheus.Metric }
+
+// Write implements prometheus.Metric.
+func (m countableMetric) Write(out *dto.Metric) error {
+	if err := m.Metric.Write(out); err != nil {
+		return err
+	}
+	h := out.GetHistogram()
+	h.Bucket = []*dto.Bucket{{UpperBound: new(math.Inf(1)), CumulativeCount: new(h.GetSampleCount())}}
+	return nil
+}
+
 // Attempt counts a request; it is safe for concurrent use.
 func (m *Metrics) Attempt(a client.Attempt) {
 	code := "error"
@@ -147,8 +178,6 @@ func (m *Metrics) Attempt(a client.Attempt) {
 
 // broke notes that an assumption does not hold, and reports whether that is new.
 func (m *Metrics) broke(assumption string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	was := m.known[assumption]
 	m.known[assumption] = true
 	m.broken.WithLabelValues(assumption).Set(1)
@@ -157,8 +186,6 @@ func (m *Metrics) broke(assumption string) bool {
 
 // holds notes that an assumption holds again.
 func (m *Metrics) holds(assumption string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	delete(m.known, assumption)
 	m.broken.WithLabelValues(assumption).Set(0)
 }
@@ -170,22 +197,21 @@ func (m *Metrics) flowing() {
 }
 
 func (m *Metrics) finished(list []index.Finished) {
+	// OpenMetrics allows so many characters with the label's name; client_golang panics
+	// past that.
+	const idLabel, maxExemplar = "token_id", 128
 	for _, f := range list {
 		if !f.HasWait {
 			continue
 		}
-		h := m.waits.WithLabelValues(string(f.Status))
-		if o, ok := h.(prometheus.ExemplarObserver); ok && validExemplar(f.ID) {
-			o.ObserveWithExemplar(f.Wait, prometheus.Labels{"token_id": f.ID})
-		} else {
-			h.Observe(f.Wait)
+		var exemplar prometheus.Labels // None if the id is too long.
+		if len(f.ID)+len(idLabel) <= maxExemplar {
+			exemplar = prometheus.Labels{idLabel: f.ID}
 		}
+		h := m.waits.WithLabelValues(string(f.Status))
+		h.(prometheus.ExemplarObserver).ObserveWithExemplar(f.Wait, exemplar)
 	}
 }
-
-// validExemplar reports whether an id fits what OpenMetrics allows, 128
-// characters with the label's name; client_golang panics past it.
-func validExemplar(id string) bool { return len(id) <= 128-len("token_id") }
 
 func (m *Metrics) ended(at time.Time, took time.Duration, err error) {
 	m.duration.Observe(took.Seconds())
@@ -196,4 +222,22 @@ func (m *Metrics) ended(at time.Time, took time.Duration, err error) {
 	}
 	m.up.Set(1)
 	m.lastRefresh.WithLabelValues().Set(float64(at.UnixMilli()) / 1000)
+}
+
+// byTag records what has happened by tag up to a snapshot: the tokens that finished, and
+// the labels that no token has any more. The series of a tag begin at zero, as soon as
+// tokens are counted and the tag has series.
+func (m *Metrics) byTag(s *index.Snapshot, finished []index.TagFinished, gone []string) {
+	for _, tag := range gone {
+		m.taggedWaits.DeletePartialMatch(prometheus.Labels{"tag": tag})
+	}
+	if s.Flowing {
+		for _, t := range s.Tags {
+			m.taggedWaits.WithLabelValues(t.Tag, string(client.StatusCompleted))
+			m.taggedWaits.WithLabelValues(t.Tag, string(client.StatusTimedOut))
+		}
+	}
+	for _, f := range finished {
+		m.taggedWaits.WithLabelValues(f.Tag, string(f.Status)).Observe(f.Wait)
+	}
 }
