@@ -95,7 +95,7 @@ var mutations = []mutation{
 	{"one page that lacks everything is believed", "collector/refresh", "false n > max(10, shown/2)", ""},
 	{"a gap passes for known", "collector/refresh", "false lo > rest.known", ""},
 	{"a failed refresh counts as the last that succeeded", "collector/refresh", "s.Err, s.Reason = err.Error(), => s.LastRefresh, s.Err, s.Reason = at, err.Error(),", "./collector/refresh ./collector/web ./test"},
-	{"a status is logged as it comes", "collector/refresh", "textForLog(string(s)) => string(s)", ""},
+	{"a status is logged as it comes", "collector/refresh", "textForLog(string(status)) => string(status)", ""},
 	{"the top is listed with the window's filter", "collector/refresh Environment.askAll", "false p.above == topID", ""},
 	{"an outage longer than the window loses tokens", "collector/refresh", "false known.Before(from)", ""},
 	{"a suspect waits for its second look-up", "collector/refresh Environment.lookUpIn", "false t.Waiting &&", ""},

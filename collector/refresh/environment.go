@@ -2,7 +2,6 @@ package refresh
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -118,11 +117,6 @@ type Environment struct {
 	state     atomic.Pointer[State]
 }
 
-var (
-	errContradiction = errors.New("pages contradict each other")
-	errElsewhere     = errors.New("pages do not go on where their cursors point")
-)
-
 // New returns an Environment that lists from api.
 func New(api Lister, opts Options) *Environment {
 	if opts.Now == nil {
@@ -140,7 +134,7 @@ func New(api Lister, opts Options) *Environment {
 	e.arrivals = arrivals{slack: lag, unplaced: map[string]arrival{}}
 	e.lookUps.missed, e.lookUps.unlisted = map[string]bool{}, map[string]bool{}
 	now := e.now()
-	e.waiting, e.all = newList(now), newList(now)
+	e.waiting, e.all = newList(now, onlyWaiting...), newList(now)
 	e.state.Store(&State{})
 	opts.Metrics.fresh = func() bool {
 		s := e.Snapshot()
@@ -155,7 +149,7 @@ func (e *Environment) startOver(now time.Time) {
 	level.Warn(e.log).Log("msg", "more tokens were listed than can be held, listing everything again")
 	e.index.Reset()
 	e.loseOrder()
-	e.waiting = newList(now)
+	e.waiting = newList(now, onlyWaiting...)
 	e.listAgain(now)
 	e.filled = time.Time{}
 }
@@ -164,8 +158,7 @@ func (e *Environment) startOver(now time.Time) {
 func (e *Environment) listAgain(now time.Time) {
 	e.all = newList(now)
 	e.forgetPlaces()
-	e.loading.top, e.loading.oldest, e.loading.err, e.loading.begun = time.Time{}, time.Time{}, nil, time.Time{}
-	e.turn.begun, e.turn.open = time.Time{}, false
+	e.loading, e.turn = loading{once: e.loading.once}, turn{}
 }
 
 // forgetPlaces drops pending work on places in the list of all tokens.

@@ -60,21 +60,17 @@ func (e *Environment) askSplit(p *piece, from time.Time) *request {
 		return nil
 	}
 	return &request{
-		opts:  client.ListOptions{After: p.cursor, To: seek, From: from, PageSize: 1},
-		start: func() { p.splitting = true },
-		drop:  func() { p.splitting = false },
-		take: func(page client.Page, at time.Time) error {
-			if _, err := e.observe(history, page, at); err != nil {
+		opts: client.ListOptions{After: p.cursor, To: seek, From: from, PageSize: 1},
+		busy: &p.splitting,
+		take: func(s sight) error {
+			if _, err := e.observe(history, s); err != nil || e.all == nil {
 				return err
 			}
-			if e.all == nil {
-				return nil
-			}
-			if len(page.Tokens) == 0 || page.Next == "" {
+			if len(s.page.Tokens) == 0 || s.page.Next == "" {
 				p.bound = seek // Nothing, or a single token, is older.
 				return nil
 			}
-			if len(page.Tokens) > 1 || !e.all.split(page.Tokens[0], page.Next) {
+			if len(s.page.Tokens) > 1 || !e.all.split(s.page.Tokens[0], s.page.Next) {
 				p.unsplit = true
 				if rest := e.all.next(p.above); rest != nil {
 					rest.unsplit = true // Of what was the same gap when the request was sent.

@@ -28,6 +28,8 @@ type list struct {
 	cursors map[string]string         // The ids above the pieces, by cursor: each has its own.
 	rests   []string                  // Pieces that were shortened by a page since they were last checked.
 	size    int                       // Approximate size in bytes.
+
+	statuses []client.Status // Of its tokens; nil for all.
 }
 
 // A boundary is a place in a list: right below the token with the id above, which was
@@ -71,8 +73,8 @@ type piece struct {
 	doubts             int // Pages in this round that a second look contradicted.
 }
 
-func newList(now time.Time) *list {
-	l := &list{places: map[string]*piece{}, cursors: map[string]string{}}
+func newList(now time.Time, statuses ...client.Status) *list {
+	l := &list{places: map[string]*piece{}, cursors: map[string]string{}, statuses: statuses}
 	l.set(&piece{boundary: boundary{above: topID, aboveAt: now}, gap: true, history: true, watched: true})
 	return l
 }
@@ -113,14 +115,10 @@ func (l *list) remove(above string) {
 func (p *piece) bytes() int { return 400 + 2*len(p.above) + len(p.cursor) }
 
 // find returns the piece that has the id in it.
-func (l *list) find(id string) *piece {
-	var found *piece
+func (l *list) find(id string) (found *piece) {
 	l.pieces.Ascend(id, func(above string, p *piece) bool {
-		if above == id {
-			return true
-		}
 		found = p
-		return false
+		return above == id
 	})
 	return found
 }
@@ -135,28 +133,37 @@ func (l *list) gapBelow(id string) bool {
 }
 
 // next returns the piece below another; nil below the last.
-func (l *list) next(above string) *piece {
-	var found *piece
+func (l *list) next(above string) (found *piece) {
 	l.pieces.Descend(above, func(id string, p *piece) bool {
-		if id == above {
-			return true
+		if id != above {
+			found = p
 		}
-		found = p
-		return false
+		return id == above
 	})
 	return found
+}
+
+// topGap returns the topmost gap of the history, or among the new tokens; nil if there is
+// none.
+func (l *list) topGap(ofHistory bool) (top *piece) {
+	l.gaps.Reverse(func(_ string, p *piece) bool {
+		if p.history == ofHistory {
+			top = p
+		}
+		return top == nil
+	})
+	return top
 }
 
 // A sight is a page and how it was requested.
 type sight struct {
 	boundary // Where the page begins.
 	page     client.Page
-	at       time.Time // When it was requested.
-	from     time.Time // Its filter on createdAt; zero for none.
-	// Fresh is whether a token on it was not known before, tail whether that is its last
-	// one.
-	fresh, tail bool
-	ends        int // How many pages before it ended the list in the same place.
+	at       time.Time       // When it was requested.
+	from     time.Time       // Its filter on createdAt; zero for none.
+	fresh    bool            // A token on it was not known before.
+	created  map[string]bool // The tokens on it that count as created.
+	ends     int             // How many pages before it ended the list in the same place.
 }
 
 func (s sight) served() time.Time {
@@ -174,12 +181,6 @@ func (s *sight) looksAgain() bool {
 	}
 	s.ends++
 	return true
-}
-
-// again returns the sight of another page that was requested at the same place with the
-// same filter.
-func (s sight) again(page client.Page, at time.Time) sight {
-	return sight{boundary: s.boundary, page: page, at: at, from: s.from, ends: s.ends}
 }
 
 // inOrder reports whether the page is in descending order of id, below its boundary.
@@ -296,10 +297,8 @@ func (l *list) sure(s sight) int {
 		return len(tokens)
 	}
 	for _, p := range l.between(s.above, lo) {
-		above := 0 // Tokens above the boundary.
-		for above < len(tokens) && tokens[above].ID > p.above {
-			above++
-		}
+		// The last token is not above the boundary.
+		above := slices.IndexFunc(tokens, func(t client.Token) bool { return t.ID <= p.above })
 		if above > 0 && tokens[above].ID != p.above && len(tokens)-above < passed {
 			return above
 		}
@@ -322,9 +321,9 @@ func (l *list) leave(s sight, lo string) {
 	last := tokens[len(tokens)-1]
 	rest.boundary = boundary{above: lo, cursor: s.page.Next, aboveAt: last.CreatedAt}
 	rest.resume, rest.watched, rest.busy = "", false, false
-	rest.gap = s.tail || rest.listed.IsZero() || lo > rest.known
+	rest.gap = s.created[lo] || rest.listed.IsZero() || lo > rest.known
 	rest.history = rest.history && rest.gap
-	if s.tail && lo <= rest.known {
+	if s.created[lo] && lo <= rest.known {
 		rest.known = "" // New tokens appeared below known ones.
 	}
 	rest.span = tokens[0].CreatedAt.Sub(last.CreatedAt)
@@ -342,10 +341,19 @@ func (l *list) leave(s sight, lo string) {
 	}
 }
 
-// reserve marks a piece as busy until the request has ended, which will be sent later.
-func (l *list) reserve(above string, r *request) *request {
-	if p, ok := l.pieces.Get(above); ok {
-		p.busy, r.drop = true, func() { p.busy = false }
+// repeat returns a request for a page again, with another size.
+func (l *list) repeat(s sight, size int, take func(sight) error) *request {
+	return &request{
+		sight: sight{boundary: s.boundary, from: s.from, ends: s.ends},
+		opts:  client.ListOptions{Statuses: l.statuses, After: s.cursor, From: s.from, PageSize: size},
+		take:  take,
+	}
+}
+
+// reserve marks a request's piece as busy until it has ended, although it is sent later.
+func (l *list) reserve(r *request) *request {
+	if p, ok := l.pieces.Get(r.above); ok {
+		p.busy, r.busy = true, &p.busy
 	}
 	return r
 }

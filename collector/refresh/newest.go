@@ -60,7 +60,7 @@ func (a *arrivals) complete() time.Time { return a.served.Add(-a.slack) }
 // replica's lag.
 func (e *Environment) nextNewest(now time.Time) *request {
 	if e.all == nil {
-		return e.nextNewestInTurn(now)
+		return e.nextNewestInTurn()
 	}
 	if r := e.nextPlace(now); r != nil {
 		return r
@@ -69,7 +69,7 @@ func (e *Environment) nextNewest(now time.Time) *request {
 		return r
 	}
 	if !e.flowing && e.checkCapacity(loadTenths) == nil {
-		p := e.topGap()
+		p := e.all.topGap(true)
 		if p != nil && !p.busy && !p.aboveAt.Before(e.arrivals.complete()) && !e.arrivals.served.IsZero() {
 			return e.askAll(newest, p, e.listFrom(now))
 		}
@@ -135,19 +135,6 @@ func (e *Environment) places() []*piece {
 	return out
 }
 
-// topGap returns the topmost gap of the history.
-func (e *Environment) topGap() *piece {
-	var top *piece
-	e.all.gaps.Reverse(func(_ string, p *piece) bool {
-		if p.history {
-			top = p
-			return false
-		}
-		return true
-	})
-	return top
-}
-
 // takeTop records the service's time, and whether a replica is behind.
 func (e *Environment) takeTop(s sight) {
 	e.arrivals.served = s.served()
@@ -177,13 +164,13 @@ func (e *Environment) takeTop(s sight) {
 	}
 }
 
-// place adds to a page's created tokens those that another request had shown before, if
-// they appear here as new tokens do.
-func (e *Environment) place(t task, s sight, ch *index.Changes) {
-	if len(e.arrivals.unplaced) == 0 || e.all == nil {
-		return
+// place returns a page's tokens that count as created. Among them are those that another
+// request had shown before, if they appear here as new tokens do.
+func (e *Environment) place(t task, s sight, ch index.Changes) map[string]bool {
+	created := map[string]bool{}
+	for _, a := range ch.Created {
+		created[a.ID] = true
 	}
-	created := idsOf(ch.Created)
 	for _, token := range s.page.Tokens {
 		if _, ok := e.arrivals.unplaced[token.ID]; ok {
 			if p := e.all.find(token.ID); t == newest || p.gap || p.watched || !p.settled(e.arrivals.slack) {
@@ -193,34 +180,16 @@ func (e *Environment) place(t task, s sight, ch *index.Changes) {
 			}
 		}
 	}
-	ch.Created = arrivalsOn(s.page, created)
-}
-
-func idsOf(arrivals []index.Arrival) map[string]bool {
-	ids := map[string]bool{}
-	for _, a := range arrivals {
-		ids[a.ID] = true
-	}
-	return ids
-}
-
-// arrivalsOn returns the page's tokens with these ids, in its order.
-func arrivalsOn(page client.Page, ids map[string]bool) (arrivals []index.Arrival) {
-	for _, t := range page.Tokens {
-		if ids[t.ID] {
-			arrivals = append(arrivals, index.Arrival{ID: t.ID, CreatedAt: t.CreatedAt})
-		}
-	}
-	return arrivals
+	return created
 }
 
 // growth finds a place where new tokens appear below older ones, or below ones dated
 // ahead, and watches it from then on.
-func (e *Environment) growth(s sight, ch index.Changes) {
-	if !e.index.IsLoaded() || len(ch.Created) == 0 && len(e.arrivals.sought) == 0 {
+func (e *Environment) growth(s sight) {
+	if !e.index.IsLoaded() {
 		return
 	}
-	fresh := idsOf(ch.Created)
+	fresh := s.created
 	for _, t := range e.arrivals.sought {
 		fresh[t.id] = true
 	}
@@ -261,22 +230,19 @@ func (e *Environment) pinBelow(s sight, i int) {
 		e.all.watch(p)
 		return
 	}
-	e.arrivals.pinning = true
-	e.sched.queue(newest, &request{
-		opts: client.ListOptions{After: s.cursor, From: s.from, PageSize: i},
-		drop: func() { e.arrivals.pinning = false },
-		take: func(page client.Page, at time.Time) error {
-			if err := e.takeAll(newest, s.again(page, at)); err != nil || e.all == nil {
-				return err
+	pin := e.all.repeat(s, i, func(again sight) error {
+		if err := e.takeAll(newest, again); err != nil || e.all == nil {
+			return err
+		}
+		if n := len(again.page.Tokens); n > 0 {
+			if p, ok := e.all.pieces.Get(again.page.Tokens[n-1].ID); ok {
+				e.all.watch(p)
 			}
-			if n := len(page.Tokens); n > 0 {
-				if p, ok := e.all.pieces.Get(page.Tokens[n-1].ID); ok {
-					e.all.watch(p)
-				}
-			}
-			return nil
-		},
+		}
+		return nil
 	})
+	e.arrivals.pinning, pin.busy = true, &e.arrivals.pinning
+	e.sched.queue(newest, pin)
 }
 
 // settleArrivals counts the tokens as late that no place has shown within the lag after
@@ -327,18 +293,12 @@ func (e *Environment) newestKnown() bool {
 	if e.arrivals.served.IsZero() {
 		return false
 	}
-	gap := e.topGap()
+	gap := e.all.topGap(true)
 	return gap == nil || gap.aboveAt.Before(e.arrivals.firstServed.Add(-e.arrivals.slack))
 }
 
 // newGaps reports whether there is a gap among the new tokens.
-func (e *Environment) newGaps() (found bool) {
-	e.all.gaps.Scan(func(_ string, p *piece) bool {
-		found = !p.history
-		return !found
-	})
-	return found
-}
+func (e *Environment) newGaps() bool { return e.all.topGap(false) != nil }
 
 // newestListed records that all tokens were listed that were created until the slack
 // before the top was last listed.

@@ -85,8 +85,7 @@ func (e *Environment) askAtPlace(t *index.Token, p *piece, now time.Time) *reque
 		}
 		return e.takeAll(outcomes, s)
 	}, time.Time{})
-	start := r.start
-	r.start = func() { start(); e.index.Look(t.ID, now) }
+	r.start = func() { e.index.Look(t.ID, now) }
 	return r
 }
 
@@ -98,15 +97,14 @@ func (e *Environment) askFinished(t *index.Token) *request {
 		p = q
 	}
 	return &request{
-		opts:  client.ListOptions{Statuses: onlyFinished, After: p.cursor},
-		start: func() { e.lookUps.byStatus = true },
-		drop:  func() { e.lookUps.byStatus = false },
-		take: func(page client.Page, at time.Time) error {
-			_, err := e.observe(outcomes, page, at)
+		opts: client.ListOptions{Statuses: onlyFinished, After: p.cursor},
+		busy: &e.lookUps.byStatus,
+		take: func(s sight) error {
+			_, err := e.observe(outcomes, s)
 			e.lookUps.unlisted[t.ID] = true
-			if n := len(page.Tokens); n > 0 {
-				e.index.Unresolved(at, func(u index.Lookup) bool {
-					if u.ID < p.above && u.ID > page.Tokens[n-1].ID {
+			if n := len(s.page.Tokens); n > 0 {
+				e.index.Unresolved(s.at, func(u index.Lookup) bool {
+					if u.ID < p.above && u.ID > s.page.Tokens[n-1].ID {
 						e.lookUps.unlisted[u.ID] = true
 					}
 					return true
@@ -123,10 +121,10 @@ func (e *Environment) askFinished(t *index.Token) *request {
 func (e *Environment) askByTime(t *index.Token) *request {
 	return &request{
 		opts:  client.ListOptions{To: t.CreatedAt},
-		start: func() { e.lookUps.byTime = true; e.index.Look(t.ID, e.now()) },
-		drop:  func() { e.lookUps.byTime = false },
-		take: func(page client.Page, at time.Time) error {
-			if _, err := e.observe(outcomes, page, at); err != nil || shows(page, t.ID) {
+		busy:  &e.lookUps.byTime,
+		start: func() { e.index.Look(t.ID, e.now()) },
+		take: func(s sight) error {
+			if _, err := e.observe(outcomes, s); err != nil || shows(s.page, t.ID) {
 				return err
 			}
 			e.sched.queue(outcomes, e.askAround(t))
@@ -141,16 +139,16 @@ func (e *Environment) askAround(t *index.Token) *request {
 	from, to := t.CreatedAt.Add(-time.Millisecond), t.CreatedAt.Add(time.Millisecond)
 	r := &request{pager: e.api.Pager(client.ListOptions{From: from, To: to})}
 	shown := false
-	r.take = func(page client.Page, at time.Time) error {
-		if _, err := e.observe(outcomes, page, at); err != nil {
+	r.take = func(s sight) error {
+		if _, err := e.observe(outcomes, s); err != nil {
 			return err
 		}
-		shown = shown || shows(page, t.ID)
+		shown = shown || shows(s.page, t.ID)
 		switch {
 		case r.pager.More():
 			e.sched.queue(outcomes, r)
 		case !shown:
-			e.index.Gone(t.ID, at)
+			e.index.Gone(t.ID, s.at)
 		}
 		return nil
 	}

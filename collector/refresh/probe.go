@@ -58,30 +58,30 @@ func (e *Environment) nextProbe() *request {
 		start: func() { e.probing.sent = true; e.probing.budget = max(e.probing.budget-1, 0) },
 	}
 	pages := 0
-	r.take = func(page client.Page, at time.Time) error {
+	r.take = func(s sight) error {
 		// Ids of a new shape, which sort below all others, are on the last page.
 		if pages++; pages < probePages && r.pager.More() {
 			e.sched.queue(probe, r)
 		}
-		return e.takeProbe(page, at, to)
+		return e.takeProbe(s, to)
 	}
 	return r
 }
 
 // takeProbe counts the tokens that should have been known.
-func (e *Environment) takeProbe(page client.Page, at, to time.Time) error {
+func (e *Environment) takeProbe(s sight, to time.Time) error {
 	var late []client.Token
-	for i := range page.Tokens {
-		if t := &page.Tokens[i]; t.CreatedAt.After(e.arrivals.flowLine) && !e.index.Knows(t) {
+	for i := range s.page.Tokens {
+		if t := &s.page.Tokens[i]; t.CreatedAt.After(e.arrivals.flowLine) && !e.index.Knows(t) {
 			late = append(late, *t)
 		}
 	}
-	if _, err := e.observe(probe, page, at); err != nil {
+	if _, err := e.observe(probe, s); err != nil {
 		return err
 	}
 	for _, t := range late {
 		delete(e.arrivals.unplaced, t.ID)
-		e.late(t.ID, t.CreatedAt, at)
+		e.late(t.ID, t.CreatedAt, s.at)
 	}
 	if len(late) == 0 {
 		e.probing.clean = to

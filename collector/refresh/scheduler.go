@@ -33,9 +33,12 @@ var weights = [tasks]float64{newest: 4, waiting: 12, outcomes: 3, history: 3, ve
 
 // A request is for one page.
 type request struct {
-	opts client.ListOptions
+	sight // Page and at are set when it is sent and when the page came.
+	opts  client.ListOptions
 	// Take is called with the page.
-	take func(client.Page, time.Time) error
+	take func(sight) error
+	// Busy, if set, is true from when the request is sent until it has ended.
+	busy *bool
 	// Start, if set, is called when the request is sent, and drop when it has ended,
 	// successfully or not.
 	start, drop func()
@@ -43,8 +46,6 @@ type request struct {
 	pager *client.Pager
 
 	task task
-	at   time.Time
-	page client.Page
 	err  error
 }
 
@@ -203,7 +204,12 @@ func (e *Environment) pick(now time.Time) *request {
 			e.sched.charge(t)
 			if queue := e.sched.queued[t]; len(queue) > 0 {
 				e.sched.queued[t] = queue[1:]
-			} else if r.start != nil {
+				return r
+			}
+			if r.busy != nil {
+				*r.busy = true
+			}
+			if r.start != nil {
 				r.start()
 			}
 			return r
@@ -238,6 +244,9 @@ func (e *Environment) next(t task, now time.Time) *request {
 func (e *Environment) finish(ctx context.Context, r *request) {
 	e.sched.busy--
 	e.sched.active[r.task]--
+	if r.busy != nil {
+		*r.busy = false
+	}
 	if r.drop != nil {
 		r.drop()
 	}
@@ -248,7 +257,7 @@ func (e *Environment) finish(ctx context.Context, r *request) {
 			e.careful = false
 		}
 		r.page.Date = e.served.believe(r.page.Date, e.now())
-		err = r.take(r.page, r.at)
+		err = r.take(r.sight)
 	}
 	if err == nil && r.task == history {
 		err = e.checkCapacity(loadTenths)

@@ -1,9 +1,8 @@
 package refresh
 
 import (
-	"time"
+	"maps"
 
-	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
 
 	"github.com/go-kit/log/level"
@@ -26,18 +25,18 @@ type stray struct {
 }
 
 // observe records the tokens of a page and their statuses.
-func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Changes, error) {
-	ch := e.index.Observe(page.Tokens, at)
+func (e *Environment) observe(t task, s sight) (index.Changes, error) {
+	ch := e.index.Observe(s.page.Tokens, s.at)
 	e.opts.Metrics.finished(ch.Finished)
-	for _, s := range ch.Statuses {
+	for _, status := range ch.Statuses {
 		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished",
-			"status", textForLog(string(s)))
+			"status", textForLog(string(status)))
 	}
 	if t == newest {
 		e.arrivals.appeared += len(ch.Created)
 	} else if e.index.IsLoaded() {
 		for _, a := range ch.Created {
-			e.arrivals.unplaced[a.ID] = arrival{a.CreatedAt, at}
+			e.arrivals.unplaced[a.ID] = arrival{a.CreatedAt, s.at}
 		}
 	}
 	if t == verify {
@@ -50,7 +49,7 @@ func (e *Environment) observe(t task, page client.Page, at time.Time) (index.Cha
 		e.index.Correct(n)
 	}
 	if t == outcomes && ch.Returned > 0 {
-		e.lookUps.echo = at // A replica is behind.
+		e.lookUps.echo = s.at // A replica is behind.
 	}
 	return ch, e.checkCapacity(10)
 }
@@ -60,44 +59,33 @@ func (e *Environment) takeAll(t task, s sight) error {
 	if s.above == topID && e.all != nil {
 		e.takeTop(s)
 	}
-	ch, err := e.observe(t, s.page, s.at)
-	if err != nil {
+	ch, err := e.observe(t, s)
+	if err != nil || e.all == nil {
 		return err
 	}
-	e.place(t, s, &ch)
-	switch {
-	case e.all == nil:
-	case !s.inOrder():
-		return e.disorder(t, s, func(again sight) error { return e.takeAll(t, again) })
-	case e.doubtsEnd(s) && s.looksAgain():
-		e.again(t, s, otherSize-s.ends, ch)
-	default:
-		e.coverAll(t, s, ch)
+	s.fresh, s.created = ch.New > 0, e.place(t, s, ch)
+	if !s.inOrder() {
+		return e.disorder(t, e.all, s, func(again sight) error { return e.takeAll(t, again) })
 	}
+	e.coverAll(t, s)
 	return nil
 }
 
 // again requests a page again, with another size. Tokens that were new on the first page
 // still count as new.
-func (e *Environment) again(t task, s sight, size int, ch index.Changes) {
-	e.sched.queue(newest, e.all.reserve(s.above, &request{
-		opts: client.ListOptions{After: s.cursor, From: s.from, PageSize: size},
-		take: func(page client.Page, at time.Time) error {
-			more, err := e.observe(t, page, at)
-			again := s.again(page, at)
-			if err != nil || e.all == nil || !again.inOrder() {
-				return err
-			}
-			more.New, more.Created = more.New+ch.New, append(more.Created, ch.Created...)
-			if e.doubtsEnd(again) && again.looksAgain() {
-				e.again(t, again, otherSize-again.ends, more)
-				return nil
-			}
-			more.Created = arrivalsOn(page, idsOf(more.Created))
-			e.coverAll(t, again, more)
-			return nil
-		},
-	}))
+func (e *Environment) again(t task, s sight, size int) {
+	e.sched.queue(newest, e.all.reserve(e.all.repeat(s, size, func(again sight) error {
+		ch, err := e.observe(t, again)
+		if err != nil || e.all == nil || !again.inOrder() {
+			return err
+		}
+		again.fresh, again.created = s.fresh || ch.New > 0, s.created
+		for _, a := range ch.Created {
+			again.created[a.ID] = true
+		}
+		e.coverAll(t, again)
+		return nil
+	})))
 }
 
 // doubtsEnd reports whether a page is the end of the list although tokens below it are
@@ -111,35 +99,30 @@ func (e *Environment) doubtsEnd(s sight) bool {
 		below != nil && !shows(s.page, below.above)
 }
 
-func (e *Environment) coverAll(t task, s sight, ch index.Changes) {
-	if e.all == nil {
+func (e *Environment) coverAll(t task, s sight) {
+	if e.doubtsEnd(s) && s.looksAgain() {
+		e.again(t, s, otherSize-s.ends)
 		return
 	}
+	maps.DeleteFunc(s.created, func(id string, _ bool) bool { return !shows(s.page, id) })
 	if n := e.all.sure(s); n < len(s.page.Tokens) {
-		e.again(t, s, n, ch)
+		e.again(t, s, n)
 		return
 	}
-	s.fresh = ch.New > 0 || len(ch.Created) > 0
-	if n := len(s.page.Tokens); n > 0 && len(ch.Created) > 0 {
-		s.tail = ch.Created[len(ch.Created)-1].ID == s.page.Tokens[n-1].ID
-	}
+	s.fresh = s.fresh || len(s.created) > 0
 	lo := e.all.cover(s)
 	e.index.Covered(lo, s.above, s.from, s.at)
 	if t == history || t == newest {
 		e.noteProgress(s.page)
 	}
-	e.growth(s, ch)
+	e.growth(s)
 }
 
 // disorder handles a page that is out of order. If the cursor led to another place, its
 // boundary is forgotten; if that happens to many in several rounds, all cursors are. If
 // the page itself is out of order, and the next one too, the engine stops relying on the
 // order of ids.
-func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
-	l, opts := e.all, client.ListOptions{After: s.cursor, From: s.from, PageSize: otherSize}
-	if t == waiting {
-		l, opts.Statuses = e.waiting, onlyWaiting
-	}
+func (e *Environment) disorder(t task, l *list, s sight, take func(sight) error) error {
 	if s.ordered() {
 		l.join(s.above)
 		if e.stray.cursors++; e.stray.cursors <= mostJoins {
@@ -147,24 +130,20 @@ func (e *Environment) disorder(t task, s sight, take func(sight) error) error {
 		}
 		if e.stray.rounds >= mostAstray {
 			e.stray.rounds = 0
-			e.waiting = newList(s.at)
+			e.waiting = newList(s.at, onlyWaiting...)
 			e.index.Unload()
 			e.listAgain(s.at)
 		}
-		return invalid(errElsewhere)
+		return invalid("pages do not go on where their cursors point")
 	}
-	e.sched.queue(t, &request{
-		opts: opts,
-		take: func(page client.Page, at time.Time) error {
-			again := s.again(page, at)
-			if e.all == nil || again.ordered() {
-				return take(again)
-			}
-			e.warn("id_order", "tokens are not listed in order of id, "+
-				"listing them one page after another and looking outcomes up by createdAt")
-			e.loseOrder()
-			return nil
-		},
-	})
+	e.sched.queue(t, l.repeat(s, otherSize, func(again sight) error {
+		if e.all == nil || again.ordered() {
+			return take(again)
+		}
+		e.warn("id_order", "tokens are not listed in order of id, "+
+			"listing them one page after another and looking outcomes up by createdAt")
+		e.loseOrder()
+		return nil
+	}))
 	return nil
 }

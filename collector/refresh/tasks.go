@@ -23,23 +23,19 @@ var (
 
 // ask returns the request for a piece of a list.
 func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.Time) *request {
-	opts := client.ListOptions{After: cmp.Or(p.resume, p.cursor), From: from}
-	if l == e.waiting {
-		opts.Statuses = onlyWaiting
-	}
-	below := p.boundary
+	opts := client.ListOptions{Statuses: l.statuses, After: cmp.Or(p.resume, p.cursor), From: from}
 	return &request{
+		sight: sight{boundary: p.boundary, from: from},
 		opts:  opts,
-		start: func() { p.busy = true },
-		drop:  func() { p.busy = false },
-		take: func(page client.Page, at time.Time) error {
-			if page.Next != "" && page.Next == opts.After || l.taken(page) {
-				return invalid(errors.New("the cursor does not move on"))
+		busy:  &p.busy,
+		take: func(s sight) error {
+			if s.page.Next != "" && s.page.Next == opts.After || l.taken(s.page) {
+				return invalid("the cursor does not move on")
 			}
-			if n := len(page.Tokens); page.Next != "" && 0 < n && n < 80 {
+			if n := len(s.page.Tokens); s.page.Next != "" && 0 < n && n < 80 {
 				e.warn("page_size", "the service gives shorter pages than were asked for", "tokens", n)
 			}
-			return take(sight{boundary: below, page: page, at: at, from: from})
+			return take(s)
 		},
 	}
 }
@@ -54,7 +50,9 @@ func (e *Environment) askAll(t task, p *piece, from time.Time) *request {
 	return e.ask(e.all, p, func(s sight) error { return e.takeAll(t, s) }, from)
 }
 
-func invalid(err error) error { return &client.Error{Reason: client.ReasonInvalidResponse, Err: err} }
+func invalid(text string) error {
+	return &client.Error{Reason: client.ReasonInvalidResponse, Err: errors.New(text)}
+}
 
 // listFrom is the createdAt from which tokens of all statuses are listed: the start of
 // the window. After an outage longer than the window it is earlier, since tokens that were

@@ -35,19 +35,20 @@ type walks struct {
 // newChain begins a walk through a whole listing.
 func (e *Environment) newChain(opts client.ListOptions) *chain {
 	now := e.now()
-	return &chain{pager: e.api.Pager(opts), begun: now, list: newList(now), boundary: boundary{above: topID}}
+	return &chain{pager: e.api.Pager(opts), begun: now, list: newList(now, opts.Statuses...), boundary: boundary{above: topID}}
 }
 
 // cover records the next page of the walk.
-func (c *chain) cover(page client.Page, at time.Time) {
-	s := sight{boundary: c.boundary, page: page, at: at, fresh: true}
+func (c *chain) cover(s sight) {
+	c.pages++
+	s.fresh = true
 	if c.list == nil || !s.inOrder() {
 		c.list = nil
 		return
 	}
-	c.above, c.cursor = c.list.cover(s), page.Next
-	if n := len(page.Tokens); n > 0 {
-		c.aboveAt = page.Tokens[n-1].CreatedAt
+	c.above, c.cursor = c.list.cover(s), s.page.Next
+	if n := len(s.page.Tokens); n > 0 {
+		c.aboveAt = s.page.Tokens[n-1].CreatedAt
 	}
 }
 
@@ -62,22 +63,20 @@ func (e *Environment) loseOrder() {
 }
 
 // follow requests the next page of a walk. A walk that cannot continue starts again.
-func (e *Environment) follow(walk **chain, take func(client.Page, time.Time) error) *request {
+func (e *Environment) follow(walk **chain, take func(sight) error) *request {
 	c := *walk
 	if c.busy {
 		return nil
 	}
-	r := &request{pager: c.pager, start: func() { c.busy = true }}
+	r := &request{sight: sight{boundary: c.boundary}, pager: c.pager, busy: &c.busy}
 	r.drop = func() {
-		c.busy = false
 		if r.err != nil && client.ReasonOf(r.err) == client.ReasonInvalidResponse {
 			*walk = nil
 		}
 	}
-	r.take = func(page client.Page, at time.Time) error {
-		c.pages++
-		c.cover(page, at)
-		return take(page, at)
+	r.take = func(s sight) error {
+		c.cover(s)
+		return take(s)
 	}
 	return r
 }
@@ -97,14 +96,14 @@ func (e *Environment) nextWaitingInTurn() *request {
 		e.walks.waiting = e.newChain(client.ListOptions{Statuses: onlyWaiting})
 	}
 	c := e.walks.waiting
-	return e.follow(&e.walks.waiting, func(page client.Page, at time.Time) error {
-		if _, err := e.observe(waiting, page, at); err != nil || c.pager.More() {
+	return e.follow(&e.walks.waiting, func(s sight) error {
+		if _, err := e.observe(waiting, s); err != nil || c.pager.More() {
 			return err
 		}
 		// If more tokens than usual are missing, or the last page is empty, which it never
 		// should be, a second walk has to agree.
 		missing := e.index.Missing("", topID, c.begun, e.arrivals.served)
-		n, odd := len(missing), len(page.Tokens) == 0
+		n, odd := len(missing), len(s.page.Tokens) == 0
 		if (n > max(10, e.index.WaitingLen()/2) || odd && (n > 0 || c.pages > 1)) && !e.walks.doubted {
 			e.walks.doubted, e.walks.waiting = true, nil
 			return nil
@@ -120,7 +119,7 @@ func (e *Environment) nextWaitingInTurn() *request {
 
 // nextNewestInTurn lists from the top down to the tokens that every replica had when this
 // was last done.
-func (e *Environment) nextNewestInTurn(time.Time) *request {
+func (e *Environment) nextNewestInTurn() *request {
 	if e.walks.newest == nil {
 		if !e.walks.newestAt.Before(e.round.start) {
 			return nil
@@ -128,25 +127,25 @@ func (e *Environment) nextNewestInTurn(time.Time) *request {
 		e.walks.newest = &chain{pager: e.api.Pager(client.ListOptions{}), begun: e.now()} // Not the whole list.
 	}
 	c := e.walks.newest
-	return e.follow(&e.walks.newest, func(page client.Page, at time.Time) error {
+	return e.follow(&e.walks.newest, func(s sight) error {
 		if c.pages == 1 {
-			e.arrivals.served = sight{page: page, at: at}.served()
+			e.arrivals.served = s.served()
 		}
-		if _, err := e.observe(newest, page, at); err != nil {
+		if _, err := e.observe(newest, s); err != nil {
 			return err
 		}
-		e.noteProgress(page)
+		e.noteProgress(s.page)
 		line := e.arrivals.line
 		if line.IsZero() {
 			line = e.arrivals.served
 		}
 		old := 0
-		for _, t := range page.Tokens {
+		for _, t := range s.page.Tokens {
 			if t.CreatedAt.Before(line.Add(-e.arrivals.slack)) {
 				old++
 			}
 		}
-		if c.pager.More() && old < len(page.Tokens) && c.pages < maxNewestPages {
+		if c.pager.More() && old < len(s.page.Tokens) && c.pages < maxNewestPages {
 			return nil
 		}
 		e.walks.newest, e.walks.newestAt = nil, c.begun
@@ -178,16 +177,16 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 	if loaded {
 		t = verify
 	}
-	return e.follow(&e.walks.all, func(page client.Page, at time.Time) error {
-		if _, err := e.observe(t, page, at); err != nil {
+	return e.follow(&e.walks.all, func(s sight) error {
+		if _, err := e.observe(t, s); err != nil {
 			return err
 		}
-		e.noteProgress(page)
+		e.noteProgress(s.page)
 		if c.pager.More() {
 			return nil
 		}
 		e.walks.all = nil
-		e.index.CloseTurn(e.turn.line, at)
+		e.index.CloseTurn(e.turn.line, s.at)
 		e.walks.done = true
 		if c.list != nil {
 			e.regainOrder(c.list)

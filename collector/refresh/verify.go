@@ -33,8 +33,7 @@ func (e *Environment) nextVerify(now time.Time) *request {
 			return nil
 		}
 		r := e.askAll(verify, p, e.listFrom(now))
-		start := r.start
-		r.start = func() { start(); e.turn.due = e.turn.due[1:] }
+		r.start = func() { e.turn.due = e.turn.due[1:] }
 		return r
 	}
 	return nil

@@ -53,8 +53,7 @@ func (e *Environment) nextWaiting() *request {
 		return nil
 	}
 	r := e.ask(e.waiting, best, e.takeWaiting, time.Time{})
-	start := r.start
-	r.start = func() { start(); delete(e.urgent, best.above) }
+	r.start = func() { delete(e.urgent, best.above) }
 	return r
 }
 
@@ -84,39 +83,30 @@ func (e *Environment) goesFirst(p, other *piece) bool {
 // have left. If these are more than usual, or at the end of the list, a second, different
 // query has to agree.
 func (e *Environment) takeWaiting(s sight) error {
-	if _, err := e.observe(waiting, s.page, s.at); err != nil {
+	if _, err := e.observe(waiting, s); err != nil || e.waiting == nil {
 		return err
 	}
-	if e.waiting == nil {
-		return nil
-	}
 	if !s.inOrder() {
-		return e.disorder(waiting, s, e.takeWaiting)
+		return e.disorder(waiting, e.waiting, s, e.takeWaiting)
 	}
 	shown := len(s.page.Tokens)
-	if n := e.waiting.sure(s); n < shown {
-		e.waitingAgain(s, n)
-		return nil
-	}
+	size := e.waiting.sure(s)
+	again := size < shown
 	if s.page.Next == "" && e.waiting.gapBelow(s.above) && s.looksAgain() {
-		e.waitingAgain(s, otherSize-s.ends)
+		size, again = otherSize-s.ends, true
+	}
+	if again {
+		e.sched.queue(waiting, e.waiting.reserve(e.waiting.repeat(s, size, e.takeWaiting)))
 		return nil
 	}
 	missing := e.index.Missing(s.reach(), s.above, s.at, s.served())
 	if n := len(missing); n > max(10, shown/2) || n > 0 && shown == 0 || s.endsAbove(missing) {
-		e.sched.queue(waiting, e.lookAgain(s, missing))
+		newest := slices.MaxFunc(missing, func(a, b *index.Token) int { return a.CreatedAt.Compare(b.CreatedAt) })
+		e.lookBelow(s, second{cursor: s.cursor, to: newest.CreatedAt, open: missing})
 	} else {
 		e.coverWaiting(s, missing)
 	}
 	return nil
-}
-
-// waitingAgain requests a page of WAITING tokens again, with another size.
-func (e *Environment) waitingAgain(s sight, size int) {
-	e.sched.queue(waiting, e.waiting.reserve(s.above, &request{
-		opts: client.ListOptions{Statuses: onlyWaiting, After: s.cursor, PageSize: size},
-		take: func(page client.Page, at time.Time) error { return e.takeWaiting(s.again(page, at)) },
-	}))
 }
 
 // endsAbove reports whether one of the tokens is below the page's last one: the page may be
@@ -134,17 +124,6 @@ func (e *Environment) coverWaiting(s sight, missing []*index.Token) {
 	}
 }
 
-// lookAgain requests the tokens that a page lacked with another query.
-func (e *Environment) lookAgain(s sight, missing []*index.Token) *request {
-	to := missing[0].CreatedAt
-	for _, t := range missing {
-		if t.CreatedAt.After(to) {
-			to = t.CreatedAt
-		}
-	}
-	return e.lookBelow(s, second{cursor: s.cursor, to: to, open: missing})
-}
-
 // A second look at the tokens that a page lacked. It may take several pages, since a
 // lagging replica shows more tokens. If it is empty, a third one has to agree.
 type second struct {
@@ -155,31 +134,28 @@ type second struct {
 	empty        bool           // The second look was empty: this is the third.
 }
 
-func (e *Environment) lookBelow(s sight, look second) *request {
-	return &request{
+// lookBelow requests the tokens that a page lacked with another query.
+func (e *Environment) lookBelow(s sight, look second) {
+	e.sched.queue(waiting, &request{
 		opts: client.ListOptions{Statuses: onlyWaiting, After: look.cursor, To: look.to},
-		take: func(page client.Page, at time.Time) error {
-			if _, err := e.observe(waiting, page, at); err != nil {
+		take: func(seen sight) error {
+			if _, err := e.observe(waiting, seen); err != nil {
 				return err
 			}
-			if len(page.Tokens) == 0 && !look.empty {
+			shown := seen.page.Tokens
+			if len(shown) == 0 && !look.empty {
 				third := look
 				third.to, third.empty = look.to.Add(time.Millisecond), true
-				e.sched.queue(waiting, e.lookBelow(s, third))
+				e.lookBelow(s, third)
 				return nil
 			}
-			shown := map[string]bool{}
-			last := ""
-			for _, t := range page.Tokens {
-				shown[t.ID], last = true, t.ID
-			}
 			next := look
-			next.cursor, next.open, next.empty = page.Next, nil, false
+			next.cursor, next.open, next.empty = seen.page.Next, nil, false
 			for _, t := range look.open {
 				switch {
-				case shown[t.ID]:
+				case shows(seen.page, t.ID):
 					next.contradicted++
-				case page.Next == "" || t.ID > last:
+				case next.cursor == "" || len(shown) == 0 || t.ID > shown[len(shown)-1].ID:
 					next.agreed = append(next.agreed, t)
 				default:
 					next.open = append(next.open, t)
@@ -188,14 +164,14 @@ func (e *Environment) lookBelow(s sight, look second) *request {
 			switch {
 			case next.contradicted > len(next.agreed)+len(next.open):
 				return e.contradict(s)
-			case len(next.open) > 0 && len(page.Tokens) > 0:
-				e.sched.queue(waiting, e.lookBelow(s, next))
+			case len(next.open) > 0:
+				e.lookBelow(s, next)
 			default:
 				e.coverWaiting(s, next.agreed)
 			}
 			return nil
 		},
-	}
+	})
 }
 
 // contradict drops a page that a second look contradicts. Its piece is requested again,
@@ -209,7 +185,7 @@ func (e *Environment) contradict(s sight) error {
 	if p, ok := e.waiting.pieces.Get(s.above); ok {
 		if p.doubts++; p.doubts > 2 {
 			p.doubts = 0
-			return invalid(errContradiction)
+			return invalid("pages contradict each other")
 		}
 	}
 	return nil
