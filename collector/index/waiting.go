@@ -58,8 +58,9 @@ func (x *Index) Complete() { x.complete = true }
 
 // Missing returns the WAITING tokens with from <= id < to that were not shown since the
 // given time, when a page that covers these ids was requested; served is the same time by
-// the service's clock. An empty from is the end of the list. Tokens that were both created
-// and first seen less than Lag before are left out: a replica may not have them yet.
+// the service's clock. They are in order of id. An empty from is the end of the list.
+// Tokens that were both created and first seen less than Lag before are left out: a replica
+// may not have them yet.
 func (x *Index) Missing(from, to string, at, served time.Time) []*Token {
 	var out []*Token
 	x.waiting.Ascend(from, func(id string, h *held) bool {

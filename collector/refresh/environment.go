@@ -132,7 +132,6 @@ func New(api Lister, opts Options) *Environment {
 		}),
 	}
 	e.arrivals = arrivals{slack: lag, unplaced: map[string]arrival{}}
-	e.lookUps.missed, e.lookUps.unlisted = map[string]bool{}, map[string]bool{}
 	now := e.now()
 	e.waiting, e.all = newList(now, onlyWaiting...), newList(now)
 	e.state.Store(&State{})
@@ -232,9 +231,9 @@ func (e *Environment) end() {
 		e.filled = time.Time{}
 		if e.all != nil {
 			e.settleArrivals()
-		}
-		if e.all != nil && !e.arrivals.served.IsZero() && !e.newGaps() {
-			e.newestListed()
+			if !e.arrivals.served.IsZero() && !e.newGaps() {
+				e.newestListed()
+			}
 		}
 	}
 	e.round.open = false

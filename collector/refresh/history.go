@@ -22,11 +22,11 @@ type loading struct {
 
 // nextGap requests the first page of the topmost gap that is not being listed. If there is
 // none, it requests a place at which to split the largest gap.
-func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
+func (e *Environment) nextGap(t task, now time.Time) *request {
 	var free, longest *piece
 	from := e.listFrom(now)
 	e.all.gaps.Reverse(func(_ string, p *piece) bool {
-		if p.history != ofHistory || p.above == topID {
+		if p.history != (t == history) || p.above == topID {
 			return true
 		}
 		if !p.busy {
@@ -34,14 +34,13 @@ func (e *Environment) nextGap(ofHistory bool, now time.Time) *request {
 			return false
 		}
 		longer := longest == nil || e.remaining(p, from) > e.remaining(longest, from)
-		if longer && !p.splitting && !p.unsplit && p.pages > 0 {
+		if longer && !p.splitting && p.splittable {
 			longest = p
 		}
 		return true
 	})
-	t := history
-	if !ofHistory {
-		t, from = newest, time.Time{}
+	if t == newest {
+		from = time.Time{}
 	}
 	if free != nil {
 		return e.askAll(t, free, from)
@@ -71,9 +70,9 @@ func (e *Environment) askSplit(p *piece, from time.Time) *request {
 				return nil
 			}
 			if len(s.page.Tokens) > 1 || !e.all.split(s.page.Tokens[0], s.page.Next) {
-				p.unsplit = true
+				p.splittable = false
 				if rest := e.all.next(p.above); rest != nil {
-					rest.unsplit = true // Of what was the same gap when the request was sent.
+					rest.splittable = false // Of what was the same gap when the request was sent.
 				}
 			}
 			return nil
@@ -123,11 +122,11 @@ func (e *Environment) nextHistory(now time.Time) *request {
 	case e.index.IsLoaded(), e.loading.err != nil && e.sched.active[history] > 0:
 		return nil
 	case e.all == nil:
-		return e.nextHistoryInTurn(now)
+		return e.nextHistoryInTurn(history, now)
 	case e.checkCapacity(loadTenths) != nil:
 		return nil
 	}
-	return e.nextGap(true, now)
+	return e.nextGap(history, now)
 }
 
 func (e *Environment) historyKnown() bool {

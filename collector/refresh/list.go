@@ -64,13 +64,12 @@ type piece struct {
 	busy    bool
 
 	// For loading: the createdAt at the end of the last piece as far as known, the time
-	// span of the page above, and whether a place to split the gap is being requested, or
-	// cannot be found.
-	bound              time.Time
-	span               time.Duration
-	pages              int
-	splitting, unsplit bool
-	doubts             int // Pages in this round that a second look contradicted.
+	// span of the page above, whether a place to split the gap can be found, and whether it
+	// is being requested.
+	bound                 time.Time
+	span                  time.Duration
+	splittable, splitting bool
+	doubts                int // Pages in this round that a second look contradicted.
 }
 
 func newList(now time.Time, statuses ...client.Status) *list {
@@ -333,8 +332,7 @@ func (l *list) leave(s sight, lo string) {
 	if s.fresh {
 		rest.changed = s.at // The replica may lack tokens just below, too.
 	}
-	rest.pages++
-	rest.splitting, rest.unsplit, rest.doubts = false, false, 0
+	rest.splittable, rest.splitting, rest.doubts = true, false, 0
 	l.set(&rest)
 	if !rest.gap {
 		l.rests = append(l.rests, lo)

@@ -1,9 +1,7 @@
 package refresh
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -65,7 +63,7 @@ func (e *Environment) nextNewest(now time.Time) *request {
 	if r := e.nextPlace(now); r != nil {
 		return r
 	}
-	if r := e.nextGap(false, now); r != nil {
+	if r := e.nextGap(newest, now); r != nil {
 		return r
 	}
 	if !e.flowing && e.checkCapacity(loadTenths) == nil {
@@ -80,14 +78,20 @@ func (e *Environment) nextNewest(now time.Time) *request {
 	return e.nextUnsettled()
 }
 
-// nextPlace requests a watched place that was not listed in this round.
+// nextPlace requests a watched place that was not listed in this round, the top first. Those
+// where tokens no longer appear are listed less often.
 func (e *Environment) nextPlace(now time.Time) *request {
-	for _, p := range e.places() {
-		if !p.busy && p.listed.Before(e.round.start) {
-			return e.askAll(newest, p, e.listFrom(now)) // Without a filter, the last page is expensive.
+	var first *piece
+	for _, p := range e.all.places {
+		due := p.above == topID || p.idle < idleRounds || e.round.number%idleRounds == 0
+		if due && !p.busy && p.listed.Before(e.round.start) && (first == nil || p.above > first.above) {
+			first = p
 		}
 	}
-	return nil
+	if first == nil {
+		return nil
+	}
+	return e.askAll(newest, first, e.listFrom(now)) // Without a filter, the last page is expensive.
 }
 
 // nextLocated requests the place of a token that appeared somewhere else.
@@ -120,19 +124,6 @@ func (e *Environment) nextUnsettled() *request {
 		e.arrivals.unsettled = e.arrivals.unsettled[1:]
 	}
 	return nil
-}
-
-// places returns the pieces to list in this round, the top first. Those where tokens no
-// longer appear are listed less often.
-func (e *Environment) places() []*piece {
-	out := make([]*piece, 0, len(e.all.places))
-	for _, p := range e.all.places {
-		if p.above == topID || p.idle < idleRounds || e.round.number%idleRounds == 0 {
-			out = append(out, p)
-		}
-	}
-	slices.SortFunc(out, func(a, b *piece) int { return cmp.Compare(b.above, a.above) })
-	return out
 }
 
 // takeTop records the service's time, and whether a replica is behind.
@@ -275,7 +266,8 @@ func (e *Environment) settleArrivals() {
 // newestDone reports whether this round has listed the newest tokens: nothing is left to
 // request, and no other task is requesting a piece that may contain them.
 func (e *Environment) newestDone() bool {
-	return e.sched.active[newest]+e.sched.active[outcomes]+e.sched.active[verify] == 0 && !e.wants(newest, e.now())
+	return e.sched.active[newest]+e.sched.active[outcomes]+e.sched.active[verify] == 0 &&
+		e.next(newest, e.now()) == nil
 }
 
 // newestKnown reports whether all tokens are known that were created from the slack before

@@ -28,7 +28,7 @@ type probing struct {
 }
 
 // nextProbe requests a short time range by createdAt.
-func (e *Environment) nextProbe() *request {
+func (e *Environment) nextProbe(time.Time) *request {
 	if e.probing.sent || !e.round.open || !e.flowing || e.arrivals.served.IsZero() ||
 		e.round.pages[newest] == 0 || !e.newestDone() {
 		return nil

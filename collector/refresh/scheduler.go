@@ -42,22 +42,11 @@ type request struct {
 	// Start, if set, is called when the request is sent, and drop when it has ended,
 	// successfully or not.
 	start, drop func()
-	// Pager, if set, returns the page; otherwise a new one is made with opts.
+	// Pager returns the page; without one, a new one is made with opts.
 	pager *client.Pager
 
 	task task
 	err  error
-}
-
-func (r *request) fetch(ctx context.Context, most time.Duration, api Lister, results chan<- *request) {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	pager := r.pager
-	if pager == nil {
-		pager = api.Pager(r.opts)
-	}
-	r.page, r.err = pager.Next(ctx)
-	results <- r
 }
 
 // After a failed refresh, requests are sent one at a time until so many pages came.
@@ -101,13 +90,6 @@ func (s *scheduler) turn() []task {
 }
 
 func (s *scheduler) queue(t task, r *request) { s.queued[t] = append(s.queued[t], r) }
-
-func (s *scheduler) charge(t task) {
-	s.clock = s.virtual[t]
-	s.virtual[t] += 1 / weights[t]
-	s.active[t]++
-	s.busy++
-}
 
 // Run refreshes until ctx ends, and returns ctx's error.
 func (e *Environment) Run(ctx context.Context) error {
@@ -176,8 +158,16 @@ func (e *Environment) launch(ctx context.Context) (wake time.Time) {
 			break
 		}
 		r.at = now
+		if r.pager == nil {
+			r.pager = e.api.Pager(r.opts)
+		}
 		e.round.sent++
-		go r.fetch(requests, e.opts.MaxStaleness, e.api, e.sched.results)
+		go func() {
+			ctx, cancel := context.WithTimeout(requests, e.opts.MaxStaleness)
+			defer cancel()
+			r.page, r.err = r.pager.Next(ctx)
+			e.sched.results <- r
+		}()
 	}
 	if due := e.show(); !due.IsZero() && (e.wake.IsZero() || due.Before(e.wake)) {
 		e.wake = due
@@ -201,7 +191,10 @@ func (e *Environment) pick(now time.Time) *request {
 		}
 		if r := e.next(t, now); r != nil {
 			r.task = t
-			e.sched.charge(t)
+			e.sched.clock = e.sched.virtual[t]
+			e.sched.virtual[t] += 1 / weights[t]
+			e.sched.active[t]++
+			e.sched.busy++
 			if queue := e.sched.queued[t]; len(queue) > 0 {
 				e.sched.queued[t] = queue[1:]
 				return r
@@ -218,26 +211,15 @@ func (e *Environment) pick(now time.Time) *request {
 	return nil
 }
 
+// next returns the request for the page that a task wants next; nil if it wants none.
 func (e *Environment) next(t task, now time.Time) *request {
 	if queue := e.sched.queued[t]; len(queue) > 0 {
 		return queue[0]
 	}
-	switch t {
-	case newest:
-		return e.nextNewest(now)
-	case waiting:
-		return e.nextWaiting()
-	case outcomes:
-		return e.nextOutcome(now)
-	case history:
-		return e.nextHistory(now)
-	case verify:
-		return e.nextVerify(now)
-	case probe:
-		return e.nextProbe()
-	case tasks:
-	}
-	return nil
+	return [tasks]func(time.Time) *request{
+		newest: e.nextNewest, waiting: e.nextWaiting, outcomes: e.nextOutcome,
+		history: e.nextHistory, verify: e.nextVerify, probe: e.nextProbe,
+	}[t](now)
 }
 
 // finish handles the result of a request.
@@ -314,10 +296,7 @@ func (e *Environment) idle() bool {
 	for t := range tasks {
 		// The history continues after the round, unless it could not be listed at all.
 		later := t == history && (e.loading.err == nil || e.round.pages[history] > 0)
-		if later || e.round.benched[t] {
-			continue
-		}
-		if e.wants(t, now) {
+		if !later && !e.round.benched[t] && e.next(t, now) != nil {
 			return false
 		}
 	}
@@ -341,12 +320,9 @@ func (e *Environment) progressed() bool {
 		return false // New tokens are WAITING that are not known yet.
 	}
 	for _, t := range []task{newest, waiting} {
-		if e.round.pages[t] == 0 && (e.sched.active[t] > 0 || e.wants(t, now)) {
+		if e.round.pages[t] == 0 && (e.sched.active[t] > 0 || e.next(t, now) != nil) {
 			return false
 		}
 	}
 	return true
 }
-
-// wants reports whether a task has a page to request.
-func (e *Environment) wants(t task, now time.Time) bool { return e.next(t, now) != nil }

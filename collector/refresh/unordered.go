@@ -1,6 +1,8 @@
 package refresh
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -81,13 +83,6 @@ func (e *Environment) follow(walk **chain, take func(sight) error) *request {
 	return r
 }
 
-// regainOrder continues with the list of a walk that was in order.
-func (e *Environment) regainOrder(all *list) {
-	e.all = all
-	e.opts.Metrics.holds("id_order")
-	level.Info(e.log).Log("msg", "tokens are listed in order of id again")
-}
-
 func (e *Environment) nextWaitingInTurn() *request {
 	if e.walks.waiting == nil {
 		if !e.walks.waitingAt.Before(e.round.start) {
@@ -135,17 +130,9 @@ func (e *Environment) nextNewestInTurn() *request {
 			return err
 		}
 		e.noteProgress(s.page)
-		line := e.arrivals.line
-		if line.IsZero() {
-			line = e.arrivals.served
-		}
-		old := 0
-		for _, t := range s.page.Tokens {
-			if t.CreatedAt.Before(line.Add(-e.arrivals.slack)) {
-				old++
-			}
-		}
-		if c.pager.More() && old < len(s.page.Tokens) && c.pages < maxNewestPages {
+		line := cmp.Or(e.arrivals.line, e.arrivals.served).Add(-e.arrivals.slack)
+		recent := slices.ContainsFunc(s.page.Tokens, func(t client.Token) bool { return !t.CreatedAt.Before(line) })
+		if c.pager.More() && recent && c.pages < maxNewestPages {
 			return nil
 		}
 		e.walks.newest, e.walks.newestAt = nil, c.begun
@@ -158,24 +145,19 @@ func (e *Environment) nextNewestInTurn() *request {
 // tokens finds the others.
 const maxNewestPages = 1000
 
-func (e *Environment) nextHistoryInTurn(now time.Time) *request {
-	loaded := e.index.IsLoaded()
+func (e *Environment) nextHistoryInTurn(t task, now time.Time) *request {
 	if e.walks.all == nil {
 		e.index.BeginTurn(now)
 		e.walks.all = e.newChain(client.ListOptions{From: e.listFrom(now)})
 		e.turn.begun, e.turn.line = now, e.arrivals.line.Add(-e.arrivals.slack)
 	}
 	c := e.walks.all
-	if loaded {
+	if t == verify {
 		total := float64(e.index.Len()/100 + 1)
 		due := total * float64(now.Sub(c.begun)) / float64(e.opts.VerifyInterval*19/20)
 		if float64(c.pages) >= due {
 			return nil
 		}
-	}
-	t := history
-	if loaded {
-		t = verify
 	}
 	return e.follow(&e.walks.all, func(s sight) error {
 		if _, err := e.observe(t, s); err != nil {
@@ -188,8 +170,10 @@ func (e *Environment) nextHistoryInTurn(now time.Time) *request {
 		e.walks.all = nil
 		e.index.CloseTurn(e.turn.line, s.at)
 		e.walks.done = true
-		if c.list != nil {
-			e.regainOrder(c.list)
+		if c.list != nil { // The whole walk was in order.
+			e.all = c.list
+			e.opts.Metrics.holds("id_order")
+			level.Info(e.log).Log("msg", "tokens are listed in order of id again")
 		}
 		return nil
 	})

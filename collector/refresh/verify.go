@@ -21,7 +21,7 @@ func (e *Environment) nextVerify(now time.Time) *request {
 		return nil
 	}
 	if e.all == nil {
-		return e.nextHistoryInTurn(now)
+		return e.nextHistoryInTurn(verify, now)
 	}
 	for len(e.turn.due) > 0 {
 		p := e.turn.due[0]

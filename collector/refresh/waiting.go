@@ -25,7 +25,7 @@ type part struct {
 
 // nextWaiting requests the top, then what is not known, then tokens whose timeout has
 // come, then the least recently listed piece.
-func (e *Environment) nextWaiting() *request {
+func (e *Environment) nextWaiting(time.Time) *request {
 	if e.waiting == nil {
 		return e.nextWaitingInTurn()
 	}
@@ -100,21 +100,14 @@ func (e *Environment) takeWaiting(s sight) error {
 		return nil
 	}
 	missing := e.index.Missing(s.reach(), s.above, s.at, s.served())
-	if n := len(missing); n > max(10, shown/2) || n > 0 && shown == 0 || s.endsAbove(missing) {
-		newest := slices.MaxFunc(missing, func(a, b *index.Token) int { return a.CreatedAt.Compare(b.CreatedAt) })
-		e.lookBelow(s, second{cursor: s.cursor, to: newest.CreatedAt, open: missing})
+	if n := len(missing); n > max(10, shown/2) ||
+		n > 0 && (shown == 0 || missing[0].ID < s.page.Tokens[shown-1].ID) {
+		latest := slices.MaxFunc(missing, func(a, b *index.Token) int { return a.CreatedAt.Compare(b.CreatedAt) })
+		e.lookBelow(s, second{cursor: s.cursor, to: latest.CreatedAt, open: missing})
 	} else {
 		e.coverWaiting(s, missing)
 	}
 	return nil
-}
-
-// endsAbove reports whether one of the tokens is below the page's last one: the page may be
-// cut off.
-func (s sight) endsAbove(tokens []*index.Token) bool {
-	return slices.ContainsFunc(tokens, func(t *index.Token) bool {
-		return t.ID < s.page.Tokens[len(s.page.Tokens)-1].ID
-	})
 }
 
 func (e *Environment) coverWaiting(s sight, missing []*index.Token) {
