@@ -103,12 +103,11 @@ type Environment struct {
 	loading  loading
 	turn     turn
 	walks    walks
-	stray    stray
+	astray   int             // Consecutive rounds with more than mostJoins.
 	urgent   map[string]bool // Pieces of WAITING with a timeout that has come.
 
 	flowing bool      // Tokens are counted as created and finished.
 	failing bool      // The last refresh failed.
-	careful bool      // It did, and few pages came since.
 	filled  time.Time // When a bound was reached; zero if none is.
 
 	published time.Time
@@ -123,17 +122,17 @@ func New(api Lister, opts Options) *Environment {
 		opts.Now = time.Now
 	}
 	opts.MaxTokens, opts.MaxBytes = cmp.Or(opts.MaxTokens, MaxTokens), cmp.Or(opts.MaxBytes, MaxBytes)
+	now := opts.Now()
 	e := &Environment{
 		api: api, opts: opts, now: opts.Now, log: opts.Logger,
+		waiting: newList(now, onlyWaiting...), all: newList(now),
+		arrivals: arrivals{slack: lag, unplaced: map[string]arrival{}},
 		index: index.New(index.Options{
 			Period: opts.Period, WaitingWithinPeriod: opts.WaitingWithinPeriod, Tags: opts.Tags,
 			ExpectedWait: opts.ExpectedWait,
 			Lag:          lag, Horizon: opts.MaxStaleness,
 		}),
 	}
-	e.arrivals = arrivals{slack: lag, unplaced: map[string]arrival{}}
-	now := e.now()
-	e.waiting, e.all = newList(now, onlyWaiting...), newList(now)
 	e.state.Store(&State{})
 	opts.Metrics.fresh = func() bool {
 		s := e.Snapshot()
@@ -180,9 +179,7 @@ func (e *Environment) checkCapacity(tenths int) error {
 	if e.index.Len() < tokens && size < bytes {
 		return nil
 	}
-	if e.filled.IsZero() {
-		e.filled = e.now()
-	}
+	e.filled = cmp.Or(e.filled, e.now())
 	return fmt.Errorf("there are more tokens than can be held, which is %d, or %d MiB of them: "+
 		"if they are real, set --tokens.period", tokens, bytes>>20)
 }
@@ -199,11 +196,10 @@ func (e *Environment) State() State {
 
 // begin starts a round.
 func (e *Environment) begin(start time.Time) {
-	e.round = round{start: start, open: true, number: e.round.number + 1}
-	if e.stray.rounds++; e.stray.cursors <= mostJoins {
-		e.stray.rounds = 0
+	if e.astray++; e.round.joins <= mostJoins {
+		e.astray = 0
 	}
-	e.careful, e.stray.cursors = e.failing, 0
+	e.round = round{start: start, open: true, number: e.round.number + 1, careful: e.failing}
 	if e.index.ClockSetBack(start) {
 		level.Warn(e.log).Log("msg", "the clock has been set back, listing the history again")
 		e.index.Rewind(start)
@@ -231,7 +227,7 @@ func (e *Environment) end() {
 		e.filled = time.Time{}
 		if e.all != nil {
 			e.settleArrivals()
-			if !e.arrivals.served.IsZero() && !e.newGaps() {
+			if !e.arrivals.served.IsZero() && e.all.topGap(false) == nil {
 				e.newestListed()
 			}
 		}
@@ -299,9 +295,7 @@ func (e *Environment) publish() {
 	now := e.now()
 	e.index.Settle(now)
 	s := e.index.Cut(at, now)
-	if e.all != nil && e.all.gaps.Len() > 0 {
-		s.Loaded = false
-	}
+	s.Loaded = s.Loaded && (e.all == nil || e.all.gaps.Len() == 0)
 	finished, gone := e.index.TakeFlow()
 	e.opts.Metrics.byTag(s, finished, gone)
 	e.snapshot.Store(s)

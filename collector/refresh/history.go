@@ -24,6 +24,7 @@ type loading struct {
 // none, it requests a place at which to split the largest gap.
 func (e *Environment) nextGap(t task, now time.Time) *request {
 	var free, longest *piece
+	var most time.Duration
 	from := e.listFrom(now)
 	e.all.gaps.Reverse(func(_ string, p *piece) bool {
 		if p.history != (t == history) || p.above == topID {
@@ -33,9 +34,9 @@ func (e *Environment) nextGap(t task, now time.Time) *request {
 			free = p
 			return false
 		}
-		longer := longest == nil || e.remaining(p, from) > e.remaining(longest, from)
-		if longer && !p.splitting && p.splittable {
-			longest = p
+		span, _ := e.remaining(p, from)
+		if p.splittable && !p.splitting && (longest == nil || span > most) {
+			longest, most = p, span
 		}
 		return true
 	})
@@ -45,17 +46,23 @@ func (e *Environment) nextGap(t task, now time.Time) *request {
 	if free != nil {
 		return e.askAll(t, free, from)
 	}
-	if longest == nil || !e.worthSplitting(longest, from) {
+	if longest == nil {
 		return nil
 	}
 	return e.askSplit(longest, from)
 }
 
 // askSplit requests the token in the middle of a gap by createdAt. The following pages are
-// requested by the cursor of that page.
+// requested by the cursor of that page. A split costs a request, and half a page that is
+// listed twice: the gap should have several pages, judging by the density of the page above.
 func (e *Environment) askSplit(p *piece, from time.Time) *request {
-	seek := p.aboveAt.Add(-e.remaining(p, from) / 2)
-	if seek.Before(from) {
+	span, known := e.remaining(p, from)
+	worth := span/16 > max(p.span, time.Millisecond)
+	if !known {
+		worth = e.all.next(p.above) == nil
+	}
+	seek := p.aboveAt.Add(-span / 2)
+	if !worth || seek.Before(from) {
 		return nil
 	}
 	return &request{
@@ -98,22 +105,13 @@ func (e *Environment) bound(p *piece, from time.Time) time.Time {
 	return time.Time{}
 }
 
-// remaining returns the time span of a gap. Below the oldest known token it is estimated
-// as twice what was listed so far.
-func (e *Environment) remaining(p *piece, from time.Time) time.Duration {
+// remaining returns the time span of a gap, and whether it is known. Below the oldest known
+// token it is estimated as twice what was listed so far.
+func (e *Environment) remaining(p *piece, from time.Time) (span time.Duration, known bool) {
 	if bound := e.bound(p, from); p.aboveAt.After(bound) && !bound.IsZero() {
-		return p.aboveAt.Sub(bound)
+		return p.aboveAt.Sub(bound), true
 	}
-	return 2 * min(max(e.loading.top.Sub(p.aboveAt), p.span, time.Second), math.MaxInt64/2)
-}
-
-// worthSplitting reports whether a gap probably has several pages, judging by the density
-// of the page above. A split costs a request, and half a page that is listed twice.
-func (e *Environment) worthSplitting(p *piece, from time.Time) bool {
-	if bound := e.bound(p, from); bound.IsZero() || !p.aboveAt.After(bound) {
-		return e.all.next(p.above) == nil
-	}
-	return e.remaining(p, from)/16 > max(p.span, time.Millisecond)
+	return 2 * min(max(e.loading.top.Sub(p.aboveAt), p.span, time.Second), math.MaxInt64/2), false
 }
 
 // nextHistory requests tokens from before the first listing.

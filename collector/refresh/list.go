@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -165,12 +166,8 @@ type sight struct {
 	ends     int             // How many pages before it ended the list in the same place.
 }
 
-func (s sight) served() time.Time {
-	if s.page.Date.IsZero() {
-		return s.at
-	}
-	return s.page.Date
-}
+// served is when the page was made, by the service's clock if that is known.
+func (s sight) served() time.Time { return cmp.Or(s.page.Date, s.at) }
 
 // looksAgain reports whether an end of the list that is in doubt takes another look, and
 // counts it: one more, or two if the page is empty, since two empty pages may both be wrong.
@@ -218,29 +215,30 @@ func (l *list) cover(s sight) string {
 		l.leave(s, lo)
 	}
 	s.fresh = s.fresh || p.listed.IsZero()
-	p.listed, p.served, p.gap, p.history, p.resume = s.at, s.served(), false, false, ""
-	p.known, p.high = "", time.Time{}
-	if len(tokens) > 0 {
-		p.known = tokens[0].ID
-	}
+	var high time.Time
 	for _, t := range tokens {
-		if t.CreatedAt.After(p.high) {
-			p.high = t.CreatedAt
+		if t.CreatedAt.After(high) {
+			high = t.CreatedAt
 		}
 	}
-	swallowed := l.between(s.above, lo)
-	for _, q := range swallowed {
-		if q.changed.After(p.changed) {
-			p.changed = q.changed
-		}
-	}
+	covered := append(l.between(s.above, lo), p)
+	changed := slices.MaxFunc(covered, func(a, b *piece) int { return a.changed.Compare(b.changed) }).changed
 	if s.fresh {
-		p.changed = s.at
+		changed = s.at
 	}
-	l.sort(p)
-	for _, q := range swallowed {
-		l.swallow(p, q, tokens)
+	for _, q := range covered {
+		if q != p && !q.watched {
+			l.remove(q.above) // It is part of p now. A watched place stays.
+			continue
+		}
+		q.listed, q.served, q.high, q.changed = s.at, s.served(), high, changed
+		q.gap, q.history, q.known = false, false, ""
+		if i := slices.IndexFunc(tokens, func(t client.Token) bool { return t.ID < q.above }); i >= 0 {
+			q.known = tokens[i].ID
+		}
+		l.sort(q)
 	}
+	p.resume = ""
 	return lo
 }
 
@@ -248,29 +246,12 @@ func (l *list) cover(s sight) string {
 func (l *list) between(above, lo string) []*piece {
 	var out []*piece
 	l.pieces.Descend(above, func(id string, p *piece) bool {
-		if id <= lo {
-			return false
-		}
-		if id != above {
+		if lo < id && id < above {
 			out = append(out, p)
 		}
-		return true
+		return id > lo
 	})
 	return out
-}
-
-// swallow makes the piece q part of p, whose page includes it. A watched place stays.
-func (l *list) swallow(p, q *piece, tokens []client.Token) {
-	if !q.watched {
-		l.remove(q.above)
-		return
-	}
-	q.listed, q.served, q.high, q.changed = p.listed, p.served, p.high, p.changed
-	q.gap, q.history, q.known = false, false, ""
-	if i := slices.IndexFunc(tokens, func(t client.Token) bool { return t.ID < q.above }); i >= 0 {
-		q.known = tokens[i].ID
-	}
-	l.sort(q)
 }
 
 // reach returns the id down to which a page covers the list.
@@ -291,11 +272,10 @@ func (s sight) reach() string {
 // to end there.
 func (l *list) sure(s sight) int {
 	tokens := s.page.Tokens
-	lo := s.reach()
-	if lo == "" || len(tokens) == 0 {
+	if s.page.Next == "" {
 		return len(tokens)
 	}
-	for _, p := range l.between(s.above, lo) {
+	for _, p := range l.between(s.above, s.reach()) {
 		// The last token is not above the boundary.
 		above := slices.IndexFunc(tokens, func(t client.Token) bool { return t.ID <= p.above })
 		if above > 0 && tokens[above].ID != p.above && len(tokens)-above < passed {
@@ -397,10 +377,15 @@ func (l *list) join(above string) {
 	l.sort(q)
 }
 
-// watch has a place listed as often as the top. Its tokens may not all be known.
-func (l *list) watch(p *piece) {
-	p.watched, p.idle, p.known = true, 0, ""
-	l.sort(p)
+// watch has a place listed as often as the top, and reports whether a piece begins there.
+// Its tokens may not all be known.
+func (l *list) watch(above string) bool {
+	p, ok := l.pieces.Get(above)
+	if ok {
+		p.watched, p.idle, p.known = true, 0, ""
+		l.sort(p)
+	}
+	return ok
 }
 
 // oldest returns when the least recently listed piece was listed; false if one never was.
@@ -408,9 +393,8 @@ func (l *list) oldest() (time.Time, bool) {
 	var oldest time.Time
 	whole := true
 	l.pieces.Scan(func(_ string, p *piece) bool {
-		if p.listed.IsZero() {
-			whole = false
-		} else if oldest.IsZero() || p.listed.Before(oldest) {
+		whole = !p.listed.IsZero()
+		if whole && (oldest.IsZero() || p.listed.Before(oldest)) {
 			oldest = p.listed
 		}
 		return whole

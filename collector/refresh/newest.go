@@ -1,7 +1,7 @@
 package refresh
 
 import (
-	"math"
+	"cmp"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -133,9 +133,7 @@ func (e *Environment) takeTop(s sight) {
 		return
 	}
 	first := s.page.Tokens[0]
-	if e.loading.top.IsZero() {
-		e.loading.top = first.CreatedAt
-	}
+	e.loading.top = cmp.Or(e.loading.top, first.CreatedAt)
 	switch {
 	case !s.inOrder(): // Its first token may not be the top.
 	case first.ID >= e.arrivals.highest.id:
@@ -180,23 +178,22 @@ func (e *Environment) growth(s sight) {
 	if !e.index.IsLoaded() {
 		return
 	}
-	fresh := s.created
 	for _, t := range e.arrivals.sought {
-		fresh[t.id] = true
+		s.created[t.id] = true // It may be on the page, too.
 	}
 	for i, t := range s.page.Tokens {
-		if !fresh[t.ID] {
+		if !s.created[t.ID] {
 			continue
 		}
 		if p, ok := e.all.pieces.Get(s.above); ok && i == 0 && s.above != topID {
 			if p.watched {
 				p.idle = 0
 			} else if e.outOfTurn(p.aboveAt, t) && len(e.all.places) < mostPlaces {
-				e.all.watch(p)
+				e.all.watch(s.above)
 				e.found(t)
 			}
 		}
-		below := i > 0 && !fresh[s.page.Tokens[i-1].ID] && e.outOfTurn(s.page.Tokens[i-1].CreatedAt, t)
+		below := i > 0 && !s.created[s.page.Tokens[i-1].ID] && e.outOfTurn(s.page.Tokens[i-1].CreatedAt, t)
 		if below && !e.arrivals.pinning && len(e.all.places) < mostPlaces {
 			e.pinBelow(s, i)
 			e.found(t)
@@ -216,9 +213,7 @@ func (e *Environment) outOfTurn(above time.Time, t client.Token) bool {
 
 // pinBelow requests the cursor that begins right below the page's ith token.
 func (e *Environment) pinBelow(s sight, i int) {
-	above := s.page.Tokens[i-1].ID
-	if p, ok := e.all.pieces.Get(above); ok {
-		e.all.watch(p)
+	if e.all.watch(s.page.Tokens[i-1].ID) {
 		return
 	}
 	pin := e.all.repeat(s, i, func(again sight) error {
@@ -226,9 +221,7 @@ func (e *Environment) pinBelow(s sight, i int) {
 			return err
 		}
 		if n := len(again.page.Tokens); n > 0 {
-			if p, ok := e.all.pieces.Get(again.page.Tokens[n-1].ID); ok {
-				e.all.watch(p)
-			}
+			e.all.watch(again.page.Tokens[n-1].ID)
 		}
 		return nil
 	})
@@ -239,7 +232,7 @@ func (e *Environment) pinBelow(s sight, i int) {
 // settleArrivals counts the tokens as late that no place has shown within the lag after
 // they were first seen.
 func (e *Environment) settleArrivals() {
-	whole := !e.newGaps() && e.newestDone()
+	whole := e.all.topGap(false) == nil && e.newestDone()
 	for id, a := range e.arrivals.unplaced {
 		if whole && e.round.start.Sub(a.seen) > lag {
 			delete(e.arrivals.unplaced, id)
@@ -258,8 +251,7 @@ func (e *Environment) settleArrivals() {
 		}
 	}
 	e.probing.rate = max(float64(e.arrivals.appeared), e.probing.rate*4/5)
-	e.probing.budget += probeShare * float64(e.round.sent)
-	e.probing.budget = math.Min(e.probing.budget, 1)
+	e.probing.budget = min(e.probing.budget+probeShare*float64(e.round.sent), 1)
 	e.arrivals.appeared = 0
 }
 
@@ -273,9 +265,7 @@ func (e *Environment) newestDone() bool {
 // newestKnown reports whether all tokens are known that were created from the slack before
 // the first listing on: tokens can be counted as created from then on.
 func (e *Environment) newestKnown() bool {
-	if e.arrivals.firstServed.IsZero() {
-		e.arrivals.firstServed = e.arrivals.served
-	}
+	e.arrivals.firstServed = cmp.Or(e.arrivals.firstServed, e.arrivals.served)
 	if now := e.served.earliest(e.now()); now.Before(e.arrivals.firstServed) {
 		e.arrivals.firstServed = now
 	}
@@ -288,9 +278,6 @@ func (e *Environment) newestKnown() bool {
 	gap := e.all.topGap(true)
 	return gap == nil || gap.aboveAt.Before(e.arrivals.firstServed.Add(-e.arrivals.slack))
 }
-
-// newGaps reports whether there is a gap among the new tokens.
-func (e *Environment) newGaps() bool { return e.all.topGap(false) != nil }
 
 // newestListed records that all tokens were listed that were created until the slack
 // before the top was last listed.

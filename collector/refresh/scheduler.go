@@ -62,8 +62,10 @@ type round struct {
 	stopped bool
 	pages   [tasks]int // That came.
 	number  int
-	sent    int // Requests.
-	came    int // Pages that came.
+	careful bool // The round before failed.
+	sent    int  // Requests.
+	came    int  // Pages that came.
+	joins   int  // Cursors that led to another place.
 }
 
 // scheduler shares requests among tasks.
@@ -178,7 +180,7 @@ func (e *Environment) launch(ctx context.Context) (wake time.Time) {
 // workers returns the number of concurrent requests. After a failure a single one checks
 // whether the service is back.
 func (e *Environment) workers() int {
-	if e.careful || e.round.err != nil {
+	if e.round.careful && e.round.came < fewPages || e.round.err != nil {
 		return 1
 	}
 	return e.opts.Concurrency
@@ -235,9 +237,7 @@ func (e *Environment) finish(ctx context.Context, r *request) {
 	err := r.err
 	if err == nil {
 		e.round.pages[r.task]++
-		if e.round.came++; e.round.came >= fewPages {
-			e.careful = false
-		}
+		e.round.came++
 		r.page.Date = e.served.believe(r.page.Date, e.now())
 		err = r.take(r.sight)
 	}
@@ -247,14 +247,13 @@ func (e *Environment) finish(ctx context.Context, r *request) {
 	if r.task == history {
 		e.loading.err = err
 	}
-	if ctx.Err() != nil {
-		return
-	}
-	if err == nil {
+	switch {
+	case ctx.Err() != nil:
+	case err == nil:
 		e.advance(r.task)
-		return
+	default:
+		e.fail(r.task, err)
 	}
-	e.fail(r.task, err)
 }
 
 // fail suspends a task for the rest of the round. If other requests would fail too, none
@@ -266,12 +265,9 @@ func (e *Environment) fail(t task, err error) {
 	}
 	again := e.round.err != nil
 	e.round.benched[t] = true
-	switch client.ReasonOf(err) { //nolint:exhaustive // The others concern every request.
-	case client.ReasonInvalidResponse, client.ReasonBadRequest:
-		e.round.stopped = e.round.stopped || again
-	default:
-		e.round.stopped = true
-	}
+	reason := client.ReasonOf(err) // Others than these two concern every request.
+	alone := reason == client.ReasonInvalidResponse || reason == client.ReasonBadRequest
+	e.round.stopped = e.round.stopped || again || !alone
 	if !again {
 		e.round.err = purpose(t, err)
 	}

@@ -18,12 +18,6 @@ const (
 	otherSize = 99
 )
 
-// stray counts the cursors that led to another place.
-type stray struct {
-	cursors int // In this round.
-	rounds  int // Consecutive rounds with more than mostJoins.
-}
-
 // observe records the tokens of a page and their statuses.
 func (e *Environment) observe(t task, s sight) (index.Changes, error) {
 	ch := e.index.Observe(s.page.Tokens, s.at)
@@ -125,11 +119,11 @@ func (e *Environment) coverAll(t task, s sight) {
 func (e *Environment) disorder(t task, l *list, s sight, take func(sight) error) error {
 	if s.ordered() {
 		l.join(s.above)
-		if e.stray.cursors++; e.stray.cursors <= mostJoins {
+		if e.round.joins++; e.round.joins <= mostJoins {
 			return nil
 		}
-		if e.stray.rounds >= mostAstray {
-			e.stray.rounds = 0
+		if e.astray >= mostAstray {
+			e.astray = 0
 			e.waiting = newList(s.at, onlyWaiting...)
 			e.index.Unload()
 			e.listAgain(s.at)

@@ -102,16 +102,14 @@ func (e *Environment) plan(now time.Time) {
 			old++
 		}
 		// A piece that was just listed is not due, however many pieces there are.
-		if now.Sub(p.listed) > min(2*e.opts.Interval, e.opts.VerifyInterval/16) {
+		if e.index.IsLoaded() && now.Sub(p.listed) > min(2*e.opts.Interval, e.opts.VerifyInterval/16) {
 			e.turn.due = append(e.turn.due, p)
 		}
 		return true
 	})
-	if !e.index.IsLoaded() {
-		e.turn.due = nil
-		return
+	if e.index.IsLoaded() {
+		e.planVerify(now, old == 0)
 	}
-	e.planVerify(now, old == 0)
 }
 
 func purpose(t task, err error) error {
@@ -126,8 +124,7 @@ func purpose(t task, err error) error {
 
 // warn logs once that an assumption about the service does not hold.
 func (e *Environment) warn(assumption, msg string, fields ...any) {
-	if !e.opts.Metrics.broke(assumption) {
-		return
+	if e.opts.Metrics.broke(assumption) {
+		level.Warn(e.log).Log(append([]any{"msg", msg}, fields...)...)
 	}
-	level.Warn(e.log).Log(append([]any{"msg", msg}, fields...)...)
 }

@@ -36,8 +36,9 @@ type walks struct {
 
 // newChain begins a walk through a whole listing.
 func (e *Environment) newChain(opts client.ListOptions) *chain {
-	now := e.now()
-	return &chain{pager: e.api.Pager(opts), begun: now, list: newList(now, opts.Statuses...), boundary: boundary{above: topID}}
+	c := &chain{pager: e.api.Pager(opts), begun: e.now(), boundary: boundary{above: topID}}
+	c.list = newList(c.begun, opts.Statuses...)
+	return c
 }
 
 // cover records the next page of the walk.

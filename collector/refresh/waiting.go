@@ -103,7 +103,7 @@ func (e *Environment) takeWaiting(s sight) error {
 	if n := len(missing); n > max(10, shown/2) ||
 		n > 0 && (shown == 0 || missing[0].ID < s.page.Tokens[shown-1].ID) {
 		latest := slices.MaxFunc(missing, func(a, b *index.Token) int { return a.CreatedAt.Compare(b.CreatedAt) })
-		e.lookBelow(s, second{cursor: s.cursor, to: latest.CreatedAt, open: missing})
+		e.lookBelow(s, &second{cursor: s.cursor, to: latest.CreatedAt, open: missing})
 	} else {
 		e.coverWaiting(s, missing)
 	}
@@ -128,7 +128,7 @@ type second struct {
 }
 
 // lookBelow requests the tokens that a page lacked with another query.
-func (e *Environment) lookBelow(s sight, look second) {
+func (e *Environment) lookBelow(s sight, look *second) {
 	e.sched.queue(waiting, &request{
 		opts: client.ListOptions{Statuses: onlyWaiting, After: look.cursor, To: look.to},
 		take: func(seen sight) error {
@@ -137,30 +137,29 @@ func (e *Environment) lookBelow(s sight, look second) {
 			}
 			shown := seen.page.Tokens
 			if len(shown) == 0 && !look.empty {
-				third := look
-				third.to, third.empty = look.to.Add(time.Millisecond), true
-				e.lookBelow(s, third)
+				look.to, look.empty = look.to.Add(time.Millisecond), true
+				e.lookBelow(s, look)
 				return nil
 			}
-			next := look
-			next.cursor, next.open, next.empty = seen.page.Next, nil, false
-			for _, t := range look.open {
+			look.cursor, look.empty = seen.page.Next, false
+			look.open = slices.DeleteFunc(look.open, func(t *index.Token) bool {
 				switch {
 				case shows(seen.page, t.ID):
-					next.contradicted++
-				case next.cursor == "" || len(shown) == 0 || t.ID > shown[len(shown)-1].ID:
-					next.agreed = append(next.agreed, t)
+					look.contradicted++
+				case look.cursor == "" || len(shown) == 0 || t.ID > shown[len(shown)-1].ID:
+					look.agreed = append(look.agreed, t)
 				default:
-					next.open = append(next.open, t)
+					return false
 				}
-			}
+				return true
+			})
 			switch {
-			case next.contradicted > len(next.agreed)+len(next.open):
+			case look.contradicted > len(look.agreed)+len(look.open):
 				return e.contradict(s)
-			case len(next.open) > 0:
-				e.lookBelow(s, next)
+			case len(look.open) > 0:
+				e.lookBelow(s, look)
 			default:
-				e.coverWaiting(s, next.agreed)
+				e.coverWaiting(s, look.agreed)
 			}
 			return nil
 		},
