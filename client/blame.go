@@ -76,9 +76,3 @@ func strangerAdvice(resp *http.Response) (advice string, stranger error) {
 	}
 	return "", nil
 }
-
-// proxyRefused reports whether a proxy refused to connect. There is no error value for
-// it in net/http.
-func proxyRefused(err error) bool {
-	return strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired))
-}

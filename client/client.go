@@ -170,8 +170,3 @@ func parseAPIURL(raw string) (*url.URL, error) {
 func headerValue(s string) bool {
 	return s == strings.TrimSpace(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }
-
-// Pager returns a pager over the tokens that opts select. It sends no request yet.
-func (c *Client) Pager(opts ListOptions) *Pager {
-	return newPager(c, opts)
-}

@@ -39,9 +39,9 @@ var (
 
 // wirePage is the content of an answer.
 type wirePage struct {
-	tokens         []Token
-	paginated      bool // Whether the answer has a pagination.
-	next, previous string
+	Page
+
+	paginated bool // Whether the answer has a pagination.
 }
 
 // decoder reads one answer.
@@ -85,19 +85,17 @@ func (d *decoder) explain(err error) error {
 
 func (d *decoder) page() (wirePage, error) {
 	var page wirePage
-	data := false
 	err := d.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "data":
-			page.tokens, err = d.tokens()
-			data = page.tokens != nil
+			page.Tokens, err = d.tokens()
 			return inField("data", err)
 		case "pagination":
 			return inField("pagination", d.pagination(&page))
 		}
 		return d.json.SkipValue()
 	})
-	if err == nil && !data {
+	if err == nil && page.Tokens == nil {
 		err = errNoData
 	}
 	return page, err
@@ -109,7 +107,7 @@ func (d *decoder) tokens() ([]Token, error) {
 		return nil, nil
 	}
 	tokens := make([]Token, 0, maxPageSize)
-	err := d.array(func() error {
+	err := d.between('[', ']', func() error {
 		if len(tokens) == maxTokens {
 			return fmt.Errorf("%w: over %d tokens", errTooMuch, maxTokens)
 		}
@@ -161,16 +159,16 @@ func (d *decoder) token(t *Token) error {
 
 // pagination reads the cursors. A null object or cursor is treated as absent.
 func (d *decoder) pagination(page *wirePage) error {
-	page.next, page.previous = "", ""
+	page.Next, page.Previous = "", ""
 	if page.paginated = !d.null(); !page.paginated {
 		return nil
 	}
 	return d.object(func(name []byte) (err error) {
 		switch string(name) {
 		case "next":
-			page.next, err = d.text("next", maxCursor)
+			page.Next, err = d.text("next", maxCursor)
 		case "previous":
-			page.previous, err = d.text("previous", maxCursor)
+			page.Previous, err = d.text("previous", maxCursor)
 		default:
 			err = d.json.SkipValue()
 		}
@@ -184,7 +182,7 @@ func (d *decoder) tagList() ([]string, error) {
 	}
 	var few [16]string
 	list := few[:0]
-	err := d.array(func() error {
+	err := d.between('[', ']', func() error {
 		if len(list) == maxTags {
 			return fmt.Errorf("%w: over %d tags", errTooMuch, maxTags)
 		}
@@ -245,43 +243,28 @@ func (d *decoder) null() bool {
 // object reads an object. It calls value with each name, to read the value. The name
 // is valid until the next read.
 func (d *decoder) object(value func(name []byte) error) error {
-	if err := d.open('{'); err != nil {
-		return err
-	}
-	for d.json.PeekKind() != '}' {
+	return d.between('{', '}', func() error {
 		name, err := d.str()
 		if err != nil {
 			return err
 		}
-		if err := value(name); err != nil {
-			return err
-		}
-	}
-	_, err := d.json.ReadToken()
-	return err
+		return value(name)
+	})
 }
 
-// array reads an array. It calls element to read each element.
-func (d *decoder) array(element func() error) error {
-	if err := d.open('['); err != nil {
-		return err
-	}
-	for d.json.PeekKind() != ']' {
-		if err := element(); err != nil {
-			return err
-		}
-	}
-	_, err := d.json.ReadToken()
-	return err
-}
-
-// open reads the bracket that opens an object or an array, or skips a value of
-// another kind.
-func (d *decoder) open(bracket jsontext.Kind) error {
-	if d.json.PeekKind() != bracket {
+// between reads an object or an array with these brackets, or skips a value of another
+// kind. It calls element to read each element.
+func (d *decoder) between(opening, closing jsontext.Kind, element func() error) error {
+	if d.json.PeekKind() != opening {
 		return d.other()
 	}
 	_, err := d.json.ReadToken()
+	for err == nil && d.json.PeekKind() != closing {
+		err = element()
+	}
+	if err == nil {
+		_, err = d.json.ReadToken()
+	}
 	return err
 }
 

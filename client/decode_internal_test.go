@@ -97,7 +97,7 @@ func oracle(b []byte) (wirePage, error) {
 		tokens = append(tokens, t)
 	}
 	for _, t := range tokens {
-		page.tokens = append(page.tokens, t.t)
+		page.Tokens = append(page.Tokens, t.t)
 	}
 	var p map[string]json.RawMessage
 	if raw := m["pagination"]; raw != nil {
@@ -106,7 +106,7 @@ func oracle(b []byte) (wirePage, error) {
 		}
 	}
 	page.paginated = p != nil
-	for name, to := range map[string]*string{"next": &page.next, "previous": &page.previous} {
+	for name, to := range map[string]*string{"next": &page.Next, "previous": &page.Previous} {
 		if raw := p[name]; raw != nil {
 			if err := json.Unmarshal(raw, to); err != nil {
 				return wirePage{}, err
@@ -186,8 +186,8 @@ func compare(t *testing.T, b []byte) {
 	for i := range b {
 		b[i] = 'x'
 	}
-	if len(got.tokens) == 0 {
-		got.tokens = nil
+	if len(got.Tokens) == 0 {
+		got.Tokens = nil
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(wirePage{})); diff != "" {
 		t.Error(diff)

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"unicode"
 
 	"github.com/klauspost/compress/gzip"
@@ -77,27 +76,23 @@ type Error struct {
 
 // Error returns the request, the answer and the advice.
 func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "GET %s", e.Path)
+	text := "GET " + e.Path
 	if e.Status != 0 {
-		fmt.Fprintf(&b, ": %d", e.Status)
-		if text := http.StatusText(e.Status); text != "" {
-			b.WriteString(" " + text)
-		}
+		text += strings.TrimSpace(fmt.Sprintf(": %d %s", e.Status, http.StatusText(e.Status)))
 	}
 	if e.Message != "" {
-		fmt.Fprintf(&b, ": %s", e.Message)
+		text += ": " + e.Message
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %s", e.Err)
+		text += ": " + e.Err.Error()
 	}
 	if e.Attempts > 1 {
-		fmt.Fprintf(&b, " (%d attempts)", e.Attempts)
+		text += fmt.Sprintf(" (%d attempts)", e.Attempts)
 	}
 	if e.Advice != "" {
-		fmt.Fprintf(&b, "; %s", e.Advice)
+		text += "; " + e.Advice
 	}
-	return b.String()
+	return text
 }
 
 // Unwrap returns the cause.
@@ -138,21 +133,19 @@ func statusReason(status int) Reason {
 
 // transportReason returns the reason for a connection error, or other if it is none.
 func transportReason(err error, other Reason) Reason {
-	var corrupt flate.CorruptInputError
-	if errors.Is(err, errMalformed) || errors.Is(err, errHeaderTooLarge) ||
-		errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
-		return ReasonInvalidResponse
-	}
-	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return ReasonTimeout
-	}
 	var (
-		netErr net.Error
-		errno  syscall.Errno
+		corrupt flate.CorruptInputError
+		timeout interface{ Timeout() bool }
+		netErr  net.Error // Also a syscall.Errno.
 	)
-	if errors.As(err, &netErr) || errors.As(err, &errno) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+	switch {
+	case errors.Is(err, errMalformed), errors.Is(err, errHeaderTooLarge),
+		errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, &corrupt):
+		return ReasonInvalidResponse
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return ReasonTimeout
+	case errors.As(err, &netErr), errors.Is(err, net.ErrClosed),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return ReasonNetwork
 	}
 	return other

@@ -5,6 +5,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -64,10 +65,8 @@ func (o ListOptions) Validate() error {
 	case !sendable(o.IdempotencyKey):
 		return errors.New("idempotency key: not valid UTF-8, or with a NUL")
 	}
-	for _, check := range []func() error{o.validateStatuses, o.validateTags, o.validateTimes} {
-		if err := check(); err != nil {
-			return err
-		}
+	if err := cmp.Or(o.validateStatuses(), o.validateTags(), o.validateTimes()); err != nil {
+		return err
 	}
 	if n := len(o.query().Encode()); n > maxQuery {
 		return fmt.Errorf("query of %d bytes: the service takes requests of about 16 KB; ask for fewer tags at once", n)
@@ -81,8 +80,8 @@ func (o ListOptions) validateStatuses() error {
 			return fmt.Errorf("status %q: want %s, %s or %s", s, StatusWaiting, StatusCompleted, StatusTimedOut)
 		}
 	}
-	statuses := o.statuses()
-	if len(statuses) > 1 && slices.Contains(statuses, StatusWaiting) {
+	another := func(s Status) bool { return s != StatusWaiting }
+	if slices.Contains(o.Statuses, StatusWaiting) && slices.ContainsFunc(o.Statuses, another) {
 		return fmt.Errorf("status %s with another: the service would ignore the filter; ask for each, or for none",
 			StatusWaiting)
 	}
@@ -130,23 +129,9 @@ func sendable(s string) bool {
 	return utf8.ValidString(s) && !strings.Contains(s, "\x00")
 }
 
-// statuses returns a copy of the selected statuses, each once.
-func (o ListOptions) statuses() []Status {
-	statuses := slices.Clone(o.Statuses)
-	slices.Sort(statuses)
-	return slices.Compact(statuses)
-}
-
-func (o ListOptions) pageSize() int {
-	if o.PageSize == 0 {
-		return maxPageSize
-	}
-	return o.PageSize
-}
-
 // query returns the parameters of the first page's request.
 func (o ListOptions) query() url.Values {
-	q := url.Values{"page[size]": {strconv.Itoa(o.pageSize())}}
+	q := url.Values{"page[size]": {strconv.Itoa(cmp.Or(o.PageSize, maxPageSize))}}
 	set := func(name, value string) {
 		if value != "" {
 			q.Set(name, value)
@@ -157,24 +142,22 @@ func (o ListOptions) query() url.Values {
 	set("filter[idempotencyKey]", o.IdempotencyKey)
 	set("filter[tags]", strings.Join(o.Tags, ","))
 	statuses := make([]string, 0, len(o.Statuses))
-	for _, s := range o.statuses() {
+	for _, s := range o.Statuses {
 		statuses = append(statuses, string(s))
 	}
-	set("filter[status]", strings.Join(statuses, ","))
+	slices.Sort(statuses)
+	set("filter[status]", strings.Join(slices.Compact(statuses), ","))
 	if o.Period > 0 {
 		// In seconds, because the service reads 1M as a minute and 60 as 60 ms.
 		set("filter[createdAt][period]", strconv.FormatInt(int64(o.Period/time.Second), 10)+"s")
 	}
 	if !o.From.IsZero() {
-		// Rounded up to whole milliseconds, to leave out tokens created before From.
-		from := o.From.UTC().Truncate(time.Millisecond)
-		if from.Before(o.From) {
-			from = from.Add(time.Millisecond)
-		}
-		set("filter[createdAt][from]", from.Format(timeLayout))
+		// Rounded up to whole milliseconds, to leave out tokens created before From. Format
+		// rounds down.
+		set("filter[createdAt][from]", o.From.UTC().Add(time.Millisecond-1).Format(timeLayout))
 	}
 	if !o.To.IsZero() {
-		set("filter[createdAt][to]", o.To.UTC().Truncate(time.Millisecond).Format(timeLayout))
+		set("filter[createdAt][to]", o.To.UTC().Format(timeLayout))
 	}
 	return q
 }

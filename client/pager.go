@@ -4,6 +4,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,12 +48,11 @@ type Page struct {
 // tokens, or from ListOptions.Before to newer ones. It is not safe for
 // concurrent use.
 type Pager struct {
-	client   *Client
-	options  ListOptions
-	query    url.Values
-	backward bool
+	client    *Client
+	options   ListOptions
+	query     url.Values
+	direction string // The parameter that has the cursor.
 
-	cursor  string
 	done    bool
 	pages   int
 	cursors map[uint64]struct{} // Hashes of all cursors so far.
@@ -60,23 +60,23 @@ type Pager struct {
 	last    map[string]struct{} // Ids of the previous page.
 }
 
-func newPager(c *Client, opts ListOptions) *Pager {
-	opts.Statuses = opts.statuses()
-	opts.Tags = slices.Clone(opts.Tags)
+const (
+	older = "page[after]"
+	newer = "page[before]"
+)
+
+// Pager returns a pager over the tokens that opts select. It sends no request yet.
+func (c *Client) Pager(opts ListOptions) *Pager {
+	opts.Statuses, opts.Tags = slices.Clone(opts.Statuses), slices.Clone(opts.Tags)
 	p := &Pager{
-		client:   c,
-		options:  opts,
-		query:    opts.query(),
-		backward: opts.Before != "",
-		cursor:   opts.After,
-		cursors:  map[uint64]struct{}{},
-		seed:     maphash.MakeSeed(),
+		client: c, options: opts, query: opts.query(), direction: older,
+		cursors: map[uint64]struct{}{}, seed: maphash.MakeSeed(),
 	}
-	if p.backward {
-		p.cursor = opts.Before
+	if opts.Before != "" {
+		p.direction = newer
 	}
-	if p.cursor != "" {
-		p.cursors[p.hash(p.cursor)] = struct{}{}
+	if cursor := p.Cursor(); cursor != "" {
+		p.cursors[p.hash(cursor)] = struct{}{}
 	}
 	return p
 }
@@ -86,7 +86,7 @@ func (p *Pager) More() bool { return !p.done }
 
 // Cursor returns the cursor of the page that Next requests: empty for the first
 // page, and the last page's once there are no more.
-func (p *Pager) Cursor() string { return p.cursor }
+func (p *Pager) Cursor() string { return p.query.Get(p.direction) }
 
 // Next returns the next page, or io.EOF once More is false. Any other error wraps
 // an *Error, and the next call requests the same page again.
@@ -94,107 +94,85 @@ func (p *Pager) Next(ctx context.Context) (Page, error) {
 	if p.done {
 		return Page{}, io.EOF
 	}
-	page, ids, err := p.get(ctx)
+	page, err := p.get(ctx)
 	if err != nil {
 		return Page{}, fmt.Errorf("list tokens, page %d: %w", p.pages+1, err)
 	}
 	p.pages++
-	p.last = ids
-	next := page.Next
-	if p.backward {
-		next = page.Previous
+	next := p.following(page)
+	if p.done = next == ""; !p.done {
+		p.query.Set(p.direction, next)
+		p.cursors[p.hash(next)] = struct{}{}
 	}
-	if next == "" {
-		p.done = true
-		return page, nil
-	}
-	p.cursor = next
-	p.cursors[p.hash(next)] = struct{}{}
 	return page, nil
+}
+
+// following returns the cursor of the page after this one, empty if there is none.
+func (p *Pager) following(page Page) string {
+	if p.direction == newer {
+		return page.Previous
+	}
+	return page.Next
 }
 
 // hash shortens a cursor to 8 bytes. Two of a million cursors collide in one out of
 // thirty million walks.
 func (p *Pager) hash(cursor string) uint64 { return maphash.String(p.seed, cursor) }
 
-// get requests the page at the cursor. It does not advance the walk, so that a page
-// that failed can be requested again.
-func (p *Pager) get(ctx context.Context) (Page, map[string]struct{}, error) {
-	path := p.client.url.EscapedPath()
+// get requests the page at the cursor. If it fails, the walk is unchanged, so that the
+// page can be requested again.
+func (p *Pager) get(ctx context.Context) (Page, error) {
 	if p.pages == 0 {
 		if err := p.options.Validate(); err != nil {
-			return Page{}, nil, &Error{Reason: ReasonBadRequest, Path: path, Err: err}
+			return Page{}, p.client.fail(ReasonBadRequest, err)
 		}
 	}
 	if p.pages >= maxPages {
-		return Page{}, nil, &Error{Reason: ReasonInvalidResponse, Path: path, Err: ErrEndless}
+		return Page{}, p.client.fail(ReasonInvalidResponse, ErrEndless)
 	}
-	query := p.query
-	if p.cursor != "" {
-		if p.backward {
-			query.Set("page[before]", p.cursor)
-		} else {
-			query.Set("page[after]", p.cursor)
-		}
-	}
-	a, err := p.client.retry(ctx, request{query: query.Encode(), idempotency: p.options.IdempotencyKey})
+	a, err := p.client.retry(ctx, request{query: p.query.Encode(), idempotency: p.options.IdempotencyKey})
 	if err != nil {
-		return Page{}, nil, err
+		return Page{}, err
 	}
-	page, ids, err := p.judge(a)
+	page, err := p.judge(a)
 	if err != nil {
-		return Page{}, nil, &Error{
-			Reason: ReasonInvalidResponse, Status: a.attempt.Status, Path: path, Attempts: a.attempts, Err: err,
-		}
+		failure := p.client.fail(ReasonInvalidResponse, err)
+		failure.Status, failure.Attempts = a.attempt.Status, a.attempts
+		return Page{}, failure
 	}
-	return page, ids, nil
+	return page, nil
 }
 
-// judge returns the page with its new tokens of the selected statuses, and the ids
-// of all its tokens. Its error says why the walk cannot continue after this page.
-func (p *Pager) judge(a answer) (Page, map[string]struct{}, error) {
-	next := a.page.next
-	if p.backward {
-		next = a.page.previous
-	}
-	ids := make(map[string]struct{}, len(a.page.tokens))
-	fresh := 0
-	tokens := a.page.tokens[:0]
-	for _, t := range a.page.tokens {
-		if _, ok := ids[t.ID]; ok {
-			continue
-		}
+// judge returns the page with its new tokens of the selected statuses, and remembers the
+// ids of all its tokens. Its error says why the walk cannot continue after this page.
+func (p *Pager) judge(a answer) (Page, error) {
+	page := a.page.Page
+	listed, fresh := len(page.Tokens), 0
+	ids := make(map[string]struct{}, listed)
+	page.Tokens = slices.DeleteFunc(page.Tokens, func(t Token) bool {
+		_, twice := ids[t.ID]
+		_, before := p.last[t.ID]
 		ids[t.ID] = struct{}{}
-		if _, ok := p.last[t.ID]; ok {
-			continue
+		if twice || before {
+			return true
 		}
 		fresh++
-		if p.fits(t.Status) {
-			tokens = append(tokens, t)
-		}
-	}
+		// The service ignores some filters.
+		return len(p.options.Statuses) > 0 && !slices.Contains(p.options.Statuses, t.Status)
+	})
+	next := p.following(page)
 	_, repeats := p.cursors[p.hash(next)]
 	switch {
-	case !a.page.paginated && len(a.page.tokens) >= p.options.pageSize():
-		return Page{}, nil, errNoPagination
+	case !a.page.paginated && listed >= cmp.Or(p.options.PageSize, maxPageSize):
+		return Page{}, errNoPagination
 	case next != "" && repeats:
-		return Page{}, nil, errCursorRepeats
+		return Page{}, errCursorRepeats
 	// An empty last page is valid: its tokens may have left the filter since the page
 	// before was listed.
-	case fresh == 0 && (next != "" || len(a.page.tokens) > 0):
-		return Page{}, nil, errNothingNew
+	case fresh == 0 && (next != "" || listed > 0):
+		return Page{}, errNothingNew
 	}
-	clear(a.page.tokens[len(tokens):])
-	return Page{
-		Tokens:    tokens,
-		Next:      a.page.next,
-		Previous:  a.page.previous,
-		RateLimit: a.attempt.RateLimit,
-		Date:      a.attempt.Date,
-	}, ids, nil
-}
-
-// fits reports whether the status is selected. The service ignores some filters.
-func (p *Pager) fits(s Status) bool {
-	return len(p.options.Statuses) == 0 || slices.Contains(p.options.Statuses, s)
+	p.last = ids
+	page.RateLimit, page.Date = a.attempt.RateLimit, a.attempt.Date
+	return page, nil
 }

@@ -60,8 +60,8 @@ type Attempt struct {
 // time. A reset further away is in another unit.
 const furthestReset = time.Hour
 
-// readRateLimit reads each header independently. It uses now if date is zero.
-func readRateLimit(h http.Header, date, now time.Time) RateLimit {
+// readRateLimit reads each header independently. The answer was sent at the given time.
+func readRateLimit(h http.Header, sent time.Time) RateLimit {
 	r := RateLimit{Remaining: -1}
 	if limit, err := strconv.Atoi(h.Get("X-Ratelimit-Limit")); err == nil && limit > 0 {
 		r.Limit = limit
@@ -72,11 +72,8 @@ func readRateLimit(h http.Header, date, now time.Time) RateLimit {
 	if r.Limit > 0 && r.Remaining > r.Limit {
 		r.Limit, r.Remaining = 0, -1 // One of them is wrong, but it is unknown which.
 	}
-	if !date.IsZero() {
-		now = date
-	}
 	if ms, err := strconv.ParseInt(h.Get("X-Ratelimit-Reset"), 10, 64); err == nil {
-		if reset := time.UnixMilli(ms).UTC(); reset.Sub(now).Abs() <= furthestReset {
+		if reset := time.UnixMilli(ms).UTC(); reset.Sub(sent).Abs() <= furthestReset {
 			r.Reset = reset
 		}
 	}
@@ -87,17 +84,9 @@ func readRateLimit(h http.Header, date, now time.Time) RateLimit {
 	return r
 }
 
-func readDate(h http.Header) time.Time {
-	date, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		return time.Time{}
-	}
-	return date.UTC()
-}
-
-// readRetryAfter reads both forms of the header: seconds, and an HTTP date, which it
-// compares with the answer's date, or with now if that is zero.
-func readRetryAfter(h http.Header, date, now time.Time) time.Duration {
+// readRetryAfter reads both forms of the header: seconds, and an HTTP date. The answer was
+// sent at the given time.
+func readRetryAfter(h http.Header, sent time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
 		return time.Duration(max(seconds, 0)) * time.Second
@@ -106,8 +95,5 @@ func readRetryAfter(h http.Header, date, now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	if !date.IsZero() {
-		now = date
-	}
-	return max(at.Sub(now), 0)
+	return max(at.Sub(sent), 0)
 }

@@ -4,6 +4,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -34,9 +36,13 @@ var signIn = regexp.MustCompile(
 // follow sends the request and follows redirects. It returns the last response, also
 // with the error for a redirect that it does not follow.
 func (c *Client) follow(ctx context.Context, target *url.URL, key string) (*http.Response, error) {
+	redirects := []int{
+		http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
+	}
 	for hop := 0; ; hop++ {
 		resp, err := c.do(ctx, target, key)
-		if err != nil || !redirects(resp.StatusCode) {
+		if err != nil || !slices.Contains(redirects, resp.StatusCode) {
 			return resp, err
 		}
 		discard(resp)
@@ -45,19 +51,10 @@ func (c *Client) follow(ctx context.Context, target *url.URL, key string) (*http
 			err = errTooManyHops
 		}
 		if err != nil {
-			return resp, fail(ReasonInvalidResponse, err)
+			return resp, c.fail(ReasonInvalidResponse, err)
 		}
 		target = next
 	}
-}
-
-func redirects(status int) bool {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
-		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
-	}
-	return false
 }
 
 // redirect returns the redirect's target if it may be followed. Its errors do not
@@ -85,14 +82,7 @@ func (c *Client) redirect(from *url.URL, location string) (*url.URL, error) {
 
 // origin returns scheme, host and port.
 func origin(u *url.URL) string {
-	port := u.Port()
-	switch {
-	case port != "":
-	case u.Scheme == "https":
-		port = "443"
-	default:
-		port = "80"
-	}
+	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 

@@ -6,11 +6,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -33,8 +35,10 @@ type answer struct {
 	attempts int // Requests sent for it.
 }
 
-// fail returns an error. Its status, path and attempts are set by send.
-func fail(reason Reason, err error) *Error { return &Error{Reason: reason, Err: err} }
+// fail returns an error. Its status and attempts are set by send.
+func (c *Client) fail(reason Reason, err error) *Error {
+	return &Error{Reason: reason, Path: c.url.EscapedPath(), Err: err}
+}
 
 // send sends the request once, within the timeout, and reads the answer. The answer
 // contains the attempt even if there is an error.
@@ -47,11 +51,11 @@ func (c *Client) send(ctx context.Context, r request) (answer, *Error) {
 	if err == nil {
 		return a, nil
 	}
-	var failure *Error
-	if !errors.As(err, &failure) {
+	failure, ok := errors.AsType[*Error](err)
+	if !ok {
 		failure = c.interrupted(ctx, bounded, err, r)
 	}
-	failure.Status, failure.Path, failure.Attempts = a.attempt.Status, c.url.EscapedPath(), 1
+	failure.Status, failure.Attempts = a.attempt.Status, 1
 	a.attempt.Err = failure
 	return a, failure
 }
@@ -73,12 +77,12 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 }
 
 func (c *Client) readHeader(resp *http.Response) Attempt {
-	date, now := readDate(resp.Header), c.options.Now()
+	date, _ := http.ParseTime(resp.Header.Get("Date")) // An error leaves it zero.
+	date = date.UTC()
+	sent := cmp.Or(date, c.options.Now())
 	return Attempt{
-		Status:     resp.StatusCode,
-		RateLimit:  readRateLimit(resp.Header, date, now),
-		Date:       date,
-		RetryAfter: readRetryAfter(resp.Header, date, now),
+		Status: resp.StatusCode, Date: date,
+		RateLimit: readRateLimit(resp.Header, sent), RetryAfter: readRetryAfter(resp.Header, sent),
 	}
 }
 
@@ -86,14 +90,17 @@ func (c *Client) readHeader(resp *http.Response) Attempt {
 func (c *Client) interrupted(ctx, bounded context.Context, err error, r request) *Error {
 	switch {
 	case ctx.Err() != nil:
-		return fail(ReasonTimeout, ctx.Err())
+		return c.fail(ReasonTimeout, ctx.Err())
 	case bounded.Err() != nil:
-		return fail(ReasonTimeout, fmt.Errorf("%w of %s", errRequestTimeout, c.options.Timeout))
-	case proxyRefused(err):
-		return &Error{Reason: ReasonAuth, Err: errProxyRefused, Advice: adviceProxy}
+		return c.fail(ReasonTimeout, fmt.Errorf("%w of %s", errRequestTimeout, c.options.Timeout))
+	// A proxy refused to connect. There is no error value for it in net/http.
+	case strings.Contains(err.Error(), http.StatusText(http.StatusProxyAuthRequired)):
+		failure := c.fail(ReasonAuth, errProxyRefused)
+		failure.Advice = adviceProxy
+		return failure
 	}
 	err = transportError(err, r.secrets()...)
-	return fail(transportReason(err, ReasonNetwork), err)
+	return c.fail(transportReason(err, ReasonNetwork), err)
 }
 
 // do sends one HTTP request and follows no redirect.

@@ -33,19 +33,19 @@ var (
 func (c *Client) interpret(resp *http.Response, r request) (wirePage, error) {
 	switch {
 	case resp.StatusCode == http.StatusOK:
-		return readPage(resp)
+		return c.readPage(resp)
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// The body is the connection itself, which the request's timeout does not close.
-		return wirePage{}, fail(ReasonInvalidResponse, errSwitching)
+		return wirePage{}, c.fail(ReasonInvalidResponse, errSwitching)
 	case statusReason(resp.StatusCode) == ReasonInvalidResponse:
-		return wirePage{}, fail(ReasonInvalidResponse, errOtherStatus)
+		return wirePage{}, c.fail(ReasonInvalidResponse, errOtherStatus)
 	}
 	return wirePage{}, c.refusal(resp, r)
 }
 
-func readPage(resp *http.Response) (wirePage, error) {
+func (c *Client) readPage(resp *http.Response) (wirePage, error) {
 	if resp.ContentLength > maxBody {
-		return wirePage{}, fail(ReasonInvalidResponse, errTooLarge)
+		return wirePage{}, c.fail(ReasonInvalidResponse, errTooLarge)
 	}
 	w := borrow()
 	defer giveBack(w)
@@ -57,16 +57,16 @@ func readPage(resp *http.Response) (wirePage, error) {
 	page, err := w.decodePage(b)
 	switch {
 	case errors.Is(b.err, errTooLarge):
-		err = fail(ReasonInvalidResponse, errTooLarge)
+		err = c.fail(ReasonInvalidResponse, errTooLarge)
 	case b.err != nil:
 		return wirePage{}, b.err
 	case errors.Is(err, errEarlyEnd) && plain == resp.Body && resp.Close && resp.ContentLength < 0:
 		// Such a body ends when its connection closes, so it may have been cut off.
 		return wirePage{}, io.ErrUnexpectedEOF
 	case err != nil && (b.html || isHTML(resp)):
-		err = fail(ReasonInvalidResponse, errHTML)
+		err = c.fail(ReasonInvalidResponse, errHTML)
 	case err != nil:
-		err = fail(ReasonInvalidResponse, err)
+		err = c.fail(ReasonInvalidResponse, err)
 	}
 	return page, err
 }
@@ -110,7 +110,7 @@ var unreadField = regexp.MustCompile(`(?i)idempotency|output`)
 // refusal returns the error for a refused request. The service sends its own JSON
 // with each refusal; anything else comes from a proxy or gateway.
 func (c *Client) refusal(resp *http.Response, r request) *Error {
-	e := &Error{Reason: statusReason(resp.StatusCode)}
+	e := c.fail(statusReason(resp.StatusCode), nil)
 	if words := readMessage(resp); words != "" {
 		e.Message = redact(words, r.secrets()...)
 		e.Advice = statusAdvice(resp.StatusCode, e.Message, r.key, c.options.PreviewBranch)
@@ -132,14 +132,11 @@ func readMessage(resp *http.Response) string {
 	if err != nil {
 		return ""
 	}
-	content, err := io.ReadAll(io.LimitReader(plain, maxErrorBody))
-	if err != nil {
-		return ""
-	}
 	var refused struct {
 		Error string `json:"error"`
 	}
-	if json.Unmarshal(content, &refused) != nil {
+	content, err := io.ReadAll(io.LimitReader(plain, maxErrorBody))
+	if err != nil || json.Unmarshal(content, &refused) != nil {
 		return ""
 	}
 	return refused.Error

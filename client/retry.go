@@ -4,11 +4,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -36,8 +38,10 @@ func (c *Client) retry(ctx context.Context, r request) (answer, error) {
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
 			return answer{}, &last
 		}
-		if err := sleep(ctx, wait); err != nil {
-			return answer{}, &Error{Reason: ReasonTimeout, Path: last.Path, Attempts: n, Err: err}
+		select {
+		case <-ctx.Done():
+			return answer{}, &Error{Reason: ReasonTimeout, Path: last.Path, Attempts: n, Err: ctx.Err()}
+		case <-time.After(wait):
 		}
 	}
 }
@@ -45,26 +49,23 @@ func (c *Client) retry(ctx context.Context, r request) (answer, error) {
 // attempt waits for the limiter and sends the request once. The error's Attempts
 // is 0 if it was not sent.
 func (c *Client) attempt(ctx context.Context, r request) (answer, *Error) {
-	refuse := func(reason Reason, err error) (answer, *Error) {
-		return answer{}, &Error{Reason: reason, Path: c.url.EscapedPath(), Err: err}
-	}
 	if err := ctx.Err(); err != nil {
-		return refuse(ReasonTimeout, err)
+		return answer{}, c.fail(ReasonTimeout, err)
 	}
 	key, err := c.options.Key()
 	if err == nil {
 		err = checkSendable(key)
 	}
 	if err != nil {
-		return refuse(ReasonAuth, fmt.Errorf("read the key: %w", err))
+		return answer{}, c.fail(ReasonAuth, fmt.Errorf("read the key: %w", err))
 	}
 	if c.options.Limiter != nil {
 		err := c.options.Limiter.Wait(ctx)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return refuse(ReasonTimeout, ctx.Err())
+			return answer{}, c.fail(ReasonTimeout, ctx.Err())
 		case err != nil:
-			return refuse(ReasonRateLimited, fmt.Errorf("wait for the rate limit: %w", err))
+			return answer{}, c.fail(ReasonRateLimited, fmt.Errorf("wait for the rate limit: %w", err))
 		}
 	}
 	r.key = key
@@ -80,12 +81,8 @@ func (c *Client) attempt(ctx context.Context, r request) (answer, *Error) {
 
 // retryable reports whether the same request may succeed a little later.
 func retryable(err *Error) bool {
-	switch err.Reason {
-	case ReasonNetwork, ReasonTimeout, ReasonRateLimited, ReasonServer:
-		return !errors.Is(err, context.Canceled)
-	case ReasonAuth, ReasonInvalidResponse, ReasonBadRequest:
-	}
-	return false
+	transient := []Reason{ReasonNetwork, ReasonTimeout, ReasonRateLimited, ReasonServer}
+	return slices.Contains(transient, err.Reason) && !errors.Is(err, context.Canceled)
 }
 
 // retryDelay returns how long to wait after the nth attempt has failed: the time that
@@ -94,30 +91,12 @@ func retryable(err *Error) bool {
 func retryDelay(n int, a Attempt, now time.Time, jitter float64) time.Duration {
 	asked := a.RetryAfter
 	if a.Status == http.StatusTooManyRequests && !a.RateLimit.Reset.IsZero() {
-		if !a.Date.IsZero() {
-			now = a.Date
-		}
-		asked = max(asked, a.RateLimit.Reset.Sub(now))
+		asked = max(asked, a.RateLimit.Reset.Sub(cmp.Or(a.Date, now)))
 	}
 	if asked > 0 {
 		// The jitter is needed because other refused clients wait for the same moment.
 		return min(min(asked, maxWait)+time.Duration(jitter*float64(backoffBase)), maxWait)
 	}
-	delay := backoffCap
-	if n < 6 {
-		delay = min(backoffBase<<(n-1), backoffCap)
-	}
-	return time.Duration(jitter * float64(delay))
-}
-
-// sleep returns nil after d, or the context's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	doublings := min(n-1, 5) // More would exceed the cap, too, and overflow.
+	return time.Duration(jitter * float64(min(backoffBase<<doublings, backoffCap)))
 }

@@ -48,12 +48,11 @@ func borrow() *workspace {
 }
 
 func giveBack(w *workspace) {
-	if w.wipe() > maxKept {
-		return
-	}
-	select {
-	case workspaces <- w:
-	default:
+	if w.wipe() <= maxKept {
+		select {
+		case workspaces <- w:
+		default:
+		}
 	}
 }
 
