@@ -12,52 +12,44 @@ func (x *Index) Cut(at, now time.Time) *Snapshot {
 	x.expire(now)
 	x.assignSeries()
 	x.settleFlow()
-	s := &Snapshot{
+	c := cutter{x: x, byTag: map[uint32]*Group{}, s: &Snapshot{
 		At: at, Waiting: x.complete, Flowing: x.flowing, Loaded: x.loaded, Statuses: slices.Clone(x.statuses),
 		Unresolved: x.left, Created: x.created, Corrections: x.corrections,
 		opts: x.opts, cutoff: x.cutoff,
-	}
-	c := x.newCutter()
+	}}
+	c.addGroups()
 	c.countFinished()
 	c.placeExpiring(now)
-	s.Tokens = c.placeWaiting()
-	s.Total, s.Tags, s.Folded = c.total, c.tagGroups(), c.folded
-	s.Ignored = c.ignored
-	return s
+	c.placeWaiting()
+	c.listTags()
+	return c.s
 }
 
 // cutter builds the groups of one snapshot.
 type cutter struct {
 	x     *Index
-	total *Group
+	s     *Snapshot
 	byTag map[uint32]*Group
 	other *Group
-	// Of what the rules leave out; nil if none does.
-	ignored *Group
-	folded  int
-	open    bool // A tag without WAITING tokens may still get a series: none is folded yet.
+	open  bool // A tag without WAITING tokens may still get a series: none is folded yet.
 }
 
-func (x *Index) newCutter() *cutter {
-	c := &cutter{x: x, byTag: map[uint32]*Group{}}
-	c.total = c.newGroup()
-	if x.opts.Tags.selects() {
-		c.ignored = c.newGroup()
+func (c *cutter) addGroups() {
+	c.s.Total = c.newGroup()
+	if tags := c.x.opts.Tags; tags.Require != nil || tags.Ignore != nil {
+		c.s.Ignored = c.newGroup()
 	}
-	for id := range x.sets.names {
-		name := &x.sets.names[id]
+	c.open = c.x.hasOpenSeries()
+	for id := range c.x.sets.names {
+		name := &c.x.sets.names[id]
 		switch {
 		case name.sets == 0:
 		case name.hasSeries || name.text == "":
 			c.byTag[uint32(id)] = c.newGroup()
-		default:
-			c.folded++
+		case !c.open:
+			c.s.Folded++
 		}
 	}
-	if c.open = x.hasOpenSeries(); c.open {
-		c.folded = 0
-	}
-	return c
 }
 
 func (c *cutter) newGroup() *Group {
@@ -70,10 +62,10 @@ func (c *cutter) newGroup() *Group {
 // groups calls yield for each group that a set counts in, each once.
 func (c *cutter) groups(set uint32, yield func(*Group)) {
 	if set == ignoredSet {
-		yield(c.ignored)
+		yield(c.s.Ignored)
 		return
 	}
-	yield(c.total)
+	yield(c.s.Total)
 	folded := false
 	for _, id := range c.x.sets.sets[set].tags {
 		if g := c.byTag[id]; g != nil {
@@ -121,10 +113,9 @@ func (c *cutter) placeExpiring(now time.Time) {
 	})
 }
 
-func (c *cutter) placeWaiting() []*Token {
-	x := c.x
-	list := make([]*held, 0, x.waiting.Len())
-	x.waiting.Scan(func(_ string, h *held) bool {
+func (c *cutter) placeWaiting() {
+	list := make([]*held, 0, c.x.waiting.Len())
+	c.x.waiting.Scan(func(_ string, h *held) bool {
 		if !h.outside {
 			list = append(list, h)
 		}
@@ -133,40 +124,44 @@ func (c *cutter) placeWaiting() []*Token {
 	slices.SortFunc(list, func(a, b *held) int {
 		return cmp.Or(cmp.Compare(a.token.created, b.token.created), cmp.Compare(a.token.ID, b.token.ID))
 	})
-	tokens := make([]*Token, 0, len(list))
+	c.s.Tokens = make([]*Token, 0, len(list))
 	for _, h := range list {
-		place := uint32(len(tokens))
+		place := uint32(len(c.s.Tokens))
 		if h.set != ignoredSet {
-			tokens = append(tokens, h.token)
+			c.s.Tokens = append(c.s.Tokens, h.token)
 		}
 		c.groups(h.set, func(g *Group) {
 			g.created = append(g.created, h.token.created)
-			g.timeoutOf = append(g.timeoutOf, h.token.timeout)
-			if g != c.total && g != c.ignored {
+			g.timeouts.of = append(g.timeouts.of, h.token.timeout)
+			if c.s.Expects() {
+				g.late.of = append(g.late.of, h.token.deadline())
+			}
+			if g != c.s.Total && g != c.s.Ignored {
 				g.places = append(g.places, place)
 			}
 		})
 	}
-	c.placeDeadlines(list)
-	slices.SortFunc(list, func(a, b *held) int { return cmp.Compare(a.token.timeout, b.token.timeout) })
-	for _, h := range list {
-		if h.token.timeout != none {
-			c.groups(h.set, func(g *Group) { g.timeouts = append(g.timeouts, h.token.timeout) })
+	for _, g := range c.byTag {
+		g.sort()
+	}
+	for _, g := range []*Group{c.s.Total, c.s.Ignored, c.other} {
+		if g != nil {
+			g.sort()
 		}
 	}
-	return tokens
 }
 
-// tagGroups returns the groups of the tags that have a series.
-func (c *cutter) tagGroups() []TagGroup {
-	out := make([]TagGroup, 0, len(c.byTag)+1)
+// listTags lists the groups of the tags that have a series.
+func (c *cutter) listTags() {
+	c.s.Tags = make([]TagGroup, 0, len(c.byTag)+1)
+	add := func(tag string, g *Group) {
+		c.s.Tags = append(c.s.Tags, TagGroup{tag, g, c.x.flow.created[tag]})
+	}
 	for id, g := range c.byTag {
-		tag := c.x.sets.names[id].text
-		out = append(out, TagGroup{tag, g, c.x.flow.created[tag]})
+		add(c.x.sets.names[id].text, g)
 	}
 	if c.other != nil && (!c.open || len(c.other.created) > 0) {
-		out = append(out, TagGroup{OtherTag, c.other, c.x.flow.created[OtherTag]})
+		add(OtherTag, c.other)
 	}
-	slices.SortFunc(out, func(a, b TagGroup) int { return cmp.Compare(a.Tag, b.Tag) })
-	return out
+	slices.SortFunc(c.s.Tags, func(a, b TagGroup) int { return cmp.Compare(a.Tag, b.Tag) })
 }

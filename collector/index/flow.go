@@ -46,9 +46,6 @@ func (x *Index) settleFlow() {
 	}
 	last := f.series
 	x.endSeries()
-	if len(f.pending) == 0 {
-		return
-	}
 	open := x.hasOpenSeries()
 	later := f.pending[:0]
 	for _, e := range f.pending {
@@ -99,10 +96,7 @@ func (f *flow) count(label string, e event) {
 
 // hasOpenSeries reports whether a tag without a series may still get one.
 func (x *Index) hasOpenSeries() bool {
-	if x.loaded {
-		return false
-	}
-	return x.opts.Tags.Limit == 0 || x.sets.series() < x.opts.Tags.Limit
+	return !x.loaded && x.sets.series() < x.opts.Tags.Limit
 }
 
 // endSeries forgets the counts of labels that no token has any more. Until the

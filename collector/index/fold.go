@@ -2,7 +2,6 @@ package index
 
 import (
 	"cmp"
-	"math"
 	"slices"
 )
 
@@ -12,12 +11,8 @@ import (
 // with WAITING tokens get one: the others' counts are not known yet.
 func (x *Index) assignSeries() {
 	t := x.sets
-	series := t.series()
-	limit := x.opts.Tags.Limit
-	if limit == 0 {
-		limit = math.MaxInt
-	}
-	if series >= limit {
+	free := x.opts.Tags.Limit - t.series()
+	if free <= 0 {
 		return
 	}
 	type rank struct {
@@ -44,7 +39,7 @@ func (x *Index) assignSeries() {
 		return cmp.Or(cmp.Compare(b.waiting, a.waiting), cmp.Compare(b.total, a.total),
 			cmp.Compare(t.names[a.id].text, t.names[b.id].text))
 	})
-	for _, r := range ranks[:min(len(ranks), limit-series)] {
+	for _, r := range ranks[:min(len(ranks), free)] {
 		t.names[r.id].hasSeries = true
 	}
 }

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -12,11 +13,10 @@ import (
 type Group struct {
 	period        time.Duration
 	waitingWindow bool
-	// Created holds the createdAt of the WAITING tokens, ascending; timeoutOf
-	// the timeoutAt of each, in the same order; timeouts those there are,
-	// ascending.
-	created, timeoutOf, timeouts []int64
-	late                         deadlines
+	// Created holds the createdAt of the WAITING tokens, ascending; timeouts are their
+	// timeoutAt; late is when they become late.
+	created        []int64
+	timeouts, late deadlines
 	// Places are where the WAITING tokens stand in Snapshot.Tokens, ascending;
 	// nil where the group has all of them.
 	places []uint32
@@ -52,25 +52,18 @@ func (g *Group) Count(status int, now time.Time) int {
 
 // NearTimeout returns how many WAITING tokens have now <= timeoutAt <= now + within.
 func (g *Group) NearTimeout(within time.Duration, now time.Time) int {
-	from, to := ceilMilli(now), floorMilli(now.Add(within))+1
-	return g.timeoutsIn(from, to, now)
+	return g.timeouts.within(ceilMilli(now), floorMilli(now.Add(within))+1, g.expired(now))
 }
 
 // Overdue returns how many WAITING tokens have timeoutAt < now.
 func (g *Group) Overdue(now time.Time) int {
-	return g.timeoutsIn(none+1, ceilMilli(now), now)
+	return g.timeouts.within(none+1, ceilMilli(now), g.expired(now))
 }
 
-// timeoutsIn counts the timeouts in [from, to). The window can have let go only
-// of tokens that it still held when the snapshot was cut: those few are walked.
-func (g *Group) timeoutsIn(from, to int64, now time.Time) int {
-	n := countBelow(g.timeouts, to) - countBelow(g.timeouts, from)
-	for _, timeout := range g.timeoutOf[:g.expired(now)] {
-		if from <= timeout && timeout < to {
-			n--
-		}
-	}
-	return n
+// Late returns how many WAITING tokens have waited for longer than is expected
+// of them: createdAt + expected wait < now.
+func (g *Group) Late(now time.Time) int {
+	return g.late.within(none+1, ceilMilli(now), g.expired(now))
 }
 
 // Stuck returns how many WAITING tokens have createdAt < now - after.
@@ -80,13 +73,7 @@ func (g *Group) Stuck(after time.Duration, now time.Time) int {
 
 // WithoutTimeout returns how many WAITING tokens have no timeoutAt.
 func (g *Group) WithoutTimeout(now time.Time) int {
-	n := len(g.created) - len(g.timeouts)
-	for _, timeout := range g.timeoutOf[:g.expired(now)] {
-		if timeout == none {
-			n--
-		}
-	}
-	return n
+	return g.Count(int(waitingStatus), now) - g.timeouts.within(none+1, math.MaxInt64, g.expired(now))
 }
 
 // Oldest returns the createdAt of the oldest WAITING token; false if none waits.
@@ -100,13 +87,43 @@ func (g *Group) Oldest(now time.Time) (time.Time, bool) {
 // NextTimeout returns the soonest timeoutAt that is not past; false if there is
 // none.
 func (g *Group) NextTimeout(now time.Time) (time.Time, bool) {
-	for i := countBelow(g.timeouts, ceilMilli(now)); i < len(g.timeouts); i++ {
+	for _, at := range g.timeouts.sorted[countBelow(g.timeouts.sorted, ceilMilli(now)):] {
 		// Nearly always the first: the others are those the window just let go of.
-		if g.timeoutsIn(g.timeouts[i], g.timeouts[i]+1, now) > 0 {
-			return time.UnixMilli(g.timeouts[i]).UTC(), true
+		if g.timeouts.within(at, at+1, g.expired(now)) > 0 {
+			return time.UnixMilli(at).UTC(), true
 		}
 	}
 	return time.Time{}, false
+}
+
+// deadlines are a time of each WAITING token of a group.
+type deadlines struct {
+	of     []int64 // In order of createdAt; none for tokens without. Empty if no token has one.
+	sorted []int64 // Those there are, ascending.
+}
+
+// sort fills what is sorted.
+func (g *Group) sort() {
+	for _, d := range []*deadlines{&g.timeouts, &g.late} {
+		for _, at := range d.of {
+			if at != none {
+				d.sorted = append(d.sorted, at)
+			}
+		}
+		slices.Sort(d.sorted)
+	}
+}
+
+// within counts the times in [from, to). The window can have let go only of tokens that
+// it still held when the snapshot was cut: those few, the first expired, are walked.
+func (d *deadlines) within(from, to int64, expired int) int {
+	n := countBelow(d.sorted, to) - countBelow(d.sorted, from)
+	for _, at := range d.of[:min(expired, len(d.of))] {
+		if from <= at && at < to {
+			n--
+		}
+	}
+	return n
 }
 
 // countBelow returns how many of the ascending values are less than limit.

@@ -21,8 +21,10 @@
 package index
 
 import (
+	"cmp"
 	"hash/maphash"
 	"math"
+	"slices"
 	"time"
 
 	"waitpoint_exporter/client"
@@ -138,23 +140,21 @@ type held struct {
 
 // entry is a finished token.
 type entry struct {
-	created int64 // Milliseconds.
-	hash    uint64
-	set     uint32
-	seen    uint16 // Minutes from the epoch to when it was first seen finished, modulo 2^16.
-	status  uint8
-	turn    uint8
+	identity
+
+	set    uint32
+	seen   uint16 // Minutes from the epoch to when it was first seen finished, modulo 2^16.
+	status uint8
+	turn   uint8
 }
 
 func before(a, b entry) bool {
-	if a.created != b.created {
-		return a.created < b.created
-	}
-	return a.hash < b.hash
+	return a.created < b.created || a.created == b.created && a.hash < b.hash
 }
 
 // New returns an empty Index.
 func New(opts Options) *Index {
+	opts.Tags.Limit = cmp.Or(opts.Tags.Limit, math.MaxInt)
 	return &Index{
 		opts:     opts,
 		seed:     maphash.MakeSeed(),
@@ -173,12 +173,18 @@ func (x *Index) Observe(page []client.Token, at time.Time) Changes {
 	var ch Changes
 	x.prune(at)
 	for i := range page {
-		x.observe(&page[i], at, &ch)
+		t := &page[i]
+		key := entry{identity: x.identify(t.ID, t.CreatedAt)}
+		if t.Status == client.StatusWaiting {
+			x.observeWaiting(t, key, at, &ch)
+		} else {
+			x.observeFinished(t, key, at, &ch)
+		}
 	}
 	return ch
 }
 
-// verdict is the result of comparing a token with what was known.
+// verdict is the result of comparing a finished token with what was known.
 type verdict int
 
 const (
@@ -188,28 +194,19 @@ const (
 	verdictDiffers // What was known was wrong about a fact that never changes.
 )
 
-func (x *Index) observe(t *client.Token, at time.Time, ch *Changes) {
-	key := entry{created: t.CreatedAt.UnixMilli(), hash: maphash.String(x.seed, t.ID)}
-	var v verdict
-	if t.Status == client.StatusWaiting {
-		v = x.observeWaiting(t, key, at, ch)
-	} else {
-		v = x.observeFinished(t, key, at, ch)
+// arrive counts a token that was not known, under the given tags and the key's set.
+func (x *Index) arrive(t *client.Token, key entry, countedAs []string, at time.Time, ch *Changes) {
+	counts := x.counts(t, at)
+	if counts || t.Status == client.StatusWaiting || x.inWindow(key.created, at) {
+		ch.New++
 	}
-	switch v {
-	case verdictNew:
-		if t.Status == client.StatusWaiting || x.inWindow(key.created, at) || x.counts(t, at) {
-			ch.New++
-		}
-		if x.counts(t, at) {
-			if x.startsCount(t) {
-				x.created++
-			}
-			ch.Created = append(ch.Created, Arrival{t.ID, t.CreatedAt})
-		}
-	case verdictDiffers:
-		ch.Differs++
-	case verdictKnown, verdictMoved:
+	if !counts {
+		return
+	}
+	ch.Created = append(ch.Created, Arrival{t.ID, t.CreatedAt})
+	if key.set != ignoredSet {
+		x.created++
+		x.flow.add(event{tags: countedAs})
 	}
 }
 
@@ -227,45 +224,44 @@ func (x *Index) counts(t *client.Token, at time.Time) bool {
 // Known records that all tokens created before line were listed.
 func (x *Index) Known(line time.Time) { x.line = max(x.line, line.UnixMilli()) }
 
-func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time, ch *Changes) verdict {
+func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time, ch *Changes) {
 	if old, ok := x.finished.Get(key); ok {
 		// A finished token stays finished: this row is from a lagging replica.
 		if x.minute(at)-old.seen >= 2 && x.minute(at)-old.seen < math.MaxUint16/2 {
 			x.Behind(at)
 		}
 		x.mark(old)
-		return verdictKnown
+		return
 	}
-	if x.wasFinished(key, at) {
-		return verdictKnown
+	if x.wasFinished(key.identity, at) {
+		return
 	}
 	h, ok := x.waiting.Get(t.ID)
 	if !ok {
-		h, _ = x.missing.Get(t.ID) // It has left.
+		h, ok = x.missing.Get(t.ID) // It has left.
 	}
-	if h != nil {
-		if !h.lacked.IsZero() {
-			ch.Returned++
-		}
-		return x.seeWaiting(t.ID, h, at)
+	if ok {
+		x.seeWaiting(t.ID, h, at, ch)
+		return
 	}
-	tags, set := x.setOf(t.Tags)
-	h = &held{token: newToken(t, tags, x.opts.expected(t.Tags)), firstSeen: at, shown: at, set: set}
+	var tags []string
+	tags, key.set = x.setOf(t.Tags)
+	h = &held{token: newToken(t, tags, x.opts.expected(t.Tags)), firstSeen: at, shown: at, set: key.set}
 	x.sets.add(h.set, waitingStatus)
 	x.waiting.Set(t.ID, h)
 	x.size += h.token.size()
-	if x.recall(key) {
-		return verdictKnown
+	if _, removed := x.past[key.identity]; !removed {
+		x.arrive(t, key, tags, at, ch)
 	}
-	return verdictNew
+	delete(x.past, key.identity)
 }
 
-func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Changes) verdict {
+func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Changes) {
 	key.status, key.turn, key.seen = x.status(t.Status, ch), x.turn, x.minute(at)
 	old, known := x.finished.GetHint(key, &x.near)
 	if known && old.status == key.status {
 		x.mark(old)
-		return verdictKnown
+		return
 	}
 	v := verdictNew
 	if known {
@@ -274,31 +270,35 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 	}
 	// The set is counted up before the token leaves its old place, so that the set and
 	// its tags keep their series.
-	_, key.set = x.setOf(t.Tags)
+	var tags []string
+	tags, key.set = x.setOf(t.Tags)
 	x.sets.add(key.set, key.status)
-	if x.inWindow(key.created, at) {
-		x.finished.SetHint(key, &x.near)
-	} else {
-		defer x.sets.remove(key.set, key.status)
-	}
 	if x.takeOut(t.ID) {
 		v = verdictMoved
 	} else if v == verdictNew {
 		v = x.finishedBefore(key, at)
 	}
-	if !x.inWindow(key.created, at) {
-		x.remember(key, at)
+	if x.inWindow(key.created, at) {
+		x.finished.SetHint(key, &x.near)
+	} else {
+		x.past[key.identity] = past{key.status, at.Add(memory)}
+		x.sets.remove(key.set, key.status)
 	}
-	if x.flowing && (v == verdictMoved || v == verdictNew && x.counts(t, at)) {
+	if x.flowing && key.set != ignoredSet && (v == verdictMoved || v == verdictNew && x.counts(t, at)) {
 		f := Finished{ID: t.ID, Status: x.statuses[key.status], HasWait: !t.CompletedAt.IsZero()}
 		if f.HasWait {
 			f.Wait = float64(max(0, t.CompletedAt.UnixMilli()-key.created)) / 1000
+			x.flow.add(event{tags, &f})
 		}
-		if x.endsCount(t, f) {
-			ch.Finished = append(ch.Finished, f)
-		}
+		ch.Finished = append(ch.Finished, f)
 	}
-	return v
+	switch v {
+	case verdictNew:
+		x.arrive(t, key, tags, at, ch)
+	case verdictDiffers:
+		ch.Differs++
+	case verdictKnown, verdictMoved:
+	}
 }
 
 // minute returns entry.seen for a time.
@@ -322,17 +322,15 @@ func (x *Index) drop(e entry) {
 }
 
 func (x *Index) status(s client.Status, ch *Changes) uint8 {
-	for n, known := range x.statuses {
-		if known == s {
-			return uint8(n)
-		}
+	n := slices.Index(x.statuses, s)
+	if n < 0 && len(x.statuses) < maxStatuses {
+		ch.Statuses = append(ch.Statuses, s)
+		x.statuses = append(x.statuses, s)
 	}
-	if len(x.statuses) >= maxStatuses {
-		return x.status(x.statuses[maxStatuses-1], ch)
+	if n < 0 {
+		n = len(x.statuses) - 1
 	}
-	ch.Statuses = append(ch.Statuses, s)
-	x.statuses = append(x.statuses, s)
-	return uint8(len(x.statuses) - 1)
+	return uint8(n)
 }
 
 // StartFlow records that the WAITING tokens are known, and the newest down to those created
@@ -366,9 +364,8 @@ func (x *Index) WaitingLen() int { return x.waiting.Len() }
 // Reset forgets all tokens. Counters keep their values.
 func (x *Index) Reset() {
 	y := New(x.opts)
-	y.seed, y.past, y.epoch, y.flow, y.flowing, y.flowLine = x.seed, x.past, x.epoch, x.flow, x.flowing, x.flowLine
-	y.created, y.corrections, y.line = x.created, x.corrections, x.line
-	y.flowLine = max(x.flowLine, x.line)
+	y.seed, y.past, y.epoch, y.flow, y.flowing = x.seed, x.past, x.epoch, x.flow, x.flowing
+	y.created, y.corrections, y.line, y.flowLine = x.created, x.corrections, x.line, max(x.flowLine, x.line)
 	*x = *y
 }
 

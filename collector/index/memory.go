@@ -29,16 +29,12 @@ type past struct {
 	until  time.Time
 }
 
-func (x *Index) hash(id string) uint64 { return maphash.String(x.seed, id) }
-
-// remember remembers a finished token that is not kept.
-func (x *Index) remember(e entry, at time.Time) {
-	x.past[identity{e.created, e.hash}] = past{e.status, at.Add(memory)}
+func (x *Index) identify(id string, created time.Time) identity {
+	return identity{created.UnixMilli(), maphash.String(x.seed, id)}
 }
 
 // wasFinished reports whether a token shown as WAITING is remembered as finished.
-func (x *Index) wasFinished(key entry, at time.Time) bool {
-	id := identity{key.created, key.hash}
+func (x *Index) wasFinished(id identity, at time.Time) bool {
 	p, ok := x.past[id]
 	if !ok || p.status == waitingStatus {
 		return false
@@ -50,26 +46,18 @@ func (x *Index) wasFinished(key entry, at time.Time) bool {
 	return true
 }
 
-// recall forgets that a token was removed, and reports whether it was.
-func (x *Index) recall(key entry) bool {
-	id := identity{key.created, key.hash}
-	_, ok := x.past[id]
-	delete(x.past, id)
-	return ok
-}
-
 // finishedBefore returns whether a finished token that is not kept is new, or was counted
 // before.
 func (x *Index) finishedBefore(key entry, at time.Time) verdict {
-	p, ok := x.past[identity{key.created, key.hash}]
+	p, ok := x.past[key.identity]
 	switch {
 	case !ok:
 		return verdictNew
 	case p.status == waitingStatus:
-		x.recall(key)
+		delete(x.past, key.identity)
 		return verdictMoved
 	case x.inWindow(key.created, at):
-		x.recall(key)
+		delete(x.past, key.identity)
 		return verdictDiffers // It had been removed.
 	}
 	return verdictKnown

@@ -73,9 +73,6 @@ func (s *Snapshot) tagged(tag *string) (*Group, func(*Token) bool) {
 
 // matchesTimeout returns what the selection asks of a token's timeout.
 func (sel Selection) matchesTimeout(now time.Time) func(*Token) bool {
-	if sel.NearTimeout == nil && !sel.Overdue && !sel.WithoutTimeout {
-		return all
-	}
 	at := ceilMilli(now)
 	until := at
 	if sel.NearTimeout != nil {

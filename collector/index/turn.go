@@ -31,7 +31,7 @@ func (x *Index) CloseTurn(line, now time.Time) {
 	})
 	for _, e := range gone {
 		x.drop(e)
-		x.past[identity{e.created, e.hash}] = past{e.status, now.Add(tombstone)}
+		x.past[e.identity] = past{e.status, now.Add(tombstone)}
 	}
 	x.Correct(len(gone))
 }

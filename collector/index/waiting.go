@@ -24,30 +24,30 @@ func (x *Index) Trusted(at time.Time) bool {
 }
 
 // seeWaiting records that a known token was shown as WAITING.
-func (x *Index) seeWaiting(id string, h *held, at time.Time) verdict {
+func (x *Index) seeWaiting(id string, h *held, at time.Time, ch *Changes) {
 	if at.After(h.shown) {
 		h.shown = at
 	}
-	switch {
-	case h.lacked.IsZero(), !at.After(h.lacked):
-		return verdictKnown
-	case !h.left:
-		h.clear()
-		x.missing.Delete(id)
-		return verdictKnown
-	case at.Sub(h.lacked) <= x.opts.Lag:
-		return verdictKnown // The row may be from a lagging replica.
+	if h.lacked.IsZero() {
+		return
+	}
+	ch.Returned++
+	if !at.After(h.lacked) || h.left && at.Sub(h.lacked) <= x.opts.Lag {
+		return // The row may be older than the absence, or from a lagging replica.
+	}
+	h.clear()
+	x.missing.Delete(id)
+	if !h.left {
+		return
 	}
 	// It had not left.
-	h.clear()
 	h.left, h.looked, h.firstSeen = false, time.Time{}, at
 	x.left--
-	x.missing.Delete(id)
+	ch.Differs++
 	x.waiting.Set(id, h)
 	if !h.outside {
 		x.sets.count(h.set, waitingStatus)
 	}
-	return verdictDiffers
 }
 
 // clear forgets that the token was missing.
@@ -188,12 +188,8 @@ func (x *Index) Gone(id string, at time.Time) {
 	}
 	if at.Sub(h.lost) >= x.opts.Lag {
 		x.takeOut(id)
-		x.past[x.identify(h.token)] = past{status: waitingStatus, until: at.Add(tombstone)}
+		x.past[x.identify(id, h.token.CreatedAt)] = past{status: waitingStatus, until: at.Add(tombstone)}
 	}
-}
-
-func (x *Index) identify(t *Token) identity {
-	return identity{created: t.created, hash: x.hash(t.ID)}
 }
 
 // takeOut removes a token that is or was WAITING, and reports whether there was one.
@@ -207,13 +203,13 @@ func (x *Index) takeOut(id string) bool {
 		return false
 	}
 	x.size -= h.token.size()
-	if h.outside {
-		return true
+	switch {
+	case h.outside:
+	case h.left:
+		x.sets.release(h.set)
+	default:
+		x.sets.remove(h.set, waitingStatus)
 	}
-	if !h.left {
-		x.sets.uncount(h.set, waitingStatus)
-	}
-	x.sets.release(h.set)
 	return true
 }
 
@@ -231,12 +227,10 @@ func (x *Index) Soon(until time.Time, yield func(*Token)) {
 
 // Knows reports whether the token is known, in whatever status.
 func (x *Index) Knows(t *client.Token) bool {
-	key := entry{created: t.CreatedAt.UnixMilli(), hash: x.hash(t.ID)}
-	if _, ok := x.finished.Get(key); ok {
-		return true
-	}
+	id := x.identify(t.ID, t.CreatedAt)
+	_, finished := x.finished.Get(entry{identity: id})
 	_, waits := x.waiting.Get(t.ID)
 	_, left := x.missing.Get(t.ID)
-	_, remembered := x.past[identity{key.created, key.hash}]
-	return waits || left || remembered
+	_, remembered := x.past[id]
+	return finished || waits || left || remembered
 }

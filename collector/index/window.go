@@ -18,7 +18,7 @@ func (x *Index) expire(now time.Time) {
 		}
 		x.drop(e)
 		if x.minute(now)-e.seen < uint16(memory/time.Minute) {
-			x.remember(e, now)
+			x.past[e.identity] = past{e.status, now.Add(memory)}
 		}
 	}
 	if !x.opts.WaitingWithinPeriod {
