@@ -8,19 +8,9 @@ import (
 	"strings"
 )
 
-var (
-	errNotOwn       = errors.New("the answer is not the service's own")
-	errNotOwnHTML   = errors.New("the answer is an HTML page, not the service's own")
-	errProxyRefused = errors.New("the proxy wants a login")
-)
+var errProxyRefused = errors.New("the proxy wants a login")
 
-const (
-	adviceProxy = "give the proxy's user and password in proxy_url or HTTPS_PROXY, or let the exporter past it"
-	adviceLogin = "a proxy or gateway in front of the API wants a login of its own: " +
-		"let the exporter past it, or check the API URL"
-	adviceBetween = "a firewall, proxy or gateway in front of the API refused the request: " +
-		"let the exporter past it, or check the API URL"
-)
+const adviceProxy = "give the proxy's user and password in proxy_url or HTTPS_PROXY, or let the exporter past it"
 
 // statusAdvice returns the advice for a refusal by the service itself.
 func statusAdvice(status int, message, key, branch string) string {
@@ -60,19 +50,21 @@ func sharedAdvice(status int) string {
 // strangerAdvice returns the advice and the cause for a refusal by a proxy, firewall
 // or gateway.
 func strangerAdvice(resp *http.Response) (advice string, stranger error) {
-	stranger = errNotOwn
+	stranger = errors.New("the answer is not the service's own")
 	if isHTML(resp) {
-		stranger = errNotOwnHTML
+		stranger = errors.New("the answer is an HTML page, not the service's own")
 	}
 	switch status := resp.StatusCode; {
 	case status == http.StatusProxyAuthRequired:
 		return adviceProxy, errProxyRefused
 	case status == http.StatusUnauthorized && resp.Header.Get("WWW-Authenticate") != "":
-		return adviceLogin, stranger
+		return "a proxy or gateway in front of the API wants a login of its own: " +
+			"let the exporter past it, or check the API URL", stranger
 	case sharedAdvice(status) != "":
 		return sharedAdvice(status), nil
 	case statusReason(status) == ReasonAuth, statusReason(status) == ReasonBadRequest:
-		return adviceBetween, stranger
+		return "a firewall, proxy or gateway in front of the API refused the request: " +
+			"let the exporter past it, or check the API URL", stranger
 	}
 	return "", nil
 }

@@ -31,9 +31,7 @@ var (
 	errTooMuch   = errors.New("more than the service gives")
 	errNotJSON   = errors.New("not JSON")
 	errEarlyEnd  = fmt.Errorf("%w: it ends early", errNotJSON)
-	errTrailing  = errors.New("not JSON: something follows the answer's end")
 	errNoData    = errors.New("the answer has no data")
-	errNotPage   = errors.New("the answer is not an object with data and pagination")
 	errOtherKind = errors.New("a value of another kind")
 )
 
@@ -59,12 +57,12 @@ func (w *workspace) decodePage(r io.Reader) (wirePage, error) {
 	page, err := d.page()
 	switch {
 	case errors.Is(err, errOtherKind):
-		return wirePage{}, errNotPage
+		return wirePage{}, errors.New("the answer is not an object with data and pagination")
 	case err != nil:
 		return wirePage{}, d.explain(err)
 	}
 	if _, err := d.json.ReadToken(); !errors.Is(err, io.EOF) {
-		return wirePage{}, errTrailing
+		return wirePage{}, fmt.Errorf("%w: something follows the answer's end", errNotJSON)
 	}
 	return page, nil
 }

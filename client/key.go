@@ -10,35 +10,24 @@ import (
 	"strings"
 )
 
-var (
-	errKeyEmpty      = errors.New("the key is empty: want a secret key, tr_<env>_…")
-	errKeyQuoted     = errors.New("the key has quotes around it: want the key alone, without them")
-	errKeyCharacters = errors.New("the key has a space, a control or a non-ASCII character in it: " +
-		"want a secret key, tr_<env>_…, and nothing else")
-	errKeyPersonal = errors.New("the key is a personal access token (tr_pat_…), which is for the CLI: " +
-		"want an environment's secret key, tr_<env>_…")
-	errKeyPublic = errors.New("the key is a public one (pk_…): want the environment's secret key, tr_<env>_…")
-	errKeyPrefix = errors.New("the key does not start with tr_: " +
-		"want the secret key from the dashboard's page of API keys")
-)
-
 // CheckKey returns an error if the key cannot be a secret key: it is empty, quoted,
 // public, a personal access token, has characters that no key has, or does not start
 // with tr_. A nil error does not mean that the service accepts the key.
 func CheckKey(key string) error {
 	if key != strings.Trim(key, "\"'`“”‘’") {
-		return errKeyQuoted
+		return errors.New("the key has quotes around it: want the key alone, without them")
 	}
 	if err := checkSendable(key); err != nil {
 		return err
 	}
 	switch {
 	case strings.HasPrefix(key, "tr_pat_"):
-		return errKeyPersonal
+		return errors.New("the key is a personal access token (tr_pat_…), which is for the CLI: " +
+			"want an environment's secret key, tr_<env>_…")
 	case publicKey(key):
-		return errKeyPublic
+		return errors.New("the key is a public one (pk_…): want the environment's secret key, tr_<env>_…")
 	case !strings.HasPrefix(key, "tr_") || key == "tr_":
-		return errKeyPrefix
+		return errors.New("the key does not start with tr_: want the secret key from the dashboard's page of API keys")
 	}
 	return nil
 }
@@ -46,10 +35,11 @@ func CheckKey(key string) error {
 // checkSendable returns an error if the key cannot be sent in a header.
 func checkSendable(key string) error {
 	if key == "" {
-		return errKeyEmpty
+		return errors.New("the key is empty: want a secret key, tr_<env>_…")
 	}
 	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errKeyCharacters
+		return errors.New("the key has a space, a control or a non-ASCII character in it: " +
+			"want a secret key, tr_<env>_…, and nothing else")
 	}
 	return nil
 }

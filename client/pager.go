@@ -15,12 +15,6 @@ import (
 	"time"
 )
 
-var (
-	errCursorRepeats = errors.New("the walk came to a cursor for the second time")
-	errNothingNew    = errors.New("the page has no token that the page before did not have")
-	errNoPagination  = errors.New("the page is full but does not say whether there is a next one")
-)
-
 // maxPages bounds the cursors that a walk remembers: 100 million tokens, 100 a page.
 const maxPages = 1_000_000
 
@@ -164,13 +158,13 @@ func (p *Pager) judge(a answer) (Page, error) {
 	_, repeats := p.cursors[p.hash(next)]
 	switch {
 	case !a.page.paginated && listed >= cmp.Or(p.options.PageSize, maxPageSize):
-		return Page{}, errNoPagination
+		return Page{}, errors.New("the page is full but does not say whether there is a next one")
 	case next != "" && repeats:
-		return Page{}, errCursorRepeats
+		return Page{}, errors.New("the walk came to a cursor for the second time")
 	// An empty last page is valid: its tokens may have left the filter since the page
 	// before was listed.
 	case fresh == 0 && (next != "" || listed > 0):
-		return Page{}, errNothingNew
+		return Page{}, errors.New("the page has no token that the page before did not have")
 	}
 	p.last = ids
 	page.RateLimit, page.Date = a.attempt.RateLimit, a.attempt.Date

@@ -18,17 +18,6 @@ import (
 
 const maxRedirects = 5
 
-var (
-	errNoLocation  = errors.New("redirect to nowhere")
-	errTooManyHops = fmt.Errorf("more than %d redirects", maxRedirects)
-	errOtherQuery  = errors.New("redirect that does not keep the query, not followed: it asks for something else")
-	errToItself    = errors.New("redirect to itself")
-	errForeignHost = errors.New("redirect to another host or scheme, not followed: the key goes nowhere else")
-	errToHTTPS     = errors.New("redirect to https, not followed: the API URL has to begin with https, too")
-	errSignIn      = errors.New("redirect to what looks like a sign-in page, not followed: " +
-		"a proxy or gateway in front of the API wants a login; let the exporter past it, or check the API URL")
-)
-
 // signIn matches hosts and paths of sign-in pages.
 var signIn = regexp.MustCompile(
 	`(?i)(^|[^a-z])(log-?in|sign-?in|auth|authorize|sso|saml2?|oauth2?|oidc|cloudflareaccess)([^a-z]|$)`)
@@ -48,7 +37,7 @@ func (c *Client) follow(ctx context.Context, target *url.URL, key string) (*http
 		discard(resp)
 		next, err := c.redirect(target, resp.Header.Get("Location"))
 		if err == nil && hop == maxRedirects {
-			err = errTooManyHops
+			err = fmt.Errorf("more than %d redirects", maxRedirects)
 		}
 		if err != nil {
 			return resp, c.fail(ReasonInvalidResponse, err)
@@ -62,20 +51,21 @@ func (c *Client) follow(ctx context.Context, target *url.URL, key string) (*http
 func (c *Client) redirect(from *url.URL, location string) (*url.URL, error) {
 	to, err := from.Parse(location)
 	if err != nil || location == "" {
-		return nil, errNoLocation
+		return nil, errors.New("redirect to nowhere")
 	}
 	foreign := to.User != nil || origin(to) != origin(&c.url)
 	switch {
 	case (foreign || to.RawQuery != from.RawQuery) && signIn.MatchString(to.Hostname()+to.Path):
-		return nil, errSignIn
+		return nil, errors.New("redirect to what looks like a sign-in page, not followed: " +
+			"a proxy or gateway in front of the API wants a login; let the exporter past it, or check the API URL")
 	case foreign && from.Scheme == "http" && to.Scheme == "https" && to.User == nil && to.Hostname() == from.Hostname():
-		return nil, errToHTTPS
+		return nil, errors.New("redirect to https, not followed: the API URL has to begin with https, too")
 	case foreign:
-		return nil, errForeignHost
+		return nil, errors.New("redirect to another host or scheme, not followed: the key goes nowhere else")
 	case to.RawQuery != from.RawQuery:
-		return nil, errOtherQuery
+		return nil, errors.New("redirect that does not keep the query, not followed: it asks for something else")
 	case to.EscapedPath() == from.EscapedPath():
-		return nil, errToItself
+		return nil, errors.New("redirect to itself")
 	}
 	return to, nil
 }

@@ -19,14 +19,7 @@ const (
 	maxErrorBody = 64 << 10 // Of other answers.
 )
 
-var (
-	errTooLarge = fmt.Errorf("the answer's body is over %d MiB", maxBody>>20)
-	errHTML     = errors.New("the answer is an HTML page, not JSON: " +
-		"check that the API URL is the API's and not a dashboard's or a proxy's")
-	errOtherStatus = errors.New("want 200: check that the API URL is that of a Trigger.dev server")
-	errSwitching   = errors.New("want 200, not another protocol: " +
-		"check that the API URL is that of a Trigger.dev server")
-)
+var errTooLarge = fmt.Errorf("the answer's body is over %d MiB", maxBody>>20)
 
 // interpret returns the answer's page, or an error, which is an *Error unless the
 // connection failed.
@@ -36,9 +29,11 @@ func (c *Client) interpret(resp *http.Response, r request) (wirePage, error) {
 		return c.readPage(resp)
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// The body is the connection itself, which the request's timeout does not close.
-		return wirePage{}, c.fail(ReasonInvalidResponse, errSwitching)
+		return wirePage{}, c.fail(ReasonInvalidResponse, errors.New("want 200, not another protocol: "+
+			"check that the API URL is that of a Trigger.dev server"))
 	case statusReason(resp.StatusCode) == ReasonInvalidResponse:
-		return wirePage{}, c.fail(ReasonInvalidResponse, errOtherStatus)
+		return wirePage{}, c.fail(ReasonInvalidResponse,
+			errors.New("want 200: check that the API URL is that of a Trigger.dev server"))
 	}
 	return wirePage{}, c.refusal(resp, r)
 }
@@ -64,7 +59,8 @@ func (c *Client) readPage(resp *http.Response) (wirePage, error) {
 		// Such a body ends when its connection closes, so it may have been cut off.
 		return wirePage{}, io.ErrUnexpectedEOF
 	case err != nil && (b.html || isHTML(resp)):
-		err = c.fail(ReasonInvalidResponse, errHTML)
+		err = c.fail(ReasonInvalidResponse, errors.New("the answer is an HTML page, not JSON: "+
+			"check that the API URL is the API's and not a dashboard's or a proxy's"))
 	case err != nil:
 		err = c.fail(ReasonInvalidResponse, err)
 	}
