@@ -2,6 +2,7 @@ package index
 
 import (
 	"hash/maphash"
+	"maps"
 	"time"
 )
 
@@ -69,9 +70,5 @@ func (x *Index) prune(now time.Time) {
 		return
 	}
 	x.pruned = now
-	for id, p := range x.past {
-		if now.After(p.until) {
-			delete(x.past, id)
-		}
-	}
+	maps.DeleteFunc(x.past, func(_ identity, p past) bool { return now.After(p.until) })
 }

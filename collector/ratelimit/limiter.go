@@ -86,22 +86,18 @@ func BeyondShare(ctx context.Context) context.Context {
 // immediately if ctx's deadline is too early.
 func (l *Limiter) Wait(ctx context.Context) error {
 	w := waiter{Limiter: l, beyondShare: ctx.Value(beyondShare{}) != nil}
-	for {
-		err := ctx.Err()
-		if err == nil {
-			var r *refusal
-			if r = w.admit(); r == nil {
-				return nil
-			}
-			err = r.wait(ctx, l.limit.now())
+	err := ctx.Err()
+	for err == nil {
+		r := w.admit()
+		if r == nil {
+			return nil
 		}
-		if err != nil {
-			if w.turn != nil {
-				w.turn.CancelAt(l.limit.now())
-			}
-			return err
-		}
+		err = r.wait(ctx, l.limit.now())
 	}
+	if w.turn != nil {
+		w.turn.CancelAt(l.limit.now())
+	}
+	return err
 }
 
 // A waiter is a request that has not been admitted yet.
@@ -162,17 +158,14 @@ func (r *refusal) wait(ctx context.Context, now time.Time) error {
 		if deadline, ok := ctx.Deadline(); ok && wait > time.Until(deadline) {
 			return fmt.Errorf("%s, next request in %s", r.reason, wait.Round(time.Second))
 		}
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		timeout = timer.C
+		timeout = time.After(wait)
 	}
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-r.answered:
 	case <-timeout:
 	}
-	return nil
+	return ctx.Err()
 }
 
 // Done handles the outcome of a request that Wait admitted.

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -76,9 +77,6 @@ func (f *refill) rate(size int) float64 {
 	if f.n >= minSamples {
 		return highest
 	}
-	step := f.step
-	if step == 0 {
-		step = maxStep
-	}
+	step := cmp.Or(f.step, maxStep)
 	return max(highest, float64(size)/max(step, fillTime).Seconds()) // A step cannot more than fill the bucket.
 }
