@@ -50,11 +50,7 @@ func newGoRuntime() goRuntime {
 
 // Describe implements prometheus.Collector.
 func (c goRuntime) Describe(ch chan<- *prometheus.Desc) {
-	for d := range all(c.Collector.Describe) {
-		if d != c.hidden {
-			ch <- d
-		}
-	}
+	prometheus.DescribeByCollect(c, ch)
 }
 
 // Collect implements prometheus.Collector.

@@ -44,16 +44,16 @@ type wirePage struct {
 
 // decoder reads one answer.
 type decoder struct {
-	json    *jsontext.Decoder
-	known   *interner // Of tags and statuses.
-	scratch []byte    // For strings with escapes.
+	*workspace
+
+	scratch []byte // For strings with escapes.
 }
 
 // decodePage reads an answer to its last byte. If a name occurs twice, the last one
 // counts.
 func (w *workspace) decodePage(r io.Reader) (wirePage, error) {
 	w.json.Reset(r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	d := decoder{json: &w.json, known: &w.known}
+	d := decoder{workspace: w}
 	page, err := d.page()
 	switch {
 	case errors.Is(err, errOtherKind):
@@ -295,9 +295,7 @@ func (d *decoder) str() ([]byte, error) {
 }
 
 // interner remembers strings, so that tokens with the same tags share them.
-type interner struct {
-	slots [256]string
-}
+type interner [256]string
 
 func (n *interner) get(b []byte) string {
 	if len(b) > 64 {
@@ -307,7 +305,7 @@ func (n *interner) get(b []byte) string {
 	for _, c := range b {
 		h = (h ^ uint32(c)) * 16777619
 	}
-	slot := &n.slots[(h^h>>16)%uint32(len(n.slots))]
+	slot := &n[(h^h>>16)%uint32(len(n))]
 	if *slot != string(b) {
 		*slot = string(b)
 	}

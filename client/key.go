@@ -14,13 +14,11 @@ import (
 // public, a personal access token, has characters that no key has, or does not start
 // with tr_. A nil error does not mean that the service accepts the key.
 func CheckKey(key string) error {
-	if key != strings.Trim(key, "\"'`“”‘’") {
+	switch err := checkSendable(key); {
+	case key != strings.Trim(key, "\"'`“”‘’"):
 		return errors.New("the key has quotes around it: want the key alone, without them")
-	}
-	if err := checkSendable(key); err != nil {
+	case err != nil:
 		return err
-	}
-	switch {
 	case strings.HasPrefix(key, "tr_pat_"):
 		return errors.New("the key is a personal access token (tr_pat_…), which is for the CLI: " +
 			"want an environment's secret key, tr_<env>_…")
@@ -46,16 +44,11 @@ func checkSendable(key string) error {
 
 // publicKey reports whether the key has the form pk_… or tr_<env>_pk….
 func publicKey(key string) bool {
-	if strings.HasPrefix(key, "pk_") {
-		return true
-	}
 	secret := strings.TrimPrefix(key, keyPrefix(key))
-	if len(secret) == len(key) || !strings.HasPrefix(secret, "pk") {
-		return false
-	}
 	// One root key in four thousand starts with pk by chance. Root keys have 20 or
 	// more characters, only letters and digits.
-	return len(secret) < 20 || strings.ContainsAny(secret, "_-.")
+	root := len(secret) >= 20 && !strings.ContainsAny(secret, "_-.")
+	return strings.HasPrefix(key, "pk_") || secret != key && strings.HasPrefix(secret, "pk") && !root
 }
 
 // keyStart matches the beginning of each kind of key that the service has.

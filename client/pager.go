@@ -54,20 +54,15 @@ type Pager struct {
 	last    map[string]struct{} // Ids of the previous page.
 }
 
-const (
-	older = "page[after]"
-	newer = "page[before]"
-)
-
 // Pager returns a pager over the tokens that opts select. It sends no request yet.
 func (c *Client) Pager(opts ListOptions) *Pager {
 	opts.Statuses, opts.Tags = slices.Clone(opts.Statuses), slices.Clone(opts.Tags)
 	p := &Pager{
-		client: c, options: opts, query: opts.query(), direction: older,
+		client: c, options: opts, query: opts.query(), direction: "page[after]",
 		cursors: map[uint64]struct{}{}, seed: maphash.MakeSeed(),
 	}
 	if opts.Before != "" {
-		p.direction = newer
+		p.direction = "page[before]"
 	}
 	if cursor := p.Cursor(); cursor != "" {
 		p.cursors[p.hash(cursor)] = struct{}{}
@@ -103,7 +98,7 @@ func (p *Pager) Next(ctx context.Context) (Page, error) {
 
 // following returns the cursor of the page after this one, empty if there is none.
 func (p *Pager) following(page Page) string {
-	if p.direction == newer {
+	if p.options.Before != "" {
 		return page.Previous
 	}
 	return page.Next

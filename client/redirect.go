@@ -34,7 +34,9 @@ func (c *Client) follow(ctx context.Context, target *url.URL, key string) (*http
 		if err != nil || !slices.Contains(redirects, resp.StatusCode) {
 			return resp, err
 		}
-		discard(resp)
+		// The rest of the body is read so that the connection can be reused.
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody))
+		_ = resp.Body.Close()
 		next, err := c.redirect(target, resp.Header.Get("Location"))
 		if err == nil && hop == maxRedirects {
 			err = fmt.Errorf("more than %d redirects", maxRedirects)
@@ -74,10 +76,4 @@ func (c *Client) redirect(from *url.URL, location string) (*url.URL, error) {
 func origin(u *url.URL) string {
 	port := cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
-}
-
-// discard reads the rest of a body so that the connection can be reused.
-func discard(resp *http.Response) {
-	defer resp.Body.Close() //nolint:errcheck // Nothing more is read from it.
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody))
 }

@@ -25,9 +25,6 @@ type request struct {
 	key         string // Read for each attempt.
 }
 
-// secrets returns the texts that no error may contain.
-func (r request) secrets() []string { return []string{r.key, r.idempotency} }
-
 // answer is one page as it was received.
 type answer struct {
 	page     wirePage
@@ -69,21 +66,18 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 		return answer{}, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // Nothing more is read from it.
-	a := answer{attempt: c.readHeader(resp)}
+	// An error leaves the date zero.
+	date, _ := http.ParseTime(resp.Header.Get("Date"))
+	date = date.UTC()
+	sent := cmp.Or(date, c.options.Now())
+	a := answer{attempt: Attempt{
+		Status: resp.StatusCode, Date: date,
+		RateLimit: readRateLimit(resp.Header, sent), RetryAfter: readRetryAfter(resp.Header, sent),
+	}}
 	if err == nil {
 		a.page, err = c.interpret(resp, r)
 	}
 	return a, err
-}
-
-func (c *Client) readHeader(resp *http.Response) Attempt {
-	date, _ := http.ParseTime(resp.Header.Get("Date")) // An error leaves it zero.
-	date = date.UTC()
-	sent := cmp.Or(date, c.options.Now())
-	return Attempt{
-		Status: resp.StatusCode, Date: date,
-		RateLimit: readRateLimit(resp.Header, sent), RetryAfter: readRetryAfter(resp.Header, sent),
-	}
 }
 
 // interrupted returns the error for a connection that failed.
@@ -99,7 +93,7 @@ func (c *Client) interrupted(ctx, bounded context.Context, err error, r request)
 		failure.Advice = adviceProxy
 		return failure
 	}
-	err = transportError(err, r.secrets()...)
+	err = transportError(err, r.key, r.idempotency)
 	return c.fail(transportReason(err, ReasonNetwork), err)
 }
 

@@ -108,7 +108,7 @@ var unreadField = regexp.MustCompile(`(?i)idempotency|output`)
 func (c *Client) refusal(resp *http.Response, r request) *Error {
 	e := c.fail(statusReason(resp.StatusCode), nil)
 	if words := readMessage(resp); words != "" {
-		e.Message = redact(words, r.secrets()...)
+		e.Message = redact(words, r.key, r.idempotency)
 		e.Advice = statusAdvice(resp.StatusCode, e.Message, r.key, c.options.PreviewBranch)
 		if unreadField.MatchString(words) {
 			e.Message = "<redacted>"

@@ -22,7 +22,7 @@ const maxKept = 1 << 20
 type workspace struct {
 	zip   gzip.Reader
 	json  jsontext.Decoder
-	known interner
+	known interner // Of tags and statuses.
 }
 
 // workspaces are those not in use, for any client. A sync.Pool would drop them at each
@@ -74,21 +74,13 @@ const window = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xed\xc1\x01\x01\x00\x00
 // wipe overwrites the buffers, which contain callback URLs, and returns the size of
 // the decoder's buffer.
 func (w *workspace) wipe() int {
-	var all wiper
-	w.json.Reset(&all)
-	w.json.PeekKind() // Reads from the wiper into the whole buffer.
+	w.json.Reset(strings.NewReader(""))
+	buffer := w.json.UnreadBuffer() // Empty, with the capacity of all of it.
+	buffer = buffer[:cap(buffer)]
+	clear(buffer)
 	if w.zip.Reset(strings.NewReader(window)) == nil {
 		_, _ = io.Copy(io.Discard, &w.zip)
 	}
 	_ = w.zip.Reset(strings.NewReader("")) // Releases the connection's body.
-	return int(all)
-}
-
-// wiper is a reader that clears the buffer it is given and remembers its size.
-type wiper int
-
-func (w *wiper) Read(p []byte) (int, error) {
-	clear(p)
-	*w = wiper(len(p))
-	return 0, io.EOF
+	return len(buffer)
 }

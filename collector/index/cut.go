@@ -83,14 +83,13 @@ func (c *cutter) groups(set uint32, yield func(*Group)) {
 }
 
 func (c *cutter) countFinished() {
-	for n := range c.x.sets.sets {
-		counts := c.x.sets.sets[n].counts
-		if c.x.sets.sets[n].refs == 0 {
+	for n, set := range c.x.sets.sets {
+		if set.refs == 0 {
 			continue
 		}
 		c.groups(uint32(n), func(g *Group) {
-			for status := 1; status < len(counts); status++ {
-				g.finished[status] += int(counts[status])
+			for status := 1; status < len(set.counts); status++ {
+				g.finished[status] += int(set.counts[status])
 			}
 		})
 	}

@@ -27,8 +27,6 @@ type flow struct {
 	gone     []string
 }
 
-func (f *flow) add(e event) { f.pending = append(f.pending, e) }
-
 // TakeFlow returns the finished tokens of the last Cuts by label, and the labels that no
 // token has any more, whose counters start again. Each is returned once.
 func (x *Index) TakeFlow() (finished []TagFinished, gone []string) {

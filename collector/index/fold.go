@@ -20,8 +20,7 @@ func (x *Index) assignSeries() {
 		waiting, total int
 	}
 	ranks := make([]rank, len(t.names))
-	for i := range t.sets {
-		set := &t.sets[i]
+	for _, set := range t.sets {
 		for _, id := range set.tags {
 			ranks[id].id = id
 			ranks[id].total += set.refs

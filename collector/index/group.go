@@ -52,7 +52,7 @@ func (g *Group) Count(status int, now time.Time) int {
 
 // NearTimeout returns how many WAITING tokens have now <= timeoutAt <= now + within.
 func (g *Group) NearTimeout(within time.Duration, now time.Time) int {
-	return g.timeouts.within(ceilMilli(now), floorMilli(now.Add(within))+1, g.expired(now))
+	return g.timeouts.within(ceilMilli(now), now.Add(within).UnixMilli()+1, g.expired(now))
 }
 
 // Overdue returns how many WAITING tokens have timeoutAt < now.

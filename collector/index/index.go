@@ -206,7 +206,7 @@ func (x *Index) arrive(t *client.Token, key entry, countedAs []string, at time.T
 	ch.Created = append(ch.Created, Arrival{t.ID, t.CreatedAt})
 	if key.set != ignoredSet {
 		x.created++
-		x.flow.add(event{tags: countedAs})
+		x.flow.pending = append(x.flow.pending, event{tags: countedAs})
 	}
 }
 
@@ -288,7 +288,7 @@ func (x *Index) observeFinished(t *client.Token, key entry, at time.Time, ch *Ch
 		f := Finished{ID: t.ID, Status: x.statuses[key.status], HasWait: !t.CompletedAt.IsZero()}
 		if f.HasWait {
 			f.Wait = float64(max(0, t.CompletedAt.UnixMilli()-key.created)) / 1000
-			x.flow.add(event{tags, &f})
+			x.flow.pending = append(x.flow.pending, event{tags, &f})
 		}
 		ch.Finished = append(ch.Finished, f)
 	}

@@ -35,13 +35,12 @@ func (s *Snapshot) Select(sel Selection, now time.Time) iter.Seq[*Token] {
 		if sel.Stuck != nil {
 			end = countBelow(g.created, ceilMilli(now.Add(-*sel.Stuck)))
 		}
-		timed := sel.matchesTimeout(now)
 		for i := g.expired(now); i < end; i++ {
 			t := s.Tokens[i]
 			if g.places != nil {
 				t = s.Tokens[g.places[i]]
 			}
-			if timed(t) && tagged(t) && (!sel.Late || t.IsLate(now)) && !yield(t) {
+			if sel.picks(t, now) && tagged(t) && !yield(t) {
 				return
 			}
 		}
@@ -71,16 +70,11 @@ func (s *Snapshot) tagged(tag *string) (*Group, func(*Token) bool) {
 	}
 }
 
-// matchesTimeout returns what the selection asks of a token's timeout.
-func (sel Selection) matchesTimeout(now time.Time) func(*Token) bool {
+// picks reports whether the selection picks a token by its timeout and expected wait.
+func (sel *Selection) picks(t *Token, now time.Time) bool {
 	at := ceilMilli(now)
-	until := at
-	if sel.NearTimeout != nil {
-		until = floorMilli(now.Add(*sel.NearTimeout))
-	}
-	return func(t *Token) bool {
-		return (sel.NearTimeout == nil || at <= t.timeout && t.timeout <= until) &&
-			(!sel.Overdue || t.timeout != none && t.timeout < at) &&
-			(!sel.WithoutTimeout || t.timeout == none)
-	}
+	return (sel.NearTimeout == nil || at <= t.timeout && t.timeout <= now.Add(*sel.NearTimeout).UnixMilli()) &&
+		(!sel.Overdue || t.timeout != none && t.timeout < at) &&
+		(!sel.WithoutTimeout || t.timeout == none) &&
+		(!sel.Late || t.IsLate(now))
 }

@@ -9,6 +9,11 @@ import (
 // combination, its set, and the counts are kept for each set. A set, and each
 // tag in it, is forgotten when its last token goes: memory follows what exists.
 
+// ignoredSet is the set of the tokens that TagRules.Require or TagRules.Ignore leave
+// out. They are held like all others, so that their changes are seen, but they are in
+// Snapshot.Ignored, and in no other group, list or flow.
+const ignoredSet uint32 = 1
+
 type tagSet struct {
 	tags   []uint32 // Numbers of its tags, ascending.
 	counts []uint32 // Tokens by status number.
@@ -44,6 +49,17 @@ func newSetTable() *setTable {
 	t.byKey[""] = 0
 	t.sets = append(t.sets, tagSet{}, tagSet{})
 	return t
+}
+
+// setOf returns the tags that a token with the given tags is counted under, and
+// their set. As with number, the caller must count a token under the set before
+// the next call.
+func (x *Index) setOf(raw []string) (countedAs []string, set uint32) {
+	if !x.opts.Tags.Counts(raw) {
+		return nil, ignoredSet
+	}
+	countedAs, _ = x.opts.Tags.Map(raw)
+	return countedAs, x.sets.number(countedAs)
 }
 
 // number returns the set of the given tags, which are distinct. The caller must

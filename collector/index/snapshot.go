@@ -46,7 +46,7 @@ type Snapshot struct {
 // 0. The monotonic clock stands while a machine is suspended and the wall clock
 // can be set, so that of the two counts which says more.
 func (s *Snapshot) Age(now time.Time) time.Duration {
-	return max(now.Sub(s.At), wall(now).Sub(wall(s.At)), 0)
+	return max(now.Sub(s.At), now.Round(0).Sub(s.At.Round(0)), 0) // Round leaves the wall clock.
 }
 
 // Fresh reports whether the snapshot can be shown: its age is at most the given
@@ -54,9 +54,6 @@ func (s *Snapshot) Age(now time.Time) time.Duration {
 func (s *Snapshot) Fresh(now time.Time, most time.Duration) bool {
 	return s.Age(now) <= most && !s.opts.clockSetBack(s.cutoff, now)
 }
-
-// wall returns t without its reading of the monotonic clock.
-func wall(t time.Time) time.Time { return t.Round(0) }
 
 // A TagGroup is the Group of the tokens counted under one tag.
 type TagGroup struct {

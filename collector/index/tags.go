@@ -34,6 +34,12 @@ type Rewrite struct {
 	Replacement string
 }
 
+// Counts reports whether a token with the given tags is counted at all.
+func (r TagRules) Counts(raw []string) bool {
+	return (r.Require == nil || slices.ContainsFunc(raw, r.Require.MatchString)) &&
+		(r.Ignore == nil || !slices.ContainsFunc(raw, r.Ignore.MatchString))
+}
+
 // Map returns the tags a token with the given tags is counted under, sorted and
 // each once. It reports false for a token that had tags but lost all of them to
 // Include and Exclude: it counts under none. A token without tags counts under
@@ -44,13 +50,9 @@ func (r TagRules) Map(raw []string) ([]string, bool) {
 	}
 	out := make([]string, 0, len(raw))
 	for _, tag := range raw {
-		if r.Include != nil && !r.Include.MatchString(tag) {
-			continue
+		if (r.Include == nil || r.Include.MatchString(tag)) && (r.Exclude == nil || !r.Exclude.MatchString(tag)) {
+			out = append(out, r.rewrite(tag))
 		}
-		if r.Exclude != nil && r.Exclude.MatchString(tag) {
-			continue
-		}
-		out = append(out, r.rewrite(tag))
 	}
 	if len(out) == 0 {
 		return nil, false

@@ -49,9 +49,8 @@ func (t *Token) size() int {
 }
 
 // Times of tokens are whole milliseconds, as the service gives them. A time that
-// is not is rounded so that comparing it gives the same result.
-
-func floorMilli(t time.Time) int64 { return t.UnixMilli() }
+// is not is rounded so that comparing it gives the same result: down by UnixMilli, up by
+// ceilMilli.
 
 func ceilMilli(t time.Time) int64 {
 	ms := t.UnixMilli()

@@ -216,7 +216,7 @@ func (x *Index) takeOut(id string) bool {
 // Soon calls yield for each WAITING token with a timeout at or before the given
 // time, in order of id.
 func (x *Index) Soon(until time.Time, yield func(*Token)) {
-	limit := floorMilli(until)
+	limit := until.UnixMilli()
 	x.waiting.Scan(func(_ string, h *held) bool {
 		if h.token.timeout != none && h.token.timeout <= limit {
 			yield(h.token)

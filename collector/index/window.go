@@ -9,13 +9,8 @@ func (x *Index) expire(now time.Time) {
 	if x.opts.Period == 0 {
 		return
 	}
-	cutoff := max(x.cutoff, ceilMilli(now.Add(-x.opts.Period)))
-	x.cutoff = cutoff
-	for {
-		e, ok := x.finished.Min()
-		if !ok || e.created >= cutoff {
-			break
-		}
+	x.cutoff = max(x.cutoff, ceilMilli(now.Add(-x.opts.Period)))
+	for e, ok := x.finished.Min(); ok && e.created < x.cutoff; e, ok = x.finished.Min() {
 		x.drop(e)
 		if x.minute(now)-e.seen < uint16(memory/time.Minute) {
 			x.past[e.identity] = past{e.status, now.Add(memory)}
@@ -25,7 +20,7 @@ func (x *Index) expire(now time.Time) {
 		return
 	}
 	x.waiting.Scan(func(_ string, h *held) bool {
-		if !h.outside && h.token.created < cutoff {
+		if !h.outside && h.token.created < x.cutoff {
 			x.sets.remove(h.set, waitingStatus)
 			h.outside = true
 		}
