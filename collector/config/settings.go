@@ -93,6 +93,8 @@ func (s *setting) as(flag, shown, help string, initial ...string) *setting {
 	return s
 }
 
+// These complete a row of the table: the setting may also come from a variable, belongs to
+// one environment, is a flag without a value, has groups of an expression.
 func (s *setting) or(variable string) *setting { s.variable = variable; return s }
 func (s *setting) owned() *setting             { s.own = true; return s }
 func (s *setting) switched() *setting          { s.toggle = true; return s }

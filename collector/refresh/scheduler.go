@@ -33,7 +33,7 @@ var weights = [tasks]float64{newest: 4, waiting: 12, outcomes: 3, history: 3, ve
 
 // A request is for one page.
 type request struct {
-	sight // Page and at are set when it is sent and when the page came.
+	sight // At is set when it is sent, page when that came.
 	opts  client.ListOptions
 	// Take is called with the page.
 	take func(sight) error
