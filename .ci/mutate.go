@@ -45,7 +45,7 @@ var mutations = []mutation{
 	{"the reset is read as seconds", "client", "time.UnixMilli(ms) => time.Unix(ms, 0)", ""},
 	{"a reset in another unit is believed", "client", "true furthestReset", ""},
 	{"what is refused for good is sent again", "client Client.retry", "false retryable(", ""},
-	{"the wait between attempts does not grow", "client", "<<doublings => <<0", ""},
+	{"the wait between attempts does not grow", "client", "min(n-1, 5) => 0*n", ""},
 	{"a wait that is asked for has no bound", "client", "min(asked, maxWait) => asked", ""},
 	{"a redirect takes the key to another host", "client", "false origin(to) !=", ""},
 	{"a redirect that drops the query is followed", "client", "case to.RawQuery != from.RawQuery => case false", ""},
@@ -88,6 +88,7 @@ var mutations = []mutation{
 	{"a clock that is set back makes snapshots young", "collector/index Snapshot.Age", "max(now.Sub(s.At), => max(", "./collector/manager"},
 
 	// Refreshes.
+	{"a page settles one look-up alone", "collector/index Index.Covered", "drop h.looked = at", "./collector/refresh"},
 	{"a deleted token is looked up for ever", "collector/refresh", "false !shown", ""},
 	{"any number of tokens is held", "collector/refresh", "true e.index.Len() < tokens", ""},
 	{"tokens of any size are held", "collector/refresh", "true size < bytes", ""},
