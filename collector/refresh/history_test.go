@@ -501,20 +501,22 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{3016, "disorder", 0},
 		{40021, "empty pages", 0},
 		{200396, "clock behind", 0},
-		{2000115, "lag", 0},                   // A piece had the createdAt of another piece's token.
-		{2000072, "lag", 0},                   // A second look-up waited, while the token counted as WAITING.
-		{1002151, "bulk,latency", 0},          // The last look-up was not shown until the next round.
-		{2000248, "outages", 0},               // The window moved past tokens created in an outage.
-		{1006147, "restarts,dated ahead", 0},  // Tokens that had finished before the start counted.
-		{1004884, "deletions,dated ahead", 0}, // Deleted tokens dated ahead were kept.
-		{2000419, "dated ahead", 0},           // No tokens for a while: the place where they appear was not watched.
-		{3010662, "outages", 0},               // A refresh ended between two pages of new WAITING tokens.
-		{3010319, "dated ahead", 0},           // A watched place was idle in an environment without new tokens.
-		{117, "dates", 0},                     // Tokens counted as late, since a gateway's clock was ahead.
-		{709, "cut pages", 0},                 // The end of WAITING was cut off, and believed to have left.
-		{1052, "cut pages", 0},                // The first listing of WAITING ended with a page that was cut off.
-		{2000557, "deletions", 19},            // A token counted as WAITING until a delayed look-up.
-		{6000000, "deletions", 0},             // Tokens deleted outside the window were looked up for ever.
+		{2000115, "lag", 0},                    // A piece had the createdAt of another piece's token.
+		{2000072, "lag", 0},                    // A second look-up waited, while the token counted as WAITING.
+		{1002151, "bulk,latency", 0},           // The last look-up was not shown until the next round.
+		{2000248, "outages", 0},                // The window moved past tokens created in an outage.
+		{1006147, "restarts,dated ahead", 0},   // Tokens that had finished before the start counted.
+		{1004884, "deletions,dated ahead", 0},  // Deleted tokens dated ahead were kept.
+		{2000419, "dated ahead", 0},            // No tokens for a while: the place where they appear was not watched.
+		{3010662, "outages", 0},                // A refresh ended between two pages of new WAITING tokens.
+		{3010319, "dated ahead", 0},            // A watched place was idle in an environment without new tokens.
+		{5203260, "dated ahead", 26},           // Tokens dated ahead, but not as far as others, were not looked for.
+		{117, "dates", 0},                      // Tokens counted as late, since a gateway's clock was ahead.
+		{709, "cut pages", 0},                  // The end of WAITING was cut off, and believed to have left.
+		{5202143, "many waiting,cut pages", 4}, // A page of WAITING was cut off, and the second look, too.
+		{1052, "cut pages", 0},                 // The first listing of WAITING ended with a page that was cut off.
+		{2000557, "deletions", 19},             // A token counted as WAITING until a delayed look-up.
+		{6000000, "deletions", 0},              // Tokens deleted outside the window were looked up for ever.
 	} {
 		t.Run(fmt.Sprint(found.kind, " ", found.seed), func(t *testing.T) {
 			t.Parallel()

@@ -236,7 +236,9 @@ func (e *Environment) settleArrivals() {
 	for id, a := range e.arrivals.unplaced {
 		if whole && e.round.start.Sub(a.seen) > lag {
 			delete(e.arrivals.unplaced, id)
-			if a.created.Before(e.arrivals.complete()) {
+			// Tokens dated ahead do not appear at the top if others are dated further ahead.
+			ahead := a.created.After(e.served.latest(e.now()).Add(e.arrivals.slack))
+			if ahead || a.created.Before(e.arrivals.complete()) {
 				e.late(id, a.created, a.seen)
 			}
 		}

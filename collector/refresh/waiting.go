@@ -118,13 +118,14 @@ func (e *Environment) coverWaiting(s sight, missing []*index.Token) {
 }
 
 // A second look at the tokens that a page lacked. It may take several pages, since a
-// lagging replica shows more tokens. If it is empty, a third one has to agree.
+// lagging replica shows more tokens. If it ends the list above some of the tokens, it may be
+// cut off: a third one has to agree.
 type second struct {
 	cursor       string
 	to           time.Time
 	open, agreed []*index.Token // Still to be checked; missing in the second look, too.
 	contradicted int            // Number of tokens that the second look showed.
-	empty        bool           // The second look was empty: this is the third.
+	ended        bool           // The second look ended above some tokens: this is the third.
 }
 
 // lookBelow requests the tokens that a page lacked with another query.
@@ -136,17 +137,22 @@ func (e *Environment) lookBelow(s sight, look *second) {
 				return err
 			}
 			shown := seen.page.Tokens
-			if len(shown) == 0 && !look.empty {
-				look.to, look.empty = look.to.Add(time.Millisecond), true
+			last := "" // Open is in order of id.
+			if len(shown) > 0 {
+				last = shown[len(shown)-1].ID
+			}
+			ends := len(shown) == 0 || seen.page.Next == "" && look.open[0].ID < last
+			if ends && !look.ended {
+				look.to, look.ended = look.to.Add(time.Millisecond), true
 				e.lookBelow(s, look)
 				return nil
 			}
-			look.cursor, look.empty = seen.page.Next, false
+			look.cursor, look.ended = seen.page.Next, false
 			look.open = slices.DeleteFunc(look.open, func(t *index.Token) bool {
 				switch {
 				case shows(seen.page, t.ID):
 					look.contradicted++
-				case look.cursor == "" || len(shown) == 0 || t.ID > shown[len(shown)-1].ID:
+				case look.cursor == "" || t.ID > last:
 					look.agreed = append(look.agreed, t)
 				default:
 					return false
