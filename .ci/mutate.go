@@ -107,7 +107,7 @@ var mutations = []mutation{
 	{"the first Date is the time from which tokens count", "collector/refresh Environment.newestKnown", "false now.Before(e.arrivals.firstServed)", ""},
 	{"the Date of any answer is believed", "collector/refresh serviceClock.believe", "false > aheadOfOthers", ""},
 	{"a second look that is cut off is believed", "collector/refresh Environment.lookBelow", "look.open[0].ID < last => false", ""},
-	{"tokens dated ahead are not looked for", "collector/refresh Environment.settleArrivals", "ahead := => ahead := false &&", ""},
+	{"tokens dated ahead are not looked for", "collector/refresh Environment.settleArrivals", "e.ahead(a.created) > e.arrivals.slack || => ", ""},
 	{"a cut page ends the list of WAITING", "collector/refresh Environment.takeWaiting", "missing[0].ID < s.page.Tokens[shown-1].ID => false", ""},
 	{"a place is idle if no token appears anywhere", "collector/refresh Environment.settleArrivals", "true e.arrivals.appeared > 0", ""},
 	{"waits are shown with a snapshot that is too old", "collector/refresh tokenSeries.Collect", "true s.metrics.fresh()", ""},

@@ -208,7 +208,12 @@ func (e *Environment) found(t client.Token) {
 // outOfTurn reports whether a new token is listed below one that was created long
 // before it, or that is dated ahead.
 func (e *Environment) outOfTurn(above time.Time, t client.Token) bool {
-	return t.CreatedAt.Sub(above) > 2*e.arrivals.slack || above.Sub(e.served.latest(e.now())) > 2*e.arrivals.slack
+	return t.CreatedAt.Sub(above) > 2*e.arrivals.slack || e.ahead(above) > 2*e.arrivals.slack
+}
+
+// ahead returns how far a token's createdAt is ahead of the service's clock at least.
+func (e *Environment) ahead(created time.Time) time.Duration {
+	return created.Sub(e.served.latest(e.now()))
 }
 
 // pinBelow requests the cursor that begins right below the page's ith token.
@@ -237,8 +242,7 @@ func (e *Environment) settleArrivals() {
 		if whole && e.round.start.Sub(a.seen) > lag {
 			delete(e.arrivals.unplaced, id)
 			// Tokens dated ahead do not appear at the top if others are dated further ahead.
-			ahead := a.created.After(e.served.latest(e.now()).Add(e.arrivals.slack))
-			if ahead || a.created.Before(e.arrivals.complete()) {
+			if e.ahead(a.created) > e.arrivals.slack || a.created.Before(e.arrivals.complete()) {
 				e.late(id, a.created, a.seen)
 			}
 		}

@@ -1,8 +1,6 @@
 package refresh
 
 import (
-	"maps"
-
 	"waitpoint_exporter/collector/index"
 
 	"github.com/go-kit/log/level"
@@ -98,7 +96,13 @@ func (e *Environment) coverAll(t task, s sight) {
 		e.again(t, s, otherSize-s.ends)
 		return
 	}
-	maps.DeleteFunc(s.created, func(id string, _ bool) bool { return !shows(s.page, id) })
+	created := map[string]bool{} // An earlier look may have shown others.
+	for _, t := range s.page.Tokens {
+		if s.created[t.ID] {
+			created[t.ID] = true
+		}
+	}
+	s.created = created
 	if n := e.all.sure(s); n < len(s.page.Tokens) {
 		e.again(t, s, n)
 		return

@@ -136,10 +136,9 @@ func (e *Environment) lookBelow(s sight, look *second) {
 			if _, err := e.observe(waiting, seen); err != nil {
 				return err
 			}
-			shown := seen.page.Tokens
-			last := "" // Open is in order of id.
-			if len(shown) > 0 {
-				last = shown[len(shown)-1].ID
+			shown, last := map[string]bool{}, "" // Open, which is in order of id, may be long.
+			for _, t := range seen.page.Tokens {
+				shown[t.ID], last = true, t.ID
 			}
 			ends := len(shown) == 0 || seen.page.Next == "" && look.open[0].ID < last
 			if ends && !look.ended {
@@ -150,7 +149,7 @@ func (e *Environment) lookBelow(s sight, look *second) {
 			look.cursor, look.ended = seen.page.Next, false
 			look.open = slices.DeleteFunc(look.open, func(t *index.Token) bool {
 				switch {
-				case shows(seen.page, t.ID):
+				case shown[t.ID]:
 					look.contradicted++
 				case look.cursor == "" || t.ID > last:
 					look.agreed = append(look.agreed, t)
