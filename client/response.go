@@ -78,6 +78,11 @@ type body struct {
 // Read fills p, even from small pieces, because the decoder may scan all unfinished
 // input again after each Read.
 func (b *body) Read(p []byte) (n int, err error) {
+	if b.left < 0 {
+		b.err = errTooLarge
+		return 0, b.err
+	}
+	p = p[:min(len(p), b.left+1)]
 	for n < len(p) && err == nil {
 		var more int
 		more, err = b.r.Read(p[n:])
@@ -86,9 +91,7 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if start := bytes.TrimSpace(p[:n]); !b.begun && len(start) > 0 {
 		b.begun, b.html = true, start[0] == '<'
 	}
-	if b.left -= n; b.left < 0 {
-		n, err = 0, errTooLarge
-	}
+	b.left -= n
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}

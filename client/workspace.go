@@ -20,9 +20,10 @@ const maxKept = 1 << 20
 // workspace contains the buffers for reading an answer. They are wiped and reused for
 // the next answer.
 type workspace struct {
-	zip   gzip.Reader
-	json  jsontext.Decoder
-	known interner // Of tags and statuses.
+	zip    gzip.Reader
+	zipped bool // Whether zip was used.
+	json   jsontext.Decoder
+	known  interner // Of tags and statuses.
 }
 
 // workspaces are those not in use, for any client. A sync.Pool would drop them at each
@@ -61,6 +62,7 @@ func (w *workspace) unzip(resp *http.Response) (io.Reader, error) {
 	if !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
 		return resp.Body, nil
 	}
+	w.zipped = true
 	return &w.zip, w.zip.Reset(resp.Body)
 }
 
@@ -71,16 +73,21 @@ const window = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xed\xc1\x01\x01\x00\x00
 	"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
 	"\x00\x00\x00\x00\x00\x00\x00\x18\xa6\xfc\x1f\x01\x00\x80\x00\x00"
 
-// wipe overwrites the buffers, which contain callback URLs, and returns the size of
-// the decoder's buffer.
+// wipe overwrites what was read into the buffers, which contains callback URLs, and
+// returns the size of the decoder's buffer.
 func (w *workspace) wipe() int {
+	// The decoder moves input only towards the start of its buffer.
+	read := int(w.json.InputOffset()) + len(w.json.UnreadBuffer())
 	w.json.Reset(strings.NewReader(""))
 	buffer := w.json.UnreadBuffer() // Empty, with the capacity of all of it.
-	buffer = buffer[:cap(buffer)]
-	clear(buffer)
-	if w.zip.Reset(strings.NewReader(window)) == nil {
-		_, _ = io.Copy(io.Discard, &w.zip)
+	size := cap(buffer)
+	clear(buffer[:min(read, size)])
+	if w.zipped {
+		if w.zip.Reset(strings.NewReader(window)) == nil {
+			_, _ = io.Copy(io.Discard, &w.zip)
+		}
+		_ = w.zip.Reset(strings.NewReader("")) // Releases the connection's body.
+		w.zipped = false
 	}
-	_ = w.zip.Reset(strings.NewReader("")) // Releases the connection's body.
-	return len(buffer)
+	return size
 }
