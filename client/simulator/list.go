@@ -116,8 +116,6 @@ func (q query) page(rows *btree.Map[string, *row], then time.Time, visit func(*r
 	return page, more
 }
 
-const timeFormat = "2006-01-02T15:04:05.000Z"
-
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
@@ -133,7 +131,11 @@ func appendTime(b []byte, name string, t time.Time) []byte {
 		return b
 	}
 	b = append(append(append(b, `,"`...), name...), `":"`...)
-	return append(t.UTC().AppendFormat(b, timeFormat), '"')
+	// As "2006-01-02T15:04:05.000Z", but package time is several times faster at its own formats.
+	b = t.UTC().AppendFormat(b, time.RFC3339)
+	b = strconv.AppendInt(b[:len(b)-1], 1000+int64(t.Nanosecond()/1e6), 10)
+	b[len(b)-4] = '.' // Instead of the 1 in front of three digits.
+	return append(b, `Z"`...)
 }
 
 func (r *row) callback() string {
