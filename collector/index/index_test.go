@@ -20,7 +20,7 @@ func token(id string, status client.Status, tags ...string) client.Token {
 func listWaiting(x *index.Index, at time.Time, tokens ...client.Token) {
 	x.Observe(tokens, at)
 	x.Complete()
-	x.Lack(x.Missing("", "\xff", at, at), at)
+	x.Lack(x.Missing("", "\xff", at, at), at, true)
 	x.Settle(at)
 }
 
@@ -97,12 +97,12 @@ func TestWhatListingsProve(t *testing.T) {
 		},
 		"a suspect waits until it is settled, and a later look clears it": {
 			{"listed", func(x *index.Index) { listWaiting(x, at(0), a) }, [4]int{1, 0, 0, 0}},
-			{"lacked", func(x *index.Index) { x.Lack(x.Missing("", "b", at(60), at(60)), at(60)) }, [4]int{1, 0, 0, 0}},
+			{"lacked", func(x *index.Index) { x.Lack(x.Missing("", "b", at(60), at(60)), at(60), true) }, [4]int{1, 0, 0, 0}},
 			{"shown", func(x *index.Index) { x.Observe([]client.Token{a}, at(61)); x.Settle(at(62)) }, [4]int{1, 0, 0, 0}},
 		},
 		"what two more looks lack, a lag apart, is gone, and counts once when it comes back": {
 			{"listed", func(x *index.Index) { listWaiting(x, at(0), a) }, [4]int{1, 0, 0, 0}},
-			{"lacked", func(x *index.Index) { x.Lack(x.Missing("", "b", at(60), at(60)), at(60)) }, [4]int{1, 0, 0, 0}},
+			{"lacked", func(x *index.Index) { x.Lack(x.Missing("", "b", at(60), at(60)), at(60), true) }, [4]int{1, 0, 0, 0}},
 			{"lacked twice", func(x *index.Index) { x.Covered("", "b", time.Time{}, at(61)) }, [4]int{1, 0, 0, 0}},
 			{"lacked a lag later", func(x *index.Index) { x.Covered("", "b", time.Time{}, at(121)) }, [4]int{0, 0, 0, 0}},
 			{"back", func(x *index.Index) { x.Observe([]client.Token{doneA}, at(122)) }, [4]int{0, 1, 0, 0}},
@@ -227,7 +227,7 @@ func TestCountedOnce(t *testing.T) {
 		before func(*index.Index)
 	}{
 		"taken for deleted": {0, func(x *index.Index) {
-			x.Lack(x.Missing("", "b", at(60), at(60)), at(60))
+			x.Lack(x.Missing("", "b", at(60), at(60)), at(60), true)
 			x.Covered("", "b", time.Time{}, at(61))
 			x.Covered("", "b", time.Time{}, at(91)) // A lag later.
 		}},

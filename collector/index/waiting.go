@@ -40,7 +40,8 @@ func (x *Index) seeWaiting(id string, h *held, at time.Time, ch *Changes) {
 	if !h.left {
 		return
 	}
-	// It had not left.
+	// It had not left, or a replica is far behind.
+	x.Behind(at)
 	h.left, h.looked, h.firstSeen = false, time.Time{}, at
 	x.left--
 	ch.Differs++
@@ -80,8 +81,9 @@ func (x *Index) Missing(from, to string, at, served time.Time) []*Token {
 func (x *Index) everywhere(h *held, at time.Time) bool { return at.Sub(h.firstSeen) >= x.opts.Lag }
 
 // Lack records that a page requested at the given time should have shown these WAITING
-// tokens and did not. They become suspects, whose outcome is to be looked up.
-func (x *Index) Lack(tokens []*Token, at time.Time) {
+// tokens and did not. They become suspects, whose outcome is to be looked up. Unless it is
+// certain that they have left, they count as WAITING until then.
+func (x *Index) Lack(tokens []*Token, at time.Time, certain bool) {
 	for _, t := range tokens {
 		h, ok := x.waiting.Get(t.ID)
 		if !ok || !h.shown.Before(at) {
@@ -91,7 +93,7 @@ func (x *Index) Lack(tokens []*Token, at time.Time) {
 			h.lacked, h.sure = at, false
 			x.missing.Set(t.ID, h)
 		}
-		h.sure = h.sure || x.everywhere(h, at)
+		h.sure = h.sure || certain && x.everywhere(h, at)
 	}
 }
 

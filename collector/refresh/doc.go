@@ -41,9 +41,11 @@
 // other token is between its first and its last, or down to the end of the list if it
 // has no cursor. A token that is missing there is looked up; it is gone if two requests
 // for its place, a lag apart, do not show it either. If more tokens than usual are
-// missing, or those at the end, a second query has to agree. So it has if the list ends
-// where more tokens may follow. Package index says what absence means then. While tokens
-// that may be WAITING are not listed yet, no snapshot is made.
+// missing, or those at the end, a second query has to agree, and some of the tokens have to
+// be found in another status, or nowhere. A second query has to agree, too, if the list
+// ends where more tokens may follow. Empty pages count only if the top then shows tokens.
+// Package index says what absence means. While tokens that may be WAITING are not listed
+// yet, no snapshot is made.
 //
 // # What is assumed of the service, and how it is watched
 //
@@ -60,7 +62,8 @@
 //     shows a token as WAITING that finished long ago, or a top without the token that
 //     was there, a replica is further behind: then absence proves nothing for a while.
 //   - Pages have the requested size. Only the cost depends on it.
-//   - Nothing is deleted. A finished token that two whole turns of the verify walk did
+//   - Nothing is deleted. A list of all tokens that is empty, but was not before, is an
+//     error until it was empty for two verify intervals. A finished token that two whole turns of the verify walk did
 //     not show is dropped. It is remembered, so that it does not count twice if it comes
 //     back.
 //

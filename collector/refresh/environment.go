@@ -143,8 +143,8 @@ func New(api Lister, opts Options) *Environment {
 
 // startOver forgets everything and lists it again. Counters keep their values, and the
 // last snapshot stays until the next one is known.
-func (e *Environment) startOver(now time.Time) {
-	level.Warn(e.log).Log("msg", "more tokens were listed than can be held, listing everything again")
+func (e *Environment) startOver(now time.Time, why string) {
+	level.Warn(e.log).Log("msg", why+", listing everything again")
 	e.index.Reset()
 	e.loseOrder()
 	e.waiting = newList(now, onlyWaiting...)
@@ -208,7 +208,7 @@ func (e *Environment) begin(start time.Time) {
 		}
 	}
 	if !e.filled.IsZero() && start.Sub(e.filled) >= e.opts.VerifyInterval {
-		e.startOver(start)
+		e.startOver(start, "more tokens were listed than can be held")
 	}
 	if err := e.checkCapacity(10); err != nil {
 		e.round.err, e.round.stopped = err, true

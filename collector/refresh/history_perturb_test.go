@@ -267,6 +267,23 @@ var perturbationsByName = map[string]perturbation{
 		},
 		allowed: allowance{turnwise: true, broken: true, late: true},
 	},
+	"nothing": { // For a while all answers are empty.
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.tokens = max(s.tokens, 20)
+			s.steps = slices.Insert(s.steps, 0, step{kind: "sleep", d: time.Minute + 2*s.interval})
+			s.insert(rng, step{kind: "mishap", what: "empty", share: 1, d: time.Duration(1+rng.IntN(40)) * time.Minute})
+		},
+		allowed: allowance{turnwise: true, broken: true, turns: 1, wait: trust},
+	},
+	"no waiting": { // For a while all or some answers lack the WAITING tokens that were asked for.
+		plan: func(rng *rand.Rand, s *scenario) {
+			s.steps = slices.Insert(s.steps, 0, step{kind: "sleep", d: time.Minute + 2*s.interval})
+			s.insert(rng, step{
+				kind: "mishap", what: "no waiting", share: pickOf(rng, .5, 1), d: time.Duration(1+rng.IntN(40)) * time.Minute,
+			})
+		},
+		allowed: allowance{turnwise: true, broken: true},
+	},
 	"cut pages": {
 		plan: func(_ *rand.Rand, s *scenario) {
 			s.steps = slices.Insert(s.steps, 0, step{kind: "mishap", what: "end", share: .003, d: 1000 * time.Hour})

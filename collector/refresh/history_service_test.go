@@ -283,7 +283,8 @@ func (d *database) answer(r *http.Request, now time.Time) (int, []byte, error) {
 		return http.StatusTooManyRequests, []byte(`{"error":"Rate Limit Exceeded"}`), nil
 	}
 	d.left--
-	if d.struck(now, raw, "empty") != nil {
+	if d.struck(now, raw, "empty") != nil ||
+		r.URL.Query().Get("filter[status]") == "WAITING" && d.struck(now, raw, "no waiting") != nil {
 		return http.StatusOK, []byte(`{"data":[],"pagination":{}}`), nil
 	}
 	return http.StatusOK, d.list(r.URL.Query(), raw, now), nil

@@ -42,6 +42,8 @@ type arrivals struct {
 	line        time.Time     // The same for when the newest were last listed without a gap.
 	flowLine    time.Time     // Tokens created after it count as created.
 	highest     high
+	present     bool               // The list was not empty when it was last listed.
+	emptySince  time.Time          // Since when the list is empty, although it was not before; zero if it is not.
 	unsettled   []string           // Pieces to list again in this round.
 	sought      []sought           // Tokens whose place is to be listed.
 	pinning     bool               // The cursor of a new place is being requested.
@@ -128,10 +130,13 @@ func (e *Environment) nextUnsettled() *request {
 
 // takeTop records the service's time, and whether a replica is behind.
 func (e *Environment) takeTop(s sight) {
-	e.arrivals.served = s.served()
 	if len(s.page.Tokens) == 0 {
-		return
+		if !e.arrivals.present {
+			e.arrivals.served = s.served()
+		}
+		return // Otherwise checkPresent decides.
 	}
+	e.arrivals.served = s.served()
 	first := s.page.Tokens[0]
 	e.loading.top = cmp.Or(e.loading.top, first.CreatedAt)
 	switch {

@@ -1,6 +1,10 @@
 package refresh
 
 import (
+	"cmp"
+	"time"
+
+	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/index"
 
 	"github.com/go-kit/log/level"
@@ -59,8 +63,7 @@ func (e *Environment) takeAll(t task, s sight) error {
 	if !s.inOrder() {
 		return e.disorder(t, e.all, s, func(again sight) error { return e.takeAll(t, again) })
 	}
-	e.coverAll(t, s)
-	return nil
+	return e.coverAll(t, s)
 }
 
 // again requests a page again, with another size. Tokens that were new on the first page
@@ -75,8 +78,7 @@ func (e *Environment) again(t task, s sight, size int) {
 		for _, a := range ch.Created {
 			again.created[a.ID] = true
 		}
-		e.coverAll(t, again)
-		return nil
+		return e.coverAll(t, again)
 	})))
 }
 
@@ -87,13 +89,67 @@ func (e *Environment) doubtsEnd(s sight) bool {
 		return false
 	}
 	below := e.all.next(s.above)
-	return e.all.gapBelow(s.above) || len(s.page.Tokens) == 0 && e.index.Len() > 0 ||
+	return e.all.gapBelow(s.above) || len(s.page.Tokens) == 0 && e.arrivals.present ||
 		below != nil && !shows(s.page, below.above)
 }
 
-func (e *Environment) coverAll(t task, s sight) {
-	if e.doubtsEnd(s) && s.looksAgain() {
+// checkPresent returns an error if the list of all tokens is empty although it was not
+// before: the service deletes nothing. An environment without tokens is believed only once
+// the list was empty for two verify intervals.
+func (e *Environment) checkPresent(s sight) error {
+	a := &e.arrivals
+	switch {
+	case len(s.page.Tokens) > 0:
+		a.present, a.emptySince = true, time.Time{}
+	case !a.present:
+	case a.emptySince.IsZero() || s.at.Sub(a.emptySince) < 2*e.opts.VerifyInterval:
+		a.emptySince = cmp.Or(a.emptySince, s.at)
+		e.index.Behind(s.at)
+		return invalid("the list of all tokens is empty, but it was not before")
+	default:
+		e.startOver(s.at, "the list of all tokens has stayed empty")
+		a.present, a.emptySince = false, time.Time{}
+	}
+	return nil
+}
+
+func (e *Environment) coverAll(t task, s sight) error {
+	switch doubted := e.doubtsEnd(s); {
+	case doubted && s.looksAgain():
 		e.again(t, s, otherSize-s.ends)
+		return nil
+	case s.above == topID:
+		if err := e.checkPresent(s); err != nil {
+			return err
+		}
+	case doubted && len(s.page.Tokens) == 0:
+		e.askPresent(t, func() error {
+			e.record(t, s)
+			return nil
+		})
+		return nil
+	}
+	e.record(t, s)
+	return nil
+}
+
+// askPresent calls then if the top still shows tokens, so that empty pages can be believed.
+func (e *Environment) askPresent(t task, then func() error) {
+	e.sched.queue(t, &request{opts: client.ListOptions{PageSize: otherSize}, take: func(s sight) error {
+		_, err := e.observe(t, s)
+		if err == nil {
+			err = e.checkPresent(s)
+		}
+		if err != nil {
+			return err
+		}
+		return then()
+	}})
+}
+
+// record records a page that is believed.
+func (e *Environment) record(t task, s sight) {
+	if e.all == nil {
 		return
 	}
 	created := map[string]bool{} // An earlier look may have shown others.

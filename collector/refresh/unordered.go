@@ -104,11 +104,25 @@ func (e *Environment) nextWaitingInTurn() *request {
 			e.walks.doubted, e.walks.waiting = true, nil
 			return nil
 		}
-		e.walks.doubted, e.walks.waiting, e.walks.waitingAt = false, nil, c.begun
-		e.index.Lack(missing, c.begun)
-		if e.all != nil {
-			e.waiting = c.list
+		walked := func(found finding) error {
+			e.walks.doubted, e.walks.waiting = false, nil
+			if found == findingWait {
+				return invalid("pages contradict each other")
+			}
+			e.walks.waitingAt = c.begun
+			e.index.Lack(missing, c.begun, found == findingLeft)
+			if e.all != nil {
+				e.waiting = c.list
+			}
+			return nil
 		}
+		if !e.walks.doubted || n == 0 {
+			return walked(findingLeft)
+		}
+		e.confirm(missing, func(r *request) *request {
+			c.busy, r.drop = true, func() { e.walks.waiting = nil } // If it fails, the walk starts again.
+			return r
+		}, walked)
 		return nil
 	})
 }
@@ -125,6 +139,9 @@ func (e *Environment) nextNewestInTurn() *request {
 	c := e.walks.newest
 	return e.follow(&e.walks.newest, func(s sight) error {
 		if c.pages == 1 {
+			if err := e.checkPresent(s); err != nil {
+				return err
+			}
 			e.arrivals.served = s.served()
 		}
 		if _, err := e.observe(newest, s); err != nil {

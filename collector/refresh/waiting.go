@@ -81,7 +81,7 @@ func (e *Environment) goesFirst(p, other *piece) bool {
 
 // takeWaiting records a page of WAITING tokens. Tokens that it should show and does not
 // have left. If these are more than usual, or at the end of the list, a second, different
-// query has to agree.
+// query has to agree, and the list of all tokens.
 func (e *Environment) takeWaiting(s sight) error {
 	if _, err := e.observe(waiting, s); err != nil || e.waiting == nil {
 		return err
@@ -105,15 +105,15 @@ func (e *Environment) takeWaiting(s sight) error {
 		latest := slices.MaxFunc(missing, func(a, b *index.Token) int { return a.CreatedAt.Compare(b.CreatedAt) })
 		e.lookBelow(s, &second{cursor: s.cursor, to: latest.CreatedAt, open: missing})
 	} else {
-		e.coverWaiting(s, missing)
+		e.coverWaiting(s, missing, findingLeft)
 	}
 	return nil
 }
 
-func (e *Environment) coverWaiting(s sight, missing []*index.Token) {
+func (e *Environment) coverWaiting(s sight, missing []*index.Token, found finding) {
 	if e.waiting != nil {
 		e.waiting.cover(s)
-		e.index.Lack(missing, s.at)
+		e.index.Lack(missing, s.at, found == findingLeft)
 	}
 }
 
@@ -130,10 +130,11 @@ type second struct {
 
 // lookBelow requests the tokens that a page lacked with another query.
 func (e *Environment) lookBelow(s sight, look *second) {
-	e.sched.queue(waiting, &request{
-		opts: client.ListOptions{Statuses: onlyWaiting, After: look.cursor, To: look.to},
+	e.sched.queue(waiting, e.waiting.reserve(&request{
+		sight: sight{boundary: s.boundary},
+		opts:  client.ListOptions{Statuses: onlyWaiting, After: look.cursor, To: look.to},
 		take: func(seen sight) error {
-			if _, err := e.observe(waiting, seen); err != nil {
+			if _, err := e.observe(waiting, seen); err != nil || e.waiting == nil {
 				return err
 			}
 			shown, last := map[string]bool{}, "" // Open, which is in order of id, may be long.
@@ -163,12 +164,92 @@ func (e *Environment) lookBelow(s sight, look *second) {
 				return e.contradict(s)
 			case len(look.open) > 0:
 				e.lookBelow(s, look)
+			case len(look.agreed) > 0:
+				hold := func(r *request) *request {
+					if r.boundary = s.boundary; e.waiting != nil {
+						return e.waiting.reserve(r)
+					}
+					return r
+				}
+				e.confirm(look.agreed, hold, func(found finding) error {
+					if found == findingWait {
+						return e.contradict(s)
+					}
+					e.coverWaiting(s, look.agreed, found)
+					return nil
+				})
 			default:
-				e.coverWaiting(s, look.agreed)
+				e.coverWaiting(s, nil, findingLeft)
 			}
 			return nil
 		},
-	})
+	}))
+}
+
+// A finding is what a sample says of tokens that the list of WAITING tokens lacks.
+type finding int
+
+const (
+	findingLeft  finding = iota // They have left.
+	findingMixed                // Some have; each one has to be looked up.
+	findingWait                 // They wait: the service does not filter as it should.
+)
+
+// samples is how many of them are looked up at most.
+const samples = 3
+
+// confirm looks up some tokens that the list of WAITING tokens lacks, in any status, and
+// passes on what they say of all of them. Hold reserves the place for each request. If all
+// pages are empty, the top has to show that the service still lists tokens.
+func (e *Environment) confirm(missing []*index.Token, hold func(*request) *request, take func(finding) error) {
+	lacked := map[string]bool{}
+	for _, t := range missing {
+		lacked[t.ID] = true
+	}
+	var open []*index.Token // To be looked up: some that are far from each other.
+	for i := range samples {
+		open = append(open, missing[(2*i+1)*len(missing)/(2*samples)])
+	}
+	waits, finished, shown := 0, 0, false
+	var ask func()
+	ask = func() {
+		asked := open[0]
+		e.sched.queue(waiting, hold(&request{
+			opts: client.ListOptions{To: asked.CreatedAt},
+			take: func(s sight) error {
+				if _, err := e.observe(outcomes, s); err != nil {
+					return err
+				}
+				for _, t := range s.page.Tokens {
+					switch {
+					case !lacked[t.ID]:
+					case t.Status == client.StatusWaiting:
+						waits++
+					default:
+						finished++
+					}
+					delete(lacked, t.ID)
+				}
+				delete(lacked, asked.ID)
+				shown = shown || len(s.page.Tokens) > 0
+				open = slices.DeleteFunc(open, func(t *index.Token) bool { return !lacked[t.ID] })
+				switch {
+				case len(open) > 0:
+					ask()
+				case !shown:
+					e.askPresent(waiting, func() error { return take(findingLeft) })
+				case waits == 0:
+					return take(findingLeft)
+				case finished > 0:
+					return take(findingMixed)
+				default:
+					return take(findingWait)
+				}
+				return nil
+			},
+		}))
+	}
+	ask()
 }
 
 // contradict drops a page that a second look contradicts. Its piece is requested again,
