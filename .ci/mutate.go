@@ -89,7 +89,7 @@ var mutations = []mutation{
 
 	// Refreshes.
 	{"a page settles one look-up alone", "collector/index Index.Covered", "drop h.looked = at", "./collector/refresh"},
-	{"a deleted token is looked up for ever", "collector/refresh", "false !shown", ""},
+	{"a deleted token is looked up for ever", "collector/refresh Environment.askAround", "case !shown => case false", ""},
 	{"any number of tokens is held", "collector/refresh", "true e.index.Len() < tokens", ""},
 	{"tokens of any size are held", "collector/refresh", "true size < bytes", ""},
 	{"an outage meets all workers", "collector/refresh", "false e.round.careful && e.round.came < fewPages || e.round.err", ""},
@@ -110,7 +110,7 @@ var mutations = []mutation{
 	{"tokens dated ahead are not looked for", "collector/refresh Environment.settleArrivals", "e.ahead(a.created) > e.arrivals.slack || => ", ""},
 	{"an empty list of all tokens is believed", "collector/refresh Environment.checkPresent", "case a.emptySince.IsZero() || => case false && a.emptySince.IsZero() &&", ""},
 	{"empty pages below the top are believed", "collector/refresh Environment.coverAll", "case doubted && len(s.page.Tokens) == 0 => case false", ""},
-	{"pages of WAITING that are empty twice are believed", "collector/refresh Environment.lookBelow", "case len(look.agreed) > 0 => case false", ""},
+	{"pages of WAITING that are empty twice are believed", "collector/refresh Environment.judge", "case len(look.agreed) > 0 => case false", ""},
 	{"some tokens that have left stand for all", "collector/refresh Environment.confirm", "return take(findingMixed) => return take(findingLeft)", ""},
 	{"a cut page ends the list of WAITING", "collector/refresh Environment.takeWaiting", "missing[0].ID < s.page.Tokens[shown-1].ID => false", ""},
 	{"a place is idle if no token appears anywhere", "collector/refresh Environment.settleArrivals", "true e.arrivals.appeared > 0", ""},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"waitpoint_exporter/client"
+	"waitpoint_exporter/collector/index"
 
 	"github.com/go-kit/log/level"
 )
@@ -104,27 +105,29 @@ func (e *Environment) nextWaitingInTurn() *request {
 			e.walks.doubted, e.walks.waiting = true, nil
 			return nil
 		}
-		walked := func(found finding) error {
-			e.walks.doubted, e.walks.waiting = false, nil
-			if found == findingWait {
-				return invalid("pages contradict each other")
-			}
-			e.walks.waitingAt = c.begun
-			e.index.Lack(missing, c.begun, found == findingLeft)
-			if e.all != nil {
-				e.waiting = c.list
-			}
-			return nil
-		}
 		if !e.walks.doubted || n == 0 {
-			return walked(findingLeft)
+			return e.walkedWaiting(c, missing, findingLeft)
 		}
 		e.confirm(missing, func(r *request) *request {
 			c.busy, r.drop = true, func() { e.walks.waiting = nil } // If it fails, the walk starts again.
 			return r
-		}, walked)
+		}, func(found finding) error { return e.walkedWaiting(c, missing, found) })
 		return nil
 	})
+}
+
+// walkedWaiting records a whole walk through the list of WAITING tokens.
+func (e *Environment) walkedWaiting(c *chain, missing []*index.Token, found finding) error {
+	e.walks.doubted, e.walks.waiting = false, nil
+	if found == findingWait {
+		return invalid("pages contradict each other")
+	}
+	e.walks.waitingAt = c.begun
+	e.index.Lack(missing, c.begun, found == findingLeft)
+	if e.all != nil {
+		e.waiting = c.list
+	}
+	return nil
 }
 
 // nextNewestInTurn lists from the top down to the tokens that every replica had when this

@@ -159,31 +159,36 @@ func (e *Environment) lookBelow(s sight, look *second) {
 				}
 				return true
 			})
-			switch {
-			case look.contradicted > len(look.agreed)+len(look.open):
-				return e.contradict(s)
-			case len(look.open) > 0:
-				e.lookBelow(s, look)
-			case len(look.agreed) > 0:
-				hold := func(r *request) *request {
-					if r.boundary = s.boundary; e.waiting != nil {
-						return e.waiting.reserve(r)
-					}
-					return r
-				}
-				e.confirm(look.agreed, hold, func(found finding) error {
-					if found == findingWait {
-						return e.contradict(s)
-					}
-					e.coverWaiting(s, look.agreed, found)
-					return nil
-				})
-			default:
-				e.coverWaiting(s, nil, findingLeft)
-			}
-			return nil
+			return e.judge(s, look)
 		},
 	}))
+}
+
+// judge believes, doubts or checks further a page that lacked tokens, after a second look.
+func (e *Environment) judge(s sight, look *second) error {
+	switch {
+	case look.contradicted > len(look.agreed)+len(look.open):
+		return e.contradict(s)
+	case len(look.open) > 0:
+		e.lookBelow(s, look)
+	case len(look.agreed) > 0:
+		hold := func(r *request) *request {
+			if r.boundary = s.boundary; e.waiting != nil {
+				return e.waiting.reserve(r)
+			}
+			return r
+		}
+		e.confirm(look.agreed, hold, func(found finding) error {
+			if found == findingWait {
+				return e.contradict(s)
+			}
+			e.coverWaiting(s, look.agreed, found)
+			return nil
+		})
+	default:
+		e.coverWaiting(s, nil, findingLeft)
+	}
+	return nil
 }
 
 // A finding is what a sample says of tokens that the list of WAITING tokens lacks.
