@@ -112,6 +112,8 @@ var mutations = []mutation{
 	{"empty pages below the top are believed", "collector/refresh Environment.coverAll", "case doubted && len(s.page.Tokens) == 0 => case false", ""},
 	{"pages of WAITING that are empty twice are believed", "collector/refresh Environment.judge", "case len(look.agreed) > 0 => case false", ""},
 	{"some tokens that have left stand for all", "collector/refresh Environment.confirm", "return take(findingMixed) => return take(findingLeft)", ""},
+	{"a page is shortened for ever", "collector/refresh", "s.page.Next == \"\" || s.most > 0 && len(tokens) > s.most => s.page.Next == \"\"", ""},
+	{"a cursor that is refused stays", "collector/refresh Environment.ask", "false opts.After !=", ""},
 	{"a cut page ends the list of WAITING", "collector/refresh Environment.takeWaiting", "missing[0].ID < s.page.Tokens[shown-1].ID => false", ""},
 	{"a place is idle if no token appears anywhere", "collector/refresh Environment.settleArrivals", "true e.arrivals.appeared > 0", ""},
 	{"waits are shown with a snapshot that is too old", "collector/refresh tokenSeries.Collect", "true s.metrics.fresh()", ""},

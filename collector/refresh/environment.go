@@ -104,6 +104,7 @@ type Environment struct {
 	turn     turn
 	walks    walks
 	astray   int             // Consecutive rounds with more than mostJoins.
+	refusals int             // Consecutive rounds in which a cursor was refused.
 	urgent   map[string]bool // Pieces of WAITING with a timeout that has come.
 
 	flowing bool      // Tokens are counted as created and finished.
@@ -198,6 +199,9 @@ func (e *Environment) State() State {
 func (e *Environment) begin(start time.Time) {
 	if e.astray++; e.round.joins <= mostJoins {
 		e.astray = 0
+	}
+	if !e.round.refused {
+		e.refusals = 0
 	}
 	e.round = round{start: start, open: true, number: e.round.number + 1, careful: e.failing}
 	if e.index.ClockSetBack(start) {

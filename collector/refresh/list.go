@@ -164,6 +164,7 @@ type sight struct {
 	fresh    bool            // A token on it was not known before.
 	created  map[string]bool // The tokens on it that count as created.
 	ends     int             // How many pages before it ended the list in the same place.
+	most     int             // Its requested size if another page was repeated; zero otherwise.
 }
 
 // served is when the page was made, by the service's clock if that is known.
@@ -272,8 +273,8 @@ func (s sight) reach() string {
 // to end there.
 func (l *list) sure(s sight) int {
 	tokens := s.page.Tokens
-	if s.page.Next == "" {
-		return len(tokens)
+	if s.page.Next == "" || s.most > 0 && len(tokens) > s.most {
+		return len(tokens) // It is the last one, or the service gives no shorter ones.
 	}
 	for _, p := range l.between(s.above, s.reach()) {
 		// The last token is not above the boundary.
@@ -322,7 +323,7 @@ func (l *list) leave(s sight, lo string) {
 // repeat returns a request for a page again, with another size.
 func (l *list) repeat(s sight, size int, take func(sight) error) *request {
 	return &request{
-		sight: sight{boundary: s.boundary, from: s.from, ends: s.ends},
+		sight: sight{boundary: s.boundary, from: s.from, ends: s.ends, most: size},
 		opts:  client.ListOptions{Statuses: l.statuses, After: s.cursor, From: s.from, PageSize: size},
 		take:  take,
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -596,40 +597,52 @@ func TestOrderComesBack(t *testing.T) {
 // TestVoidCursors checks that cursors that suddenly lead elsewhere make no number
 // wrong, and are replaced.
 func TestVoidCursors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var void atomic.Bool
-		w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 30 * time.Minute}, func(next http.RoundTripper) http.RoundTripper {
-			return renaming{next, &void}
-		}, func(e *simulator.Environment) {
-			e.Populate(simulator.Population{Seed: 1, Tokens: 4000, Waiting: 325})
-		})
-		defer w.stop()
-		time.Sleep(90 * time.Second)
-		f := &flow{w: w}
-		for i := range 60 {
-			f.quick("", time.Now(), 0)
-			void.Store(i >= 10)
-			time.Sleep(20 * time.Second)
-			if s := w.subject.Snapshot(); s.Created > f.created {
-				t.Fatalf("%d tokens counted as created, %d were", s.Created, f.created)
+	for _, refused := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var void atomic.Bool
+			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 30 * time.Minute}, func(next http.RoundTripper) http.RoundTripper {
+				return renaming{next, &void, refused}
+			}, func(e *simulator.Environment) {
+				e.Populate(simulator.Population{Seed: 1, Tokens: 4000, Waiting: 325})
+			})
+			defer w.stop()
+			time.Sleep(90 * time.Second)
+			f := &flow{w: w}
+			for i := range 60 {
+				f.quick("", time.Now(), 0)
+				void.Store(i >= 10)
+				time.Sleep(20 * time.Second)
+				if s := w.subject.Snapshot(); s.Created > f.created {
+					t.Fatalf("%d tokens counted as created, %d were", s.Created, f.created)
+				}
 			}
-		}
-		time.Sleep(2 * time.Minute)
-		f.check(t, "after the change")
-	})
+			time.Sleep(2 * time.Minute)
+			f.check(t, "after the change")
+			if s := w.subject.State(); !s.Up {
+				t.Error(s.Err)
+			}
+		})
+	}
 }
 
 // renaming changes the form of cursors at some time: from then on, cursors of the old
-// form lead to the top.
+// form lead to the top, or are refused.
 type renaming struct {
 	http.RoundTripper
 
 	renamed *atomic.Bool
+	refused bool
 }
 
 func (n renaming) RoundTrip(r *http.Request) (*http.Response, error) {
 	q := r.URL.Query()
 	cursor, isNew := strings.CutPrefix(q.Get("page[after]"), "new-")
+	if n.refused && cursor != "" && n.renamed.Load() != isNew {
+		return &http.Response{
+			StatusCode: http.StatusBadRequest, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+			Body: io.NopCloser(strings.NewReader(`{"error":"Invalid cursor"}`)),
+		}, nil
+	}
 	if q.Set("page[after]", cursor); cursor == "" || n.renamed.Load() != isNew {
 		q.Del("page[after]")
 	}
@@ -675,4 +688,55 @@ func sameCursor(body string) string {
 		return before + `"next":"` + cursor + after[strings.Index(after, `"`):]
 	}
 	return body
+}
+
+// TestIgnoredPageSize checks that a page that cannot be made to end at a boundary is
+// requested a limited number of times: the service gives pages of one size.
+func TestIgnoredPageSize(t *testing.T) {
+	t.Parallel()
+	for _, size := range []string{"25", "100"} {
+		synctest.Test(t, func(t *testing.T) {
+			var requests atomic.Int64
+			w := startOver(t, simulator.EnvironmentOptions{}, refresh.Options{VerifyInterval: 24 * time.Hour}, func(next http.RoundTripper) http.RoundTripper {
+				return sized{next, size, &requests}
+			}, func(e *simulator.Environment) {
+				e.Populate(simulator.Population{Seed: 1, Tokens: 1000, Waiting: 250})
+			})
+			defer w.stop()
+			time.Sleep(5 * time.Minute)
+			var waiting []simulator.Token
+			for _, token := range w.truth.Tokens() {
+				if token.Status == "WAITING" {
+					waiting = append(waiting, token)
+				}
+			}
+			n, _ := strconv.Atoi(size)
+			w.truth.Finish(waiting[n-1].ID, "COMPLETED") // The first page of WAITING ends with it.
+			requests.Store(0)
+			time.Sleep(10 * time.Minute)
+			if d := w.diff(time.Now()); d != "" || !w.subject.State().Up {
+				t.Error(d, w.subject.State().Err)
+			}
+			if n := requests.Load(); n > 300 {
+				t.Errorf("%d requests in ten minutes", n)
+			}
+		})
+	}
+}
+
+// sized gives pages of one size, and counts requests.
+type sized struct {
+	http.RoundTripper
+
+	size     string
+	requests *atomic.Int64
+}
+
+func (s sized) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.requests.Add(1)
+	q := r.URL.Query()
+	q.Set("page[size]", s.size)
+	r = r.Clone(r.Context())
+	r.URL.RawQuery = q.Encode()
+	return s.RoundTripper.RoundTrip(r)
 }

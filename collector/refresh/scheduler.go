@@ -65,6 +65,7 @@ type round struct {
 	careful bool // The round before failed.
 	sent    int  // Requests.
 	came    int  // Pages that came.
+	refused bool // A cursor was refused.
 	joins   int  // Cursors that led to another place.
 }
 
@@ -110,7 +111,7 @@ func (e *Environment) Run(ctx context.Context) error {
 			if e.round.open && e.idle() {
 				e.end()
 			}
-			if now := e.now(); !now.Before(next) && (!e.round.open || e.progressed()) {
+			if e.over(next) {
 				break
 			}
 			if err := e.await(ctx, next, wake); err != nil {
@@ -121,6 +122,21 @@ func (e *Environment) Run(ctx context.Context) error {
 			e.end()
 		}
 	}
+}
+
+// over reports whether the round ends now, whether or not work is left.
+func (e *Environment) over(next time.Time) bool {
+	now := e.now()
+	switch {
+	case now.Before(next):
+		return false
+	case !e.round.open || e.progressed():
+		return true
+	case now.Sub(e.round.start) < e.opts.MaxStaleness:
+		return false
+	}
+	e.round.err = cmp.Or(e.round.err, noProgress())
+	return true
 }
 
 // await waits for a page, or until wake or the next round.
@@ -239,6 +255,9 @@ func (e *Environment) finish(ctx context.Context, r *request) {
 		e.round.pages[r.task]++
 		e.round.came++
 		r.page.Date = e.served.believe(r.page.Date, e.now())
+		if n := len(r.page.Tokens); n > cmp.Or(r.opts.PageSize, usualSize) {
+			e.warn("page_size", "the service gives longer pages than were asked for", "tokens", n)
+		}
 		err = r.take(r.sight)
 	}
 	if err == nil && r.task == history {

@@ -16,8 +16,8 @@ const (
 	// mostJoins is how many cursors may lead to another place in one round, mostAstray is
 	// how many consecutive rounds may exceed that.
 	mostJoins, mostAstray = 1, 2
-	// otherSize makes a query different from the usual one, which has a page size of 100.
-	otherSize = 99
+	// otherSize makes a query different from the usual one.
+	otherSize, usualSize = 99, 100
 )
 
 // observe records the tokens of a page and their statuses.
@@ -183,10 +183,7 @@ func (e *Environment) disorder(t task, l *list, s sight, take func(sight) error)
 			return nil
 		}
 		if e.astray >= mostAstray {
-			e.astray = 0
-			e.waiting = newList(s.at, onlyWaiting...)
-			e.index.Unload()
-			e.listAgain(s.at)
+			e.forgetCursors(s.at)
 		}
 		return invalid("pages do not go on where their cursors point")
 	}
@@ -200,4 +197,28 @@ func (e *Environment) disorder(t task, l *list, s sight, take func(sight) error)
 		return nil
 	}))
 	return nil
+}
+
+// refused handles a cursor that the service refuses: its boundary is forgotten. If that
+// happens in several consecutive rounds, all cursors are.
+func (e *Environment) refused(l *list, p *piece) {
+	p.resume = ""
+	l.join(p.above)
+	if !e.round.refused {
+		e.round.refused = true
+		e.refusals++
+	}
+	if e.refusals > mostAstray {
+		e.forgetCursors(e.now())
+	}
+}
+
+// forgetCursors lists everything again. Known tokens stay.
+func (e *Environment) forgetCursors(now time.Time) {
+	e.astray, e.refusals = 0, 0
+	if e.all != nil {
+		e.waiting = newList(now, onlyWaiting...)
+		e.index.Unload()
+		e.listAgain(now)
+	}
 }

@@ -24,20 +24,22 @@ var (
 // ask returns the request for a piece of a list.
 func (e *Environment) ask(l *list, p *piece, take func(sight) error, from time.Time) *request {
 	opts := client.ListOptions{Statuses: l.statuses, After: cmp.Or(p.resume, p.cursor), From: from}
-	return &request{
-		sight: sight{boundary: p.boundary, from: from},
-		opts:  opts,
-		busy:  &p.busy,
-		take: func(s sight) error {
-			if s.page.Next != "" && s.page.Next == opts.After || l.taken(s.page) {
-				return invalid("the cursor does not move on")
-			}
-			if n := len(s.page.Tokens); s.page.Next != "" && 0 < n && n < 80 {
-				e.warn("page_size", "the service gives shorter pages than were asked for", "tokens", n)
-			}
-			return take(s)
-		},
+	r := &request{sight: sight{boundary: p.boundary, from: from}, opts: opts, busy: &p.busy}
+	r.drop = func() {
+		if client.ReasonOf(r.err) == client.ReasonBadRequest && opts.After != "" {
+			e.refused(l, p)
+		}
 	}
+	r.take = func(s sight) error {
+		if s.page.Next != "" && s.page.Next == opts.After || l.taken(s.page) {
+			return invalid("the cursor does not move on")
+		}
+		if n := len(s.page.Tokens); s.page.Next != "" && 0 < n && n < 80 {
+			e.warn("page_size", "the service gives shorter pages than were asked for", "tokens", n)
+		}
+		return take(s)
+	}
+	return r
 }
 
 // askAll returns the request for a piece of the list of all tokens. The top is requested
@@ -48,6 +50,10 @@ func (e *Environment) askAll(t task, p *piece, from time.Time) *request {
 		from = time.Time{}
 	}
 	return e.ask(e.all, p, func(s sight) error { return e.takeAll(t, s) }, from)
+}
+
+func noProgress() error {
+	return &client.Error{Reason: client.ReasonTimeout, Err: errors.New("the pages that came led nowhere")}
 }
 
 func invalid(text string) error {

@@ -33,6 +33,7 @@ type walks struct {
 	waitingAt, newestAt  time.Time // When the last complete ones began.
 	doubted              bool      // The last walk through WAITING lacked more than usual.
 	done                 bool      // All tokens were listed once.
+	pages                int       // How many pages the last walk through all tokens took.
 }
 
 // newChain begins a walk through a whole listing.
@@ -174,7 +175,7 @@ func (e *Environment) nextHistoryInTurn(t task, now time.Time) *request {
 	}
 	c := e.walks.all
 	if t == verify {
-		total := float64(e.index.Len()/100 + 1)
+		total := float64(max(e.index.Len()/usualSize+1, e.walks.pages))
 		due := total * float64(now.Sub(c.begun)) / float64(e.opts.VerifyInterval*19/20)
 		if float64(c.pages) >= due {
 			return nil
@@ -188,7 +189,7 @@ func (e *Environment) nextHistoryInTurn(t task, now time.Time) *request {
 		if c.pager.More() {
 			return nil
 		}
-		e.walks.all = nil
+		e.walks.all, e.walks.pages = nil, c.pages
 		e.index.CloseTurn(e.turn.line, s.at)
 		e.walks.done = true
 		if c.list != nil { // The whole walk was in order.
