@@ -11,6 +11,8 @@ const (
 	// project and environment, even none.
 	target = `job=~"$job", instance=~"$instance"`
 	scope  = target + `, project=~"$project", environment=~"$environment"`
+	// Of what is recorded by environment, which has no instance.
+	recorded = `job=~"$job", project=~"$project", environment=~"$environment"`
 	// An alert may be about an exporter that is down, without instance.
 	alerting = `alertname=~"Waitpoint.+", job=~"$job", instance=~"$instance|"` +
 		`, project=~"$project", environment=~"$environment"`

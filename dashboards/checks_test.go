@@ -149,7 +149,10 @@ func TestQueries(t *testing.T) {
 func checkQuery(t *testing.T, where, expr string) {
 	t.Helper()
 	for _, m := range selector.FindAllStringSubmatch(expr, -1) {
-		wanted := []string{`job=~"$job"`, `instance=~"$instance`}
+		wanted := []string{`job=~"$job"`}
+		if m[1] != "waitpoint:late:min1w" { // It is by environment.
+			wanted = append(wanted, `instance=~"$instance`)
+		}
 		if !regexp.MustCompile(`^(?:up|scrape_|waitpoint_exporter_|process_|go_)`).MatchString(m[1]) {
 			wanted = append(wanted, `project=~"$project"`, `environment=~"$environment"`)
 		}

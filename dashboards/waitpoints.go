@@ -187,9 +187,8 @@ func Waitpoints() *Dashboard {
 		about:      "Firing alerts by severity.",
 		thresholds: steps("green", from(1, "orange")),
 	}, query{"count by (severity) (" + firing() + ")", "{{severity}}"})
-	late := func(of string) string { // Without a threshold in place of what is expected.
-		return sel("waitpoint:late:"+of, `after=""`)
-	}
+	// Without a threshold in place of what is expected.
+	late, best := sel("waitpoint:late:max5m", `after=""`), "waitpoint:late:min1w{"+recorded+`, after=""}`
 	b.stat(4, 4, spec{
 		title: "Late", unit: "locale", none: "no --tokens.expected-wait",
 		about: "WAITING for longer than --tokens.expected-wait allows, and how many more than at the best hour " +
@@ -197,8 +196,8 @@ func Waitpoints() *Dashboard {
 		thresholds: orangeFrom(lateFrom),
 		links:      all("Late tokens", "&late=1"),
 	},
-		query{total(late("max5m") + " - " + late("min1w")), "new this week"},
-		query{total(late("max5m")), "all"},
+		query{"sum(" + each(late) + " - " + least(best) + ")", "new this week"},
+		query{total(late), "all"},
 	)
 	b.stat(4, 4, spec{
 		title: "Overdue", unit: "locale", none: "not visible",
