@@ -201,7 +201,8 @@ func Waitpoints() *Dashboard {
 	)
 	b.stat(4, 4, spec{
 		title: "Overdue", unit: "locale", none: "not visible",
-		about:      "WAITING although the timeout has passed: Trigger.dev is late to time them out.",
+		about: "WAITING although the timeout has passed: Trigger.dev is late to time them out, or did so since the " +
+			"last refresh, which the alert allows for.",
 		thresholds: orangeFrom(1),
 		links:      all("Overdue tokens", "&overdue=1"),
 	}, query{total(metric("tokens_overdue")), "overdue"})
