@@ -59,7 +59,7 @@ func Exporter() *Dashboard {
 		query{"time() - " + least(metric("waiting_listed_timestamp_seconds")), "least recent " + whose},
 	)
 	b.curves(12, 8, spec{
-		title: "Failed refreshes", unit: "locale", none: "none failed",
+		title: "Failed refreshes", unit: "locale", none: "none or not visible",
 		about: "By environment and reason. auth: the key is refused; rate_limited: others use up the limit; " +
 			"the runbook has all.",
 		thresholds: steps("green", from(1, "red")),

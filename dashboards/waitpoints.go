@@ -190,7 +190,7 @@ func Waitpoints() *Dashboard {
 	// Without a threshold in place of what is expected.
 	late, best := sel("waitpoint:late:max5m", `after=""`), "waitpoint:late:min1w{"+recorded+`, after=""}`
 	b.stat(4, 4, spec{
-		title: "Late", unit: "locale", none: "no --tokens.expected-wait",
+		title: "Late", unit: "locale", none: "not set or not visible",
 		about: "WAITING for longer than --tokens.expected-wait allows, and how many more than at the best hour " +
 			"of the week, which is what the alerts compare.",
 		thresholds: orangeFrom(lateFrom),
@@ -213,7 +213,7 @@ func Waitpoints() *Dashboard {
 		links:      all("WAITING tokens", ""),
 	}, query{total(seen), "WAITING"})
 	b.stat(4, 4, spec{
-		title: "Oldest", unit: "s", none: "none waits",
+		title: "Oldest", unit: "s", none: "none or not visible",
 		about:      "How long the oldest WAITING token has waited.",
 		thresholds: steps(neutral, from(0, "blue")),
 		links:      all("The oldest first", ""),
@@ -265,7 +265,7 @@ func Waitpoints() *Dashboard {
 		query{ended("increase", "$__range", "TIMED_OUT"), "timed out"},
 	)
 	b.stat(4, 8, spec{
-		title: "Time to clear the backlog", unit: "s", none: "nothing finishes",
+		title: "Time to clear the backlog", unit: "s", none: "not known",
 		about:      "WAITING tokens divided by those that finished in the last hour, if no more are created.",
 		thresholds: steps(neutral, from(0, "blue")),
 	}, query{total(seen) + " / (sum(" + finished("rate", waits, "1h", "status") + ") > 0)", "at this rate"})
