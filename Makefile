@@ -14,7 +14,7 @@ test:
 	go test -race ./...
 
 lint:
-	golangci-lint run ./...
+	.ci/lint
 
 demo:
 	go run . --demo
