@@ -63,6 +63,13 @@ var folders = []struct {
 	{name: "base", components: []string{"no-operator"}, expect: []string{
 		"ServiceMonitor: null", "PrometheusRule: null", "Service metadata.annotations: {prometheus.io/scrape: 'true'}",
 	}},
+	{name: "base", components: []string{"no-operator", "users"}, expect: []string{
+		"ServiceMonitor: null",
+		"Service metadata.annotations: {prometheus.io/scrape: 'true', prometheus.io/scheme: https}",
+	}},
+	{name: "base", components: []string{"tls", "no-operator"}, expect: []string{
+		"Service metadata.annotations: {prometheus.io/scrape: 'true', prometheus.io/scheme: https}",
+	}},
 	{name: "base", components: []string{"self-hosted", "proxy", "users", "dashboards", "openshift"}, expect: []string{
 		"NetworkPolicy spec.egress.*.ports.*.port: [53, 443, 3030, 3128, 5353]",
 	}},
