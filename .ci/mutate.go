@@ -178,6 +178,9 @@ var mutations = []mutation{
 	{"a variable in a file becomes a label", "collector/config/yamlfile", "variable.FindStringSubmatch(text); m != nil => variable.FindStringSubmatch(text); false", "./collector/config"},
 	{"an option of TLS switches the environment's proxy off", "collector/config/access", "drop cfg.Proxy(), cfg.GetProxyConnectHeader()", "./collector/config"},
 	{"each try leaves a read behind", "collector/config/access", "true begun == nil", "./collector/config"},
+	{"each look at a file that blocks reads it, too", "collector/config/access", "os.SameFile(file, begun.file) => false", "./collector/config"},
+	{"a file that replaced one that blocks is not read", "collector/config/access", "os.SameFile(file, begun.file) => true", "./collector/config"},
+	{"a file that was replaced counts", "collector/config/access", "|| begun.file != file => ", "./collector/config"},
 	{"a reload that blocks holds up the end", "collector/manager/reload.go", "<-ctx.Done():\n\t\treturn ctx.Err() => <-(chan bool)(nil):\n\t\treturn ctx.Err()", "./collector/manager"},
 }
 

@@ -63,7 +63,7 @@ func TestKeyBlocks(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 50 {
 		if _, err := late(); err == nil || !strings.Contains(err.Error(),
-			"secret_key_file: read "+path+": nothing came within 1ms") {
+			"secret_key_file: read "+path+": neither end of line nor end of file came within 1ms") {
 			t.Fatal(err)
 		}
 		if _, err := over(); err == nil {
@@ -79,6 +79,94 @@ func TestKeyBlocks(t *testing.T) {
 		t.Errorf("%q, %v once somebody writes", got, err)
 	}
 	release(t, path)
+}
+
+// TestKeyFileReplaced checks that a file that blocks is not waited for once another one
+// has replaced it, and that the one that blocked no longer counts.
+func TestKeyFileReplaced(t *testing.T) {
+	const late = "tr_prod_sk_9876543210"
+	for name, source := range map[string]func(path string) (string, error){
+		"a key": func(path string) (string, error) {
+			return access.Key{File: path, From: "secret_key_file"}.Source(t.Context(), 300*time.Millisecond)()
+		},
+		"a configuration": func(path string) (string, error) {
+			read := make(chan error, 1)
+			var content []byte
+			go func() {
+				var err error
+				content, err = access.ReadFile(path)
+				read <- err
+			}()
+			select {
+			case err := <-read:
+				return string(content), err
+			case <-time.After(300 * time.Millisecond):
+				return "", context.DeadlineExceeded
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := pipe(t)
+			if got, err := source(path); err == nil {
+				t.Fatalf("%q from a pipe without a writer", got)
+			}
+			old := path + ".old"
+			if err := os.Rename(path, old); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := source(path); err == nil || !strings.Contains(err.Error(), "no such file") {
+				t.Errorf("%v without the file", err)
+			}
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := source(path); err == nil {
+				t.Fatalf("%q from another pipe without a writer", got)
+			}
+			release(t, old)
+			if err := os.Rename(write(t, "new", piped), path+".new"); err != nil {
+				t.Fatal(err)
+			}
+			blocked := path + ".blocked"
+			if err := os.Rename(path, blocked); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(path+".new", path); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if got, err := source(path); got != piped || err != nil {
+					t.Fatalf("%q, %v from the file that replaced it", got, err)
+				}
+			}
+			deliver(t, blocked, late)
+			if got, err := source(path); got != piped || err != nil {
+				t.Errorf("%q, %v after the pipe delivered its own", got, err)
+			}
+		})
+	}
+}
+
+// TestKeyPipeStaysOpen checks that the error for a key without an end does not say that
+// nothing came.
+func TestKeyPipeStaysOpen(t *testing.T) {
+	path := pipe(t)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(piped); err != nil {
+		t.Fatal(err)
+	}
+	key := access.Key{File: path, From: "secret_key_file"}
+	_, err = key.Source(t.Context(), 50*time.Millisecond)()
+	if want := "neither end of line nor end of file came within 50ms: a pipe without a writer or with one " +
+		"that keeps it open, or a mount that hangs"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want an error with %q", err, want)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestKeyPipe checks that a pipe works like a file, however often its writer repeats

@@ -69,7 +69,8 @@ func TestKeyFileBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text := range failures {
-		if strings.Contains(text, "read the key: secret_key_file: read "+path+": nothing came within 10ms") {
+		if strings.Contains(text, "read the key: secret_key_file: read "+path+": neither end of line nor "+
+			"end of file came within 10ms") {
 			break
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 )
 
 // Bounds on files, in bytes, so that a wrong name, such as a device's, does not exhaust
@@ -18,19 +19,23 @@ const (
 )
 
 // fileReads reads files that may block for ever, such as pipes without a writer and
-// files of a mount that hangs. Such a read cannot be cancelled, so there is at most one
-// per file, which callers share. It is safe for concurrent use.
+// files of a mount that hangs. Such a read cannot be cancelled, so callers share it
+// while the path names the same file. It is safe for concurrent use.
 type fileReads struct {
 	mu    sync.Mutex
 	under map[string]*fileRead // Reads under way.
 	kept  map[string][]byte    // The last keys from pipes, which may never send them again.
 }
 
-// fileRead is a read that has ended once done is closed.
+// fileRead is the read of a path. It has ended once done is closed.
 type fileRead struct {
 	done    chan struct{}
 	content []byte
 	err     error
+
+	file  os.FileInfo // The file that is read; nil until it is known.
+	looks int         // How many goroutines find out which file the path names now.
+	again time.Time   // When one more may, although the others hang.
 }
 
 // files is shared by the process, so that reads that block do not add up from one
@@ -54,6 +59,11 @@ func (r *fileReads) read(ctx context.Context, path string, isKey bool) ([]byte, 
 	if begun == nil {
 		begun = &fileRead{done: make(chan struct{})}
 		r.under[path] = begun
+	}
+	// A look that hangs is repeated ever less often.
+	if now := time.Now(); begun.looks == 0 || now.After(begun.again) {
+		begun.again = now.Add(loadTimeout << begun.looks)
+		begun.looks++
 		go r.run(begun, path, isKey)
 	}
 	r.mu.Unlock()
@@ -68,19 +78,32 @@ func (r *fileReads) read(ctx context.Context, path string, isKey bool) ([]byte, 
 	}
 }
 
-// run reads a file, however long that takes.
+// run reads the file that the path names now, however long that takes, unless that read
+// is under way. A read of the file that the path named before no longer counts.
 func (r *fileReads) run(begun *fileRead, path string, isKey bool) {
-	content, piped, err := content(path, isKey)
+	file, err := os.Stat(path)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	begun.looks--
+	same := err == nil && begun.file != nil && os.SameFile(file, begun.file)
+	if r.under[path] != begun || same {
+		return
+	}
+	begun.file = file
+	r.mu.Unlock()
+	data, piped, err := content(path, isKey)
+	r.mu.Lock()
+	if r.under[path] != begun || begun.file != file {
+		return
+	}
 	switch {
 	case isKey && (err != nil || !piped):
 		delete(r.kept, path)
-	case isKey && len(content) > 0:
-		r.kept[path] = content
+	case isKey && len(data) > 0:
+		r.kept[path] = data
 	}
 	delete(r.under, path)
-	begun.content, begun.err = content, err
+	begun.content, begun.err = data, err
 	close(begun.done)
 }
 

@@ -61,5 +61,6 @@ func (k Key) Source(ctx context.Context, timeout time.Duration) func() (string, 
 
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, d,
-		fmt.Errorf("nothing came within %s: a pipe without a writer, or a mount that hangs", d))
+		fmt.Errorf("neither end of line nor end of file came within %s: "+
+			"a pipe without a writer or with one that keeps it open, or a mount that hangs", d))
 }
