@@ -6,6 +6,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -62,17 +63,11 @@ const furthestReset = time.Hour
 
 // readRateLimit reads each header independently. The answer was sent at the given time.
 func readRateLimit(h http.Header, sent time.Time) RateLimit {
-	r := RateLimit{Remaining: -1}
-	if limit, err := strconv.Atoi(h.Get("X-Ratelimit-Limit")); err == nil && limit > 0 {
-		r.Limit = limit
-	}
-	if remaining, err := strconv.Atoi(h.Get("X-Ratelimit-Remaining")); err == nil {
-		r.Remaining = max(remaining, 0)
-	}
+	r := RateLimit{Limit: max(readCount(h, "X-Ratelimit-Limit"), 0), Remaining: readCount(h, "X-Ratelimit-Remaining")}
 	if r.Limit > 0 && r.Remaining > r.Limit {
 		r.Limit, r.Remaining = 0, -1 // One of them is wrong, but it is unknown which.
 	}
-	if ms, err := strconv.ParseInt(h.Get("X-Ratelimit-Reset"), 10, 64); err == nil {
+	if ms, err := strconv.ParseInt(single(h, "X-Ratelimit-Reset"), 10, 64); err == nil {
 		if reset := time.UnixMilli(ms).UTC(); reset.Sub(sent).Abs() <= furthestReset {
 			r.Reset = reset
 		}
@@ -82,6 +77,24 @@ func readRateLimit(h http.Header, sent time.Time) RateLimit {
 		return RateLimit{}
 	}
 	return r
+}
+
+// readCount returns a header's number, -1 unless there is one from 0.
+func readCount(h http.Header, name string) int {
+	n, err := strconv.Atoi(single(h, name))
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}
+
+// single returns a header's value, none if there are several: a gateway has added its
+// own, and it is unknown which.
+func single(h http.Header, name string) string {
+	if values := slices.Compact(slices.Clone(h[name])); len(values) == 1 {
+		return values[0]
+	}
+	return ""
 }
 
 // readRetryAfter reads both forms of the header: seconds, and an HTTP date. The answer was

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,8 +27,14 @@ func TestRateLimitHeaders(t *testing.T) {
 			client.RateLimit{Limit: 750, Remaining: 749, Reset: reset},
 			true,
 		},
-		"an empty bucket":            {"750", "0", ms, client.RateLimit{Limit: 750, Reset: reset}, true},
-		"under an empty bucket":      {"750", "-1", ms, client.RateLimit{Limit: 750, Reset: reset}, true},
+		"an empty bucket": {"750", "0", ms, client.RateLimit{Limit: 750, Reset: reset}, true},
+		// The service sends 0 for an empty bucket, never less.
+		"less than none":             {"750", "-1", ms, client.RateLimit{Limit: 750, Remaining: -1, Reset: reset}, false},
+		"two that differ":            {"750", "749|500", ms, client.RateLimit{Limit: 750, Remaining: -1, Reset: reset}, false},
+		"two limits":                 {"10|750", "500", ms, client.RateLimit{Remaining: 500, Reset: reset}, false},
+		"two resets":                 {"750", "749", ms + "|5", client.RateLimit{Limit: 750, Remaining: 749}, true},
+		"one of them is empty":       {"750", "|749", ms, client.RateLimit{Limit: 750, Remaining: -1, Reset: reset}, false},
+		"two that are the same":      {"750|750", "749|749", ms, client.RateLimit{Limit: 750, Remaining: 749, Reset: reset}, true},
 		"none":                       {"", "", "", client.RateLimit{}, false},
 		"a limiter that is bypassed": {"0", "0", "0", client.RateLimit{}, false},
 		"words":                      {"many", "enough", "soon", client.RateLimit{}, false},
@@ -61,7 +68,7 @@ func TestRateLimitHeaders(t *testing.T) {
 				w.Header().Set("Date", date.Format(http.TimeFormat))
 				for header, value := range map[string]string{"Limit": tc.limit, "Remaining": tc.remaining, "Reset": tc.reset} {
 					if value != "" {
-						w.Header().Set("X-Ratelimit-"+header, value)
+						w.Header()["X-Ratelimit-"+header] = strings.Split(value, "|")
 					}
 				}
 				_, _ = io.WriteString(w, body("", "a"))

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -26,6 +27,12 @@ const (
 	// this long, show that the service itself has changed.
 	lastingAnswers = 10
 	lastingTime    = 5 * time.Minute
+	// maxRatio is how many times the most that ever remained a size may be. A larger one
+	// is a gateway's: its reserve would be more than ever remains.
+	maxRatio = 20
+	// maxDoubts is how many reports in a row may contradict the ones before them. So
+	// many are a gateway's, whose value does not fall with what is requested.
+	maxDoubts = 3
 )
 
 // A bucket is a lower bound of the requests that remain in the service's bucket. It
@@ -42,6 +49,11 @@ type bucket struct {
 	// them came.
 	silent      int
 	silentSince time.Time
+	// The number of reports in a row that contradicted the ones before them, when the
+	// first of them came, and the number in a row since then that did not.
+	doubts      int
+	doubtsSince time.Time
+	falls       int
 
 	sizes         [lastingAnswers]int // The last sizes that were reported.
 	sizeReports   int
@@ -55,18 +67,25 @@ type bucket struct {
 	pause   time.Time // No request is admitted before.
 }
 
-// An outcome is when a request was done, and whether its answer reported what remains.
+// An outcome is when a request was done, what its answer reported, and whether that
+// counts.
 type outcome struct {
 	at       time.Time
+	report   client.RateLimit // Remaining is -1 if there was none.
 	reported bool
 }
 
 // size returns the size of the bucket.
 func (b *bucket) size() int {
-	if b.sizeReports == 0 {
-		return max(defaultSize, b.mostRemaining)
+	return cmp.Or(b.reportedSize(), max(defaultSize, b.mostRemaining))
+}
+
+// reportedSize returns the size that answers report, 0 if they report none.
+func (b *bucket) reportedSize() int {
+	if size := slices.Max(b.sizes[:]); size <= maxRatio*b.mostRemaining {
+		return size
 	}
-	return slices.Max(b.sizes[:])
+	return 0
 }
 
 // admit reports whether a request may be sent while others are in flight. If not, it
@@ -85,8 +104,9 @@ func (b *bucket) admit(reserve float64, inFlight int, now time.Time) (ok bool, u
 	return true, time.Time{} // The probe.
 }
 
-// observe handles the outcome of a request.
-func (b *bucket) observe(a client.Attempt, now time.Time) {
+// observe handles the outcome of a request. It reports whether the answer's report of
+// what remains counts.
+func (b *bucket) observe(a client.Attempt, now time.Time) bool {
 	if !a.Date.IsZero() {
 		b.offset = a.Date.Sub(now)
 	}
@@ -95,12 +115,11 @@ func (b *bucket) observe(a client.Attempt, now time.Time) {
 		b.sizes[b.sizeReports%lastingAnswers] = r.Limit
 		b.sizeReports++
 	}
-	most := maxSize
-	if b.sizeReports > 0 {
-		most = b.size()
+	if r == (client.RateLimit{}) || r.Remaining > cmp.Or(b.reportedSize(), maxSize) {
+		r.Remaining = -1
 	}
 	sent := now.Add(-a.Duration)
-	reported := r != client.RateLimit{} && r.Remaining >= 0 && r.Remaining <= most
+	reported := r.Remaining >= 0 && !b.doubt(r, sent, now)
 	if reported {
 		b.observeReport(r, sent, now)
 	} else {
@@ -109,11 +128,43 @@ func (b *bucket) observe(a client.Attempt, now time.Time) {
 	for len(b.done) > 0 && now.Sub(b.done[0].at) > maxDuration {
 		b.done = b.done[1:]
 	}
-	b.done = append(b.done, outcome{now, reported})
+	b.done = append(b.done, outcome{now, r, reported})
 	if a.Status == 429 {
 		b.known, b.remaining = true, min(b.remaining, 0)
 		b.pause = now.Add(min(max(a.RetryAfter, time.Second), maxPause))
 	}
+	return reported
+}
+
+// doubt reports whether a report of what remains is a gateway's. Between two refills
+// each request makes less remain, and those of others only make it fall more. So a
+// report contradicts the last one that had come when its request was sent, unless it
+// has less, or 0. After maxDoubts of them none counts until as many in a row have less.
+func (b *bucket) doubt(r client.RateLimit, sent, now time.Time) bool {
+	for _, before := range slices.Backward(b.done) {
+		if !before.at.Before(sent) || before.report.Remaining < 0 {
+			continue
+		}
+		apart := r.Reset.Sub(before.report.Reset).Abs()
+		if r.Limit != before.report.Limit || apart >= time.Second || now.Sub(before.at) >= defaultStep {
+			break // There may have been a refill.
+		}
+		if r.Remaining < before.report.Remaining || r.Remaining == 0 {
+			if b.falls++; b.doubts < maxDoubts || b.falls >= maxDoubts {
+				b.doubts = 0
+			}
+			return b.doubts > 0
+		}
+		b.falls = 0
+		if b.doubts == 0 || b.doubts < maxDoubts && r.Reset.IsZero() && now.Sub(b.doubtsSince) >= defaultStep {
+			b.doubts, b.doubtsSince = 0, now
+		}
+		if b.doubts++; b.doubts >= maxDoubts {
+			b.known = false
+		}
+		return true
+	}
+	return b.doubts >= maxDoubts
 }
 
 // observeSilence handles the outcome of a request that was sent at the given time and

@@ -175,8 +175,8 @@ func (l *Limiter) Done(a client.Attempt) {
 	defer limit.mu.Unlock()
 	now := limit.now()
 	limit.inFlight--
-	limit.bucket.observe(a, now)
-	if r := a.RateLimit; r.Known() && !r.Reset.IsZero() && r.Limit == limit.bucket.size() {
+	reported := limit.bucket.observe(a, now)
+	if r := a.RateLimit; reported && r.Known() && !r.Reset.IsZero() && r.Limit == limit.bucket.size() {
 		limit.refill.observe(r, l.opts.Share, now)
 	}
 	if l.opts.Share > 0 {

@@ -3,6 +3,8 @@ package ratelimit_test
 import (
 	"context"
 	"math"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,6 +186,13 @@ func TestHeaders(t *testing.T) {
 		"a lower limit, once": {full, ok(limit{Limit: 500, Remaining: 390}), 15},
 		"a higher limit":      {full, ok(limit{Limit: 770, Remaining: 390}), 5},
 		"a time for a limit":  {full, ok(limit{Limit: 946684810, Remaining: 390}), 15},
+		// Its reserve would be more than ever remains.
+		"a limit of many times what remains": {limit{}, ok(limit{Limit: 750_000, Remaining: 749}), 374},
+		"the largest limit":                  {limit{}, ok(limit{Limit: 100_000_000, Remaining: 749}), 374},
+		"a large limit, mostly used up":      {limit{}, ok(limit{Limit: 15_000, Remaining: 750}), 0},
+		"a large limit that was full": {
+			limit{Limit: 150_000, Remaining: 100_000}, ok(limit{Limit: 150_000, Remaining: 749}), 0,
+		},
 		// The request without a report may have drawn after the other's report was
 		// made.
 		"an answer meanwhile was silent": {limit{}, slow(full), 24},
@@ -233,6 +242,86 @@ func TestLastingChange(t *testing.T) {
 				}
 				if n := admitted(t, l, 1000); n != tc.want {
 					t.Errorf("%d requests at once, want %d", n, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// TestGateways checks that no value that a gateway puts into a header in place of the
+// service's takes from the reserve or stops the exporter, and that the service's own
+// reports count again once the gateway is gone.
+func TestGateways(t *testing.T) {
+	const noSize, noReset, span = -1, -2, 2 * time.Minute
+	for name, tc := range map[string]struct {
+		limit      int // What the gateway sends; 0 for the service's.
+		remaining  []int
+		reset      time.Duration // From now on.
+		production float64       // Requests a second.
+		from       int           // Requests.
+	}{
+		"the remaining of a full bucket": {remaining: []int{749}, from: 1000},
+		"beside production":              {remaining: []int{749}, production: 10, from: 1000},
+		"a remaining without a limit":    {limit: noSize, remaining: []int{749}, from: 1000},
+		"a remaining without a reset":    {remaining: []int{749}, reset: noReset, from: 1000},
+		"a reset that moves on":          {remaining: []int{749}, reset: time.Minute, from: 1000},
+		"another limit":                  {limit: 10, remaining: []int{9}, from: 1000},
+		"another limit without a reset":  {limit: 10, remaining: []int{9}, reset: noReset, from: 1000},
+		"a remaining that rises":         {remaining: []int{400, 500, 600, 700}, from: 1000},
+		"every second answer":            {remaining: []int{749, 0}, from: 1000},
+		"a limit in other units":         {limit: 750_000, from: 2000},
+		"a limit without end":            {limit: 100_000_000, from: 2000},
+		"the service alone":              {from: 2000},
+		"the service beside production":  {production: 20, from: 500},
+		"an empty bucket":                {production: 30, from: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(750, 250, 10*time.Second, 0)
+				s.latency, s.rng, s.floor = 40*time.Millisecond, rand.New(rand.NewPCG(1, 2)), 375
+				answers := 0
+				s.gateway = func(r *limit) {
+					switch tc.limit {
+					case 0:
+					case noSize:
+						r.Limit = 0
+					default:
+						r.Limit = tc.limit
+					}
+					if n := len(tc.remaining); n > 0 && tc.remaining[answers%n] > 0 {
+						r.Remaining = tc.remaining[answers%n]
+					}
+					answers++
+					if tc.reset == noReset {
+						r.Reset = time.Time{}
+					} else if tc.reset > 0 {
+						r.Reset = s.clock().Add(tc.reset)
+					}
+				}
+				limit := ratelimit.New(time.Now)
+				run := func() {
+					ctx, cancel := context.WithTimeout(t.Context(), span)
+					defer cancel()
+					var group sync.WaitGroup
+					for range 4 {
+						group.Go(func() { s.list(ctx, limit.Limiter(ratelimit.Options{Reserve: .5})) })
+					}
+					group.Go(func() { s.produce(ctx, tc.production) })
+					group.Wait()
+				}
+				run()
+				if s.served < tc.from {
+					t.Errorf("%d requests in %s, want %d", s.served, span, tc.from)
+				}
+				// Production may need the reserve, and nobody can know of it without reports.
+				if tc.production < 15 && s.lowest < s.floor || tc.production < 30 && s.refused > 0 {
+					t.Errorf("%d left, %d refused", s.lowest, s.refused)
+				}
+				s.gateway, s.served = nil, 0
+				run()
+				if tc.production == 0 && s.served < 2000 {
+					t.Errorf("%d requests in %s without the gateway, want 2000", s.served, span)
 				}
 			})
 		})

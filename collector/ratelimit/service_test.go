@@ -24,6 +24,7 @@ type service struct {
 	latency time.Duration    // Of the request, and again of the answer. With an rng, the maximum.
 	garble  float64          // The fraction of headers that are rewritten.
 	headers []string         // The names of those headers.
+	gateway func(*limit)     // What a gateway does to all answers, if set.
 	floor   int              // The reserve.
 	rng     *rand.Rand
 
@@ -136,6 +137,9 @@ func (s *service) serve(known int) (a client.Attempt, reports int) {
 			whole = whole && name == "Date"
 			s.garbleHeader(&a, name)
 		}
+	}
+	if s.gateway != nil {
+		s.gateway(&a.RateLimit)
 	}
 	r := &a.RateLimit
 	if r.Limit > 0 && r.Remaining > r.Limit {
