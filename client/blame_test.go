@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,10 @@ func TestErrorsBlameTheRightParty(t *testing.T) {
 		tokens   = "/api/v1/waitpoints/tokens"
 		noPreset = "the key's preset does not let it list tokens"
 		badKey   = "the tr_prod_… key is wrong, expired or revoked"
+		htmlPage = "the answer is an HTML page, not the service's own; "
+		instead  = "a firewall, proxy or gateway in front of the API answered in its place"
+		// Whatever the page's name.
+		redirected = "redirect to another page, not followed: a proxy or gateway in front of the API wants a login"
 	)
 	for _, tc := range []struct {
 		name   string
@@ -67,7 +72,38 @@ func TestErrorsBlameTheRightParty(t *testing.T) {
 			"no key arrived", 401,
 			header{"Content-Type": problem},
 			`{"title":"Unauthorized","status":401,"detail":"x","error":"No authorization header provided"}`, "auth",
-			"No authorization header provided; " + badKey,
+			"No authorization header provided; the key did not arrive: a proxy or gateway in front of the API removes the " +
+				"Authorization header",
+		},
+		{
+			"a newer service's words", 401,
+			header{"Content-Type": own, "X-Ratelimit-Reset": strconv.FormatInt(time.Now().UnixMilli()+1000, 10)},
+			`{"error":"Key of another project"}`, "auth", "Key of another project; " + badKey,
+		},
+		{
+			"gateway's words about a token", 401,
+			header{"Content-Type": own},
+			`{"error":"invalid_token"}`, "auth",
+			"invalid_token: the answer is not the service's own; " + between,
+		},
+		{
+			"gateway's limit", 401,
+			header{"Content-Type": own, "X-Ratelimit-Reset": "10"},
+			`{"error":"Unauthorized"}`, "auth", between,
+		},
+		{
+			"basic auth in front, in JSON", 401,
+			header{"WWW-Authenticate": `Basic realm="s3cr3t"`, "Content-Type": own},
+			`{"error":"Invalid API key"}`, "auth", login,
+		},
+		{"proxy, in JSON", 407, header{"Content-Type": own}, `{"error":"Unauthorized"}`, "auth", proxy},
+		{"gateway's policy", 403, header{"Content-Type": own}, `{"error":"access_denied"}`, "auth", between},
+		{"gateway's scope", 403, header{"Content-Type": own}, `{"error":"Unauthorized"}`, "auth", between},
+		{"gateway's bad request", 400, header{"Content-Type": own}, `{"error":"bad host"}`, "bad_request", between},
+		{
+			"the service's bad request", 400,
+			header{"Content-Type": own},
+			`{"error":"Query Error","details":[]}`, "bad_request", "400 Bad Request: Query Error",
 		},
 		{
 			"basic auth in front", 401,
@@ -78,25 +114,17 @@ func TestErrorsBlameTheRightParty(t *testing.T) {
 		{"bearer auth in front", 401, header{"WWW-Authenticate": "Bearer"}, "", "auth", login},
 		{"gateway refuses", 401, header{"Content-Type": "text/plain"}, "no s3cr3t", "auth", between},
 		{"proxy", 407, header{"Proxy-Authenticate": "Basic", "Content-Type": html}, page, "auth", proxy},
-		{
-			"sign-in page", 302,
-			header{"Location": "/login?next=s3cr3t"},
-			"", "invalid_response",
-			"redirect to what looks like a sign-in page, not followed: a proxy or gateway in front of the API wants a login",
-		},
+		{"sign-in page", 302, header{"Location": "/login?next=s3cr3t"}, "", "invalid_response", redirected},
 		{
 			"sign-in page elsewhere", 302,
 			header{"Location": "https://sso.test/oauth2/authorize?x=s3cr3t"},
 			"",
-			"invalid_response", "sign-in page",
+			"invalid_response", redirected,
 		},
-		{
-			"sign-in page in camel case", 303,
-			header{"Location": "https://accounts.test/SignIn"},
-			"", "invalid_response",
-			"sign-in page",
-		},
-		{"another page", 302, header{"Location": "/blog/authors"}, "", "invalid_response", "does not keep the query"},
+		{"sign-in page in camel case", 303, header{"Location": "https://accounts.test/SignIn"}, "", "invalid_response", redirected},
+		{"sign-in page of another framework", 302, header{"Location": "/users/sign_in"}, "", "invalid_response", redirected},
+		{"another page", 302, header{"Location": "/blog/authors"}, "", "invalid_response", redirected},
+		{"captive portal", 302, header{"Location": "http://portal.test/welcome"}, "", "invalid_response", redirected},
 		{
 			"bad request to a gateway", 400,
 			header{"Content-Type": html},
@@ -104,7 +132,20 @@ func TestErrorsBlameTheRightParty(t *testing.T) {
 			"400 Bad Request: the answer is an HTML page, not the service's own; " + between,
 		},
 		{"old engine", 500, header{"Content-Type": own}, `{"error":"Internal Server Error"}`, "server", "old engine"},
-		{"gateway breaks down", 500, header{"Content-Type": html}, page, "server", "500 Internal Server Error"},
+		{"gateway breaks down", 500, header{"Content-Type": html}, page, "server", htmlPage + instead},
+		{"gateway without the service", 502, header{"Content-Type": html}, page, "server", htmlPage + instead},
+		{"gateway in JSON", 503, header{"Content-Type": own}, `{"error":"no upstream"}`, "server", instead},
+		{"load balancer without words", 504, nil, "", "server", "the answer is not the service's own; " + instead},
+		{"network's login", 511, header{"Content-Type": html}, page, "server", "the network between here and the API wants a login"},
+		{"a status of the gateway's own", 530, header{"Content-Type": html}, page, "server", htmlPage + instead},
+		{"gateway's limit on requests", 429, header{"Content-Type": html}, page, "rate_limited", htmlPage + between},
+		{
+			"a page with a byte order mark", 200,
+			header{"Content-Type": "text/plain"},
+			"\ufeff" + page, "invalid_response",
+			"the answer is an HTML page, not JSON",
+		},
+		{"another API's list", 200, header{"Content-Type": own}, `{"data":[]}`, "invalid_response", "the answer has no pagination"},
 		{
 			"a page for a list", 200,
 			header{"Content-Type": html},
@@ -135,8 +176,7 @@ func TestErrorsBlameTheRightParty(t *testing.T) {
 				t.Errorf("%q, want one with %q", err, tc.want)
 			}
 			for _, blame := range []string{noPreset, badKey, "old engine"} {
-				if strings.Contains(err.Error(), blame) && !strings.Contains(tc.want, blame) &&
-					!strings.Contains(tc.body, `"error"`) {
+				if strings.Contains(err.Error(), blame) && !strings.Contains(tc.want, blame) {
 					t.Errorf("%q blames the key", err)
 				}
 			}

@@ -62,7 +62,7 @@ type Error struct {
 	Status int
 	// Path is the request's path, without the query.
 	Path string
-	// Message is the `error` field of the service's refusal, at most 200 printable
+	// Message is the `error` field of a refusal, at most 200 printable
 	// characters, without what looks like a URL or a key. It is "<redacted>" if it names
 	// an idempotency key or an output. May be empty.
 	Message string

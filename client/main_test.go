@@ -92,7 +92,9 @@ func body(next string, ids ...string) string {
 }
 
 func answer(pagination map[string]any, tokens ...any) string {
-	pagination = maps.Clone(pagination)
+	if pagination = maps.Clone(pagination); pagination == nil {
+		pagination = map[string]any{}
+	}
 	maps.DeleteFunc(pagination, func(_ string, v any) bool { return v == "" })
 	b, err := json.Marshal(map[string]any{"data": append([]any{}, tokens...), "pagination": pagination})
 	if err != nil {

@@ -4,7 +4,6 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,8 +151,9 @@ func (p *Pager) judge(a answer) (Page, error) {
 	next := p.following(page)
 	_, repeats := p.cursors[p.hash(next)]
 	switch {
-	case !a.page.paginated && listed >= cmp.Or(p.options.PageSize, maxPageSize):
-		return Page{}, errors.New("the page is full but does not say whether there is a next one")
+	case !a.page.paginated:
+		return Page{}, errors.New("the answer has no pagination, which the service's always have: " +
+			"check that the API URL is that of a Trigger.dev server")
 	case next != "" && repeats:
 		return Page{}, errors.New("the walk came to a cursor for the second time")
 	// An empty last page is valid: its tokens may have left the filter since the page

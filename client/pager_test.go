@@ -80,9 +80,15 @@ func TestWalk(t *testing.T) {
 		{"an empty page with a next one", client.ListOptions{}, []string{body("1")}, nil, "invalid_response"},
 		{"an error in the middle", client.ListOptions{}, []string{body("1", "a"), "null"}, []string{"a"}, "invalid_response"},
 		{
-			"full, and nothing about a next page",
-			client.ListOptions{PageSize: 1},
+			"nothing about a next page",
+			client.ListOptions{},
 			[]string{`{"data":[{"id":"a","status":"WAITING","createdAt":"2026-11-23T08:19:59Z"}]}`},
+			nil, "invalid_response",
+		},
+		{
+			"null about a next page",
+			client.ListOptions{},
+			[]string{`{"data":[],"pagination":null}`},
 			nil, "invalid_response",
 		},
 		{

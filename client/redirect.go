@@ -11,16 +11,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
 
 const maxRedirects = 5
-
-// signIn matches hosts and paths of sign-in pages.
-var signIn = regexp.MustCompile(
-	`(?i)(^|[^a-z])(log-?in|sign-?in|auth|authorize|sso|saml2?|oauth2?|oidc|cloudflareaccess)([^a-z]|$)`)
 
 // follow sends the request and follows redirects. It returns the last response, also
 // with the error for a redirect that it does not follow.
@@ -56,16 +51,18 @@ func (c *Client) redirect(from *url.URL, location string) (*url.URL, error) {
 		return nil, errors.New("redirect to nowhere")
 	}
 	foreign := to.User != nil || origin(to) != origin(&c.url)
+	// The service's own redirects, to a path without a trailing slash, keep the rest.
+	same := to.RawQuery == from.RawQuery &&
+		strings.TrimRight(to.EscapedPath(), "/") == strings.TrimRight(from.EscapedPath(), "/")
 	switch {
-	case (foreign || to.RawQuery != from.RawQuery) && signIn.MatchString(to.Hostname()+to.Path):
-		return nil, errors.New("redirect to what looks like a sign-in page, not followed: " +
-			"a proxy or gateway in front of the API wants a login; let the exporter past it, or check the API URL")
-	case foreign && from.Scheme == "http" && to.Scheme == "https" && to.User == nil && to.Hostname() == from.Hostname():
+	case foreign && same && from.Scheme == "http" && to.Scheme == "https" && to.User == nil &&
+		to.Hostname() == from.Hostname():
 		return nil, errors.New("redirect to https, not followed: the API URL has to begin with https, too")
-	case foreign:
+	case foreign && same:
 		return nil, errors.New("redirect to another host or scheme, not followed: the key goes nowhere else")
-	case to.RawQuery != from.RawQuery:
-		return nil, errors.New("redirect that does not keep the query, not followed: it asks for something else")
+	case foreign || to.RawQuery != from.RawQuery:
+		return nil, errors.New("redirect to another page, not followed: a proxy or gateway in front of the API " +
+			"wants a login or something else first; let the exporter past it, or check the API URL")
 	case to.EscapedPath() == from.EscapedPath():
 		return nil, errors.New("redirect to itself")
 	}

@@ -88,7 +88,7 @@ func (b *body) Read(p []byte) (n int, err error) {
 		more, err = b.r.Read(p[n:])
 		n += more
 	}
-	if start := bytes.TrimSpace(p[:n]); !b.begun && len(start) > 0 {
+	if start := bytes.TrimSpace(bytes.TrimPrefix(p[:n], []byte("\ufeff"))); !b.begun && len(start) > 0 {
 		b.begun, b.html = true, start[0] == '<'
 	}
 	b.left -= n
@@ -106,37 +106,41 @@ func isHTML(resp *http.Response) bool {
 // one may quote the field's value. What looks like a URL is removed from all messages.
 var unreadField = regexp.MustCompile(`(?i)idempotency|output`)
 
-// refusal returns the error for a refused request. The service sends its own JSON
-// with each refusal; anything else comes from a proxy or gateway.
+// refusal returns the error for a refused request.
 func (c *Client) refusal(resp *http.Response, r request) *Error {
 	e := c.fail(statusReason(resp.StatusCode), nil)
-	if words := readMessage(resp); words != "" {
-		e.Message = redact(words, r.key, r.idempotency)
+	refused := readRefusal(resp)
+	e.Message = redact(refused.Error, r.key, r.idempotency)
+	if c.byService(resp, refused) {
 		e.Advice = statusAdvice(resp.StatusCode, e.Message, r.key, c.options.PreviewBranch)
-		if unreadField.MatchString(words) {
-			e.Message = "<redacted>"
-		}
-		return e
+	} else {
+		e.Advice, e.Err = strangerAdvice(resp, e.Message)
 	}
-	e.Advice, e.Err = strangerAdvice(resp)
+	if unreadField.MatchString(refused.Error) {
+		e.Message = "<redacted>"
+	}
 	return e
 }
 
-// readMessage returns the service's message for a refused request. It is empty if
-// there is none or the body cannot be read.
-func readMessage(resp *http.Response) string {
+// wireRefusal is the content of the service's refusals that is read.
+type wireRefusal struct {
+	Error string `json:"error"` // The message. Not empty.
+	Type  string `json:"type"`
+}
+
+// readRefusal returns the content of a refusal. It is empty if the body is other than
+// the service's, or cannot be read.
+func readRefusal(resp *http.Response) wireRefusal {
 	w := borrow()
 	defer giveBack(w)
 	plain, err := w.unzip(resp)
 	if err != nil {
-		return ""
+		return wireRefusal{}
 	}
-	var refused struct {
-		Error string `json:"error"`
-	}
+	var refused wireRefusal
 	content, err := io.ReadAll(io.LimitReader(plain, maxErrorBody))
 	if err != nil || json.Unmarshal(content, &refused) != nil {
-		return ""
+		return wireRefusal{}
 	}
-	return refused.Error
+	return refused
 }
