@@ -139,7 +139,7 @@ func (b *bucket) observe(a client.Attempt, now time.Time) bool {
 // doubt reports whether a report of what remains is a gateway's. Between two refills
 // each request makes less remain, and those of others only make it fall more. So a
 // report contradicts the last one that had come when its request was sent, unless it
-// has less, or 0. After maxDoubts of them none counts until as many in a row have less.
+// has less. After maxDoubts of them none counts until as many in a row have less.
 func (b *bucket) doubt(r client.RateLimit, sent, now time.Time) bool {
 	for _, before := range slices.Backward(b.done) {
 		if !before.at.Before(sent) || before.report.Remaining < 0 {
@@ -149,7 +149,7 @@ func (b *bucket) doubt(r client.RateLimit, sent, now time.Time) bool {
 		if r.Limit != before.report.Limit || apart >= time.Second || now.Sub(before.at) >= defaultStep {
 			break // There may have been a refill.
 		}
-		if r.Remaining < before.report.Remaining || r.Remaining == 0 {
+		if r.Remaining < before.report.Remaining {
 			if b.falls++; b.doubts < maxDoubts || b.falls >= maxDoubts {
 				b.doubts = 0
 			}
