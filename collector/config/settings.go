@@ -276,6 +276,11 @@ func (d draft) complete() (Environment, error) {
 	case len(proxy.ProxyConnectHeader) > 0 && proxy.ProxyURL.URL == nil && !proxy.ProxyFromEnvironment:
 		return fail("proxy_connect_header", "needs proxy_url or proxy_from_environment")
 	}
+	if proxy.ProxyFromEnvironment {
+		if err := access.CheckProxyVariables(); err != nil {
+			return Environment{}, err
+		}
+	}
 	key, err := d.Key.Get()
 	if err != nil {
 		return Environment{}, err

@@ -147,3 +147,35 @@ func TestTransport(t *testing.T) {
 		t.Errorf("with a version that the server does not have: %s", got)
 	}
 }
+
+// TestProxyVariables checks that a proxy's variable that net/http would ignore is refused
+// by its name, without its value.
+func TestProxyVariables(t *testing.T) {
+	const wanted = ": want the URL of a proxy alone, http://host:port"
+	for name, tc := range map[string]struct{ variable, value, settings, want string }{
+		"an end of line":     {"HTTPS_PROXY", "http://u:hunter2@proxy.test:3128\n", "", "has white space or an end of line around it"},
+		"a space":            {"HTTP_PROXY", " http://proxy.test:3128", "", "has white space or an end of line around it"},
+		"quotes":             {"https_proxy", `"http://u:hunter2@proxy.test:3128"`, "", "has quotes around it"},
+		"a single quote":     {"http_proxy", `'http://u:hunter2@proxy.test:3128`, "", "has quotes around it"},
+		"no port":            {"HTTPS_PROXY", "http://u:hunter2@proxy.test:port", "", "is no URL"},
+		"a good one":         {"HTTPS_PROXY", "http://u:hunter2@proxy.test:3128", "", ""},
+		"without a scheme":   {"HTTPS_PROXY", "proxy.test:3128", "", ""},
+		"one that is unused": {"HTTPS_PROXY", "\n", ", proxy_from_environment: false", ""},
+		"another proxy":      {"HTTPS_PROXY", "\n", ", proxy_url: \"http://proxy.test:3128\"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, variable := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
+				t.Setenv(variable, "")
+			}
+			t.Setenv(tc.variable, tc.value)
+			_, err := config.ReadFile(write(t, "config.yml",
+				"environments: [{name: prod, secret_key: tr_prod_0123456789"+tc.settings+"}]\n"), getenv)
+			switch {
+			case tc.want == "" && err != nil:
+				t.Error(err)
+			case tc.want != "" && (err == nil || err.Error() != "$"+tc.variable+" "+tc.want+wanted):
+				t.Errorf("%v, want one with %q", err, tc.want)
+			}
+		})
+	}
+}

@@ -6,6 +6,9 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
+	"net/url"
+	"os"
+	"slices"
 	"strings"
 
 	"waitpoint_exporter/client"
@@ -54,6 +57,38 @@ func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTrip
 		return build(settings)
 	}
 	return config.NewTLSRoundTripperWithContext(ctx, settings, changing, build)
+}
+
+// CheckProxyVariables returns an error for a variable with a proxy that is no URL, such
+// as one with an end of line: net/http would ignore it, and the key would go past the
+// proxy. It does not quote the value, which may contain a password.
+func CheckProxyVariables() error {
+	for _, names := range [][]string{{"HTTPS_PROXY", "https_proxy"}, {"HTTP_PROXY", "http_proxy"}} {
+		i := slices.IndexFunc(names, func(name string) bool { return os.Getenv(name) != "" })
+		if i < 0 {
+			continue
+		}
+		value, reason := os.Getenv(names[i]), "is no URL"
+		switch {
+		case validProxy(value):
+			continue
+		case value != strings.TrimFunc(value, func(r rune) bool { return r <= ' ' }):
+			reason = "has white space or an end of line around it"
+		case value != strings.Trim(value, "\"'`"):
+			reason = "has quotes around it"
+		}
+		return fmt.Errorf("$%s %s: want the URL of a proxy alone, http://host:port", names[i], reason)
+	}
+	return nil
+}
+
+// validProxy reports whether a value is the URL of a proxy, which needs no scheme.
+func validProxy(value string) bool {
+	if !strings.Contains(value, "://") {
+		value = "http://" + value
+	}
+	u, err := url.Parse(value)
+	return err == nil && u.Hostname() != "" && !strings.ContainsAny(u.Host, "\"'`")
 }
 
 // reader returns what reads a file, nil if there is none.
