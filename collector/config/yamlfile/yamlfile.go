@@ -149,21 +149,32 @@ func Items(node *yaml.Node, visit func(*yaml.Node) error) error {
 	return nil
 }
 
-var variable = regexp.MustCompile(`\$\{([A-Za-z_]\w*)(?:[:?+=-][^}]*)?\}`)
+var (
+	variable = regexp.MustCompile(`\$\{([A-Za-z_][\w.]*)(?:[:?+=-][^}]*)?\}`)
+	// A whole value that is a variable of other tools: $NAME, $(NAME), %NAME%, {{…}}.
+	whole = regexp.MustCompile(`^(\$[A-Z_][A-Z0-9_]*|\$\([A-Za-z_][\w.]*\)|%[A-Za-z_]\w*%|\$?\{\{.*\}\})$`)
+)
 
 // Text returns the text of a single value. It refuses ${name}, since variables are not
-// expanded, except after the last = if groups is set: there it is a group.
+// expanded, except after the last = if groups is set: there it is a group. It refuses
+// other notations of variables if they are the whole value, without quoting it.
 func Text(node *yaml.Node, groups bool) (string, error) {
 	if node.Kind != yaml.ScalarNode {
 		return "", errors.New("must be a single value")
 	}
-	text := node.Value
+	text, name := node.Value, ""
 	if groups {
 		text = text[:strings.LastIndexByte(text, '=')+1]
 	}
 	if m := variable.FindStringSubmatch(text); m != nil {
-		return "", fmt.Errorf("${%s} is not replaced, since a configuration file has no variables: write the value "+
-			"itself, use secret_key_env for a key, or make the file with a tool such as envsubst", m[1])
+		name = "${" + m[1] + "}"
+	}
+	if whole.MatchString(node.Value) {
+		name = "the variable"
+	}
+	if name != "" {
+		return "", fmt.Errorf("%s is not replaced, since a configuration file has no variables: write the value "+
+			"itself, use secret_key_env for a key, or make the file with a tool such as envsubst", name)
 	}
 	return node.Value, nil
 }

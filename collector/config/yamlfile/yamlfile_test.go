@@ -2,6 +2,7 @@ package yamlfile_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -65,6 +66,28 @@ func TestParse(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q:\ngot  %s\nwant %s", text, got, want)
+		}
+	}
+}
+
+// TestVariables checks that a value that is a variable is refused, and no other that has
+// the same characters in it.
+func TestVariables(t *testing.T) {
+	for value, want := range map[string]string{
+		"$TEAM": "the variable", "$(TEAM)": "the variable", "%TEAM%": "the variable", "{{ .Values.team }}": "the variable", "${{ env.TEAM }}": "the variable",
+		"${TEAM}": "${TEAM}", "${team.name}": "${team.name}", "a ${TEAM:-b}": "${TEAM}",
+		// Expressions, replacements, passwords and tags.
+		"team:.*$": "", "^a$": "", "$": "", "$1": "", "${1}": "", "${1}_team": "", "$$": "", "$ecret": "", "hunter2$": "",
+		"a$TEAM": "", "50%": "", "%": "", "100%safe%": "", "a{2}": "", "{{": "", "$()": "", "(a|b)$": "", "user:{id}": "",
+	} {
+		node, err := yamlfile.Parse([]byte(strconv.Quote(value)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := yamlfile.Text(node, false)
+		if want == "" && (err != nil || text != value) ||
+			want != "" && (err == nil || !strings.HasPrefix(err.Error(), want+" is not replaced")) {
+			t.Errorf("%s: %q, %v; want an error with %q", value, text, err, want)
 		}
 	}
 }
