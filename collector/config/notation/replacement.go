@@ -8,21 +8,25 @@ import (
 )
 
 // reference matches groups in a replacement as regexp.Expand reads them: ${name} or
-// $name, with the longest possible name; also an open brace, and \1, the notation of
-// other tools. $$ is a dollar sign.
-var reference = regexp.MustCompile(`\$\$|\$\{([\pL\p{Nd}_]+)\}|\$([\pL\p{Nd}_]+)|\$\{|\\(\d)`)
+// $name, with the longest possible name; also an open brace, and the notations of other
+// tools, \1, \g<1>, $<1> and $&. $$ is a dollar sign.
+var reference = regexp.MustCompile(
+	`\$\$|\$\{([\pL\p{Nd}_]+)\}|\$([\pL\p{Nd}_]+)|\$\{|\\(\d)|(?:\\[gk]|\$)<(\w+)>|\$&`)
 
 // checkReplacement returns an error if the expression does not have a group that the
 // replacement names: Expand would replace it by nothing.
 func checkReplacement(replacement string, expr *regexp.Regexp) error {
 	for _, m := range reference.FindAllStringSubmatch(replacement, -1) {
-		found, name, digit := m[0], m[1]+m[2], m[3]
+		found, name, other := m[0], m[1]+m[2], m[3]+m[4]
+		if found == "$&" {
+			other = "0"
+		}
 		switch {
 		case found == "$$", name != "" && hasGroup(expr, name):
 			continue
-		case digit != "":
+		case other != "":
 			return fmt.Errorf("%q: a group is written with a dollar sign: want ${%s} in place of %s",
-				replacement, digit, found)
+				replacement, other, found)
 		case name == "":
 			return fmt.Errorf("%q: the name of a group is not closed: want ${1}, or $$ for the sign itself",
 				replacement)

@@ -16,6 +16,7 @@ func TestRewrite(t *testing.T) {
 		{"price:(.*)=$$$1", "price:5", "$5"},
 		{"price:.*=5$", "price:5", "5$"},
 		{`path:.*=\d`, "path:x", `\d`},
+		{"team:.*=a&b <1> $$&", "team:a", "a&b <1> $&"},
 		{"user:.*=", "user:1", ""},
 	} {
 		rule, err := notation.Rewrite(tc.rule)
@@ -34,6 +35,9 @@ func TestRewrite(t *testing.T) {
 		"team:(.*)=${01}": `"${01}": ${01} is a group that the expression does not have: it ` +
 			`has $0, the whole tag, ${1}`,
 		"team:(?P<t>.*)=${u}": `"${u}": ${u} is a group that the expression does not have: it has $0, the whole tag, ${t}`,
+		`team:(.*)=\g<1>x`:    `"\\g<1>x": a group is written with a dollar sign: want ${1} in place of \g<1>`,
+		`team:(?P<t>.*)=$<t>`: `"$<t>": a group is written with a dollar sign: want ${t} in place of $<t>`,
+		`team:.*=a$&`:         `"a$&": a group is written with a dollar sign: want ${0} in place of $&`,
 		`team:(.*)=\1`:        `"\\1": a group is written with a dollar sign: want ${1} in place of \1`,
 		"team:(.*)=${1":       `"${1": the name of a group is not closed: want ${1}, or $$ for the sign itself`,
 		"team:(.*)=$99999999999": `"$99999999999": $99999999999 is a group that the expression ` +
