@@ -41,6 +41,9 @@ func ReadFile(path string, getenv func(string) string) (environments []Environme
 		d.Key.File, d.Key.From = config.JoinDir(folder, d.Key.File), d.place(d.sources[0])
 		if d.keyVariable != "" {
 			d.Key.Value, d.Key.From = getenv(d.keyVariable), d.Key.From+" "+d.keyVariable
+			if d.Key.Value == "" {
+				return nil, fmt.Errorf("%s: the environment variable is not set, or empty", d.Key.From)
+			}
 		}
 		d.HTTP.SetDirectory(folder)
 		env, err := d.complete()
@@ -135,9 +138,12 @@ func readDraft(defaults, node *yaml.Node) (*draft, error) {
 func (d *draft) read(node *yaml.Node, prefix string, defaults bool, lines map[string]int) error {
 	return yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
 		field, known := prefix+name, []string{}
+		outer, inner, dotted := strings.Cut(name, ".")
 		for _, s := range d.settings {
 			section, _, _ := strings.Cut(s.field, ".")
 			switch {
+			case s.field == field && dotted:
+				return yamlfile.At(line, field, fmt.Errorf("unknown field; want %s: with %s: below it", outer, inner))
 			case s.field == field:
 				if value != nil {
 					lines[field] = line
