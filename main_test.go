@@ -72,7 +72,7 @@ func TestBadInput(t *testing.T) {
 			"quoted key", `"` + goodKey + `"`, nil,
 			"TRIGGER_SECRET_KEY: the key has quotes around it: want the key alone, without them",
 		},
-		{"key with a control character", "tr_prod_01\x0034", nil, "TRIGGER_SECRET_KEY: the key has a space, a " +
+		{"key with a control character", "tr_prod_01\x0134", nil, "TRIGGER_SECRET_KEY: the key has a space, a " +
 			"control or a non-ASCII character in it: want a secret key, tr_<env>_…, and nothing else"},
 		{"key of unknown kind", "tr_other_01234", nil, "--trigger.environment: missing; the key's prefix does not " +
 			"tell (tr_dev_, tr_stg_, tr_prod_ and tr_preview_ do)"},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // CheckKey returns an error if the key cannot be a secret key: it is empty, quoted,
@@ -15,6 +16,10 @@ import (
 // with tr_. A nil error does not mean that the service accepts the key.
 func CheckKey(key string) error {
 	switch err := checkSendable(key); {
+	case keyAssigned.MatchString(key):
+		return errors.New("the key begins with the name of a variable and =: want the key alone, tr_<env>_…")
+	case keyBearer.MatchString(key):
+		return errors.New("the key begins with Bearer, which the exporter adds itself: want the key alone, tr_<env>_…")
 	case key != strings.Trim(key, "\"'`“”‘’"):
 		return errors.New("the key has quotes around it: want the key alone, without them")
 	case err != nil:
@@ -30,16 +35,41 @@ func CheckKey(key string) error {
 	return nil
 }
 
+var (
+	keyAssigned = regexp.MustCompile("^(?:export\\s+)?\\w+=\\s*[\"'`]?(?:tr|pk)_")
+	keyBearer   = regexp.MustCompile(`(?i)^bearer\s`)
+)
+
 // checkSendable returns an error if the key cannot be sent in a header.
 func checkSendable(key string) error {
-	if key == "" {
+	switch {
+	case key == "":
 		return errors.New("the key is empty: want a secret key, tr_<env>_…")
+	case utf16Key(key):
+		return errors.New("the key is in UTF-16: want it in UTF-8, without a byte order mark")
+	case strings.HasPrefix(key, "\ufeff"):
+		return errors.New("the key begins with a byte order mark: want it without one, tr_<env>_…")
+	case strings.Contains(key, "\x00"):
+		return errors.New("the key has a NUL character in it: want a secret key, tr_<env>_…, and nothing else")
+	case strings.ContainsFunc(key, func(r rune) bool { return unicode.Is(unicode.Cf, r) }):
+		return errors.New("the key has an invisible character in it, such as a zero-width space: " +
+			"want it without, tr_<env>_…")
 	}
 	if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("the key has a space, a control or a non-ASCII character in it: " +
 			"want a secret key, tr_<env>_…, and nothing else")
 	}
 	return nil
+}
+
+// utf16Key reports whether the key is in UTF-16, as files of Windows are.
+func utf16Key(key string) bool {
+	for _, start := range []string{"\xff\xfe", "\xfe\xff", "t\x00r\x00", "\x00t\x00r"} {
+		if strings.HasPrefix(key, start) {
+			return true
+		}
+	}
+	return false
 }
 
 // publicKey reports whether the key has the form pk_… or tr_<env>_pk….
