@@ -29,8 +29,10 @@ func (e *Environment) route(r *http.Request) answer {
 			return jsonError(http.StatusInternalServerError, "Internal Server Error")
 		}
 		return e.list(q, now)
-	case strings.HasPrefix(r.URL.Path, tokensPath+"/") && r.Method == http.MethodGet:
-		return e.retrieve(strings.TrimPrefix(r.URL.Path, tokensPath+"/"), now)
+	case r.Method == http.MethodGet:
+		if id, ok := strings.CutPrefix(r.URL.Path, tokensPath+"/"); ok && !strings.Contains(id, "/") {
+			return e.retrieve(id, now)
+		}
 	}
 	return jsonError(http.StatusNotFound, "Not found")
 }

@@ -196,33 +196,37 @@ func date(ms float64) (time.Time, bool) {
 	return time.UnixMilli(int64(ms)).UTC(), true
 }
 
-// dates returns the date layouts that JavaScript parses and people write.
+var (
+	// The forms of dates that begin with a year, as V8 reads them: that of ECMAScript,
+	// and what else people write. The groups are the same.
+	isoDate = regexp.MustCompile(`^([+-]\d{6}|\d{4})(?:-(\d\d)(?:-(\d\d))?)?` +
+		`(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(?:Z|([+-])(\d\d):?(\d\d))?)?$`)
+	looseDate = regexp.MustCompile(`^(\d{4,6})[-/](\d{1,2})[-/](\d{1,2})` +
+		`(?: (\d{1,2}):(\d\d)(?::(\d\d)(?:\.(\d+))?)?)?(?: ?(?:Z|UTC|GMT)|([+-])(\d\d):?(\d\d))?$`)
+)
+
+// dates returns the other date layouts that JavaScript parses and people write.
 func dates() []string {
-	layouts := []string{
+	return []string{
 		time.RFC1123, time.RFC1123Z, time.ANSIC, "Mon Jan 2 2006 15:04:05 GMT-0700",
-		"2006-01", "2006/1/2", "1/2/2006", "Jan 2, 2006", "Jan 2 2006", "2 Jan 2006",
-		"January 2, 2006", "2 January 2006",
+		"1/2/2006", "Jan 2, 2006", "Jan 2 2006", "2 Jan 2006", "January 2, 2006", "2 January 2006",
 	}
-	for _, at := range []string{"", "15:04", "15:04:05"} {
-		for _, zone := range []string{"", "Z07:00"} {
-			switch at {
-			case "":
-				layouts = append(layouts, "2006-01-02"+zone)
-			default:
-				layouts = append(layouts, "2006-01-02T"+at+zone, "2006-01-02 "+at+zone)
-			}
-		}
-	}
-	return layouts
 }
 
-// instant parses epoch milliseconds or a date.
+// instant parses epoch milliseconds or a date, as the service does: Number first, then
+// new Date.
 func instant(text string) (time.Time, bool) {
 	if ms, ok := number(text); ok {
 		return date(ms)
 	}
-	if rest, ok := strings.CutPrefix(text, "+0"); ok { // Years of six digits.
-		text = rest[min(len(rest), 1):]
+	text = strings.TrimSpace(text)
+	upper := strings.ToUpper(text)
+	m := isoDate.FindStringSubmatch(upper)
+	if m == nil {
+		m = looseDate.FindStringSubmatch(upper)
+	}
+	if m != nil {
+		return fields(m)
 	}
 	for _, layout := range dates() {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -230,6 +234,29 @@ func instant(text string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// fields returns the time that the groups of a form give. A day that the month does not
+// have is one of the next month, as 24:00 is of the next day.
+func fields(m []string) (time.Time, bool) {
+	n := [11]int{2: 1, 3: 1}
+	for i, text := range m[1:] {
+		if i != 6 && i != 7 && text != "" {
+			n[i+1], _ = strconv.Atoi(text)
+		}
+	}
+	n[7], _ = strconv.Atoi((m[7] + "000")[:3]) // Milliseconds.
+	midnight := n[4] == 24 && n[5]+n[6]+n[7] == 0
+	if m[1] == "-000000" || n[2] < 1 || n[2] > 12 || n[3] < 1 || n[3] > 31 || n[4] > 23 && !midnight ||
+		n[5] > 59 || n[6] > 59 || n[9] > 23 || n[10] > 59 {
+		return time.Time{}, false
+	}
+	ahead := time.Duration(n[9])*time.Hour + time.Duration(n[10])*time.Minute
+	if m[8] == "-" {
+		ahead = -ahead
+	}
+	t := time.Date(n[1], time.Month(n[2]), n[3], n[4], n[5], n[6], n[7]*1_000_000, time.UTC).Add(-ahead)
+	return date(float64(t.UnixMilli()))
 }
 
 var (
