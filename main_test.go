@@ -106,7 +106,7 @@ func TestBadInput(t *testing.T) {
 		{
 			"file and flag", "",
 			[]string{"--config.file=" + missing, "--tags.limit=2"},
-			"--tags.limit: not together with --config.file; set it there, for an environment or in defaults",
+			"--tags.limit: not together with --config.file; set tags.limit there, for an environment or in defaults",
 		},
 		{
 			"key and demo", "",

@@ -80,29 +80,35 @@ func (f *Flags) Load(getenv func(string) string) (environments []Environment, er
 	}
 	d, places := f.draft, map[string]string{}
 	for _, s := range d.settings {
-		if f.File != "" && s.given {
-			return nil, fmt.Errorf("--%s: not together with --config.file; "+
-				"set it there, for an environment or in defaults", s.flag)
+		place, text, where := "--"+s.flag, "", "an environment or in defaults"
+		// A flag takes precedence over its variable, a file over a variable with the key.
+		byFile := s.field == "secret_key" && (f.File != "" || d.Key.File != "")
+		if s.variable != "" && !s.given && !byFile {
+			text = strings.TrimSpace(getenv(s.variable))
 		}
-		places[s.field] = "--" + s.flag
+		if text != "" {
+			place = s.variable
+		}
+		if s.own {
+			where = "an environment"
+		}
+		switch {
+		// To ignore the URL of a server would send its keys to another one.
+		case f.File != "" && (s.given || text != ""):
+			return nil, fmt.Errorf("%s: not together with --config.file; set %s there, for %s",
+				place, s.field, where)
+		case text != "":
+			if err := s.set(text); err != nil {
+				return nil, fmt.Errorf("%s: %w", place, err)
+			}
+		}
+		places[s.field] = place
 	}
 	if f.File != "" {
 		if environments, err = ReadFile(f.File, getenv); err != nil {
 			err = fmt.Errorf("--config.file: %w", err)
 		}
 		return environments, err
-	}
-	for _, s := range d.settings {
-		// A flag takes precedence over its variable, a file with the key over a variable with it.
-		if s.variable == "" || s.given || s.field == "secret_key" && d.Key.File != "" {
-			continue
-		}
-		if text := strings.TrimSpace(getenv(s.variable)); text != "" {
-			places[s.field] = s.variable
-			if err := s.set(text); err != nil {
-				return nil, fmt.Errorf("%s: %w", s.variable, err)
-			}
-		}
 	}
 	if len(d.sources) == 0 {
 		return nil, errors.New("no secret key: set TRIGGER_SECRET_KEY, " +

@@ -117,6 +117,27 @@ func TestVariables(t *testing.T) {
 	}
 }
 
+// TestVariablesAndFile checks that a variable with a setting is refused beside a file, which
+// would ignore it, and send a key for one server to another.
+func TestVariablesAndFile(t *testing.T) {
+	arg := "--config.file=" + write(t, "config.yml", "environments: [{name: prod, secret_key_env: TRIGGER_SECRET_KEY}]\n")
+	for name, want := range map[string]string{
+		"TRIGGER_API_URL": "TRIGGER_API_URL: not together with --config.file; set api_url there, " +
+			"for an environment or in defaults",
+		"TRIGGER_PREVIEW_BRANCH": "TRIGGER_PREVIEW_BRANCH: not together with --config.file; set preview_branch there, " +
+			"for an environment",
+		"TRIGGER_DASHBOARD_URL": "TRIGGER_DASHBOARD_URL: not together with --config.file; set dashboard_url there, " +
+			"for an environment",
+	} {
+		for value, want := range map[string]string{"http://a": want, " \n": "<nil>"} {
+			_, err := load([]string{arg}, map[string]string{"TRIGGER_SECRET_KEY": "tr_prod_0123456789", name: value})
+			if got := fmt.Sprint(err); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		}
+	}
+}
+
 // TestLongDurations checks that no duration is long enough for a multiple of it to
 // overflow.
 func TestLongDurations(t *testing.T) {

@@ -537,6 +537,10 @@ func TestRefused(t *testing.T) {
 			"extraArgs: --no-tokens.waiting-within-period describes",
 		},
 		{
+			"an environment's variable", "extraEnv: [{name: TRIGGER_API_URL, value: 'http://a'}]",
+			"extraEnv: TRIGGER_API_URL does not go together with the configuration file: set api_url in config",
+		},
+		{
 			"another port", "extraArgs: ['--web.listen-address=:80']",
 			"extraArgs: --web.listen-address leaves probes, service and scrape as they were: set web.port",
 		},

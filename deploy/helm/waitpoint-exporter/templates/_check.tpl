@@ -16,6 +16,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- range .Values.extraEnv -}}
+{{- if has .name (list "TRIGGER_API_URL" "TRIGGER_PREVIEW_BRANCH" "TRIGGER_DASHBOARD_URL") }}{{ fail (printf "extraEnv: %s does not go together with the configuration file: set %s in config" .name (.name | trimPrefix "TRIGGER_" | lower)) }}{{ end -}}
+{{- end -}}
+
 {{- $web := include "waitpoint-exporter.web" . | fromYaml -}}
 {{- if .Values.web.existingSecret -}}
 {{- if .Values.web.config }}{{ fail "web.config and web.existingSecret are two web configuration files: set one" }}{{ end -}}

@@ -73,7 +73,7 @@ https://{{ first .Values.httpRoute.hostnames }}
 {{- with .proxy_url | default $defaults.proxy_url }}{{ $ports = append $ports (include "waitpoint-exporter.port" . | int) }}{{ end -}}
 {{- end -}}
 {{- range .Values.extraEnv -}}
-{{- if and .value (has (upper .name) (list "HTTPS_PROXY" "HTTP_PROXY" "ALL_PROXY" "TRIGGER_API_URL")) }}{{ $ports = append $ports (include "waitpoint-exporter.port" .value | int) }}{{ end -}}
+{{- if and .value (has (upper .name) (list "HTTPS_PROXY" "HTTP_PROXY" "ALL_PROXY")) }}{{ $ports = append $ports (include "waitpoint-exporter.port" .value | int) }}{{ end -}}
 {{- end -}}
 {{- range .Values.networkPolicy.egress.ports }}{{ $ports = append $ports (int .) }}{{ end -}}
 {{- dict "ports" (uniq $ports) | toYaml -}}
