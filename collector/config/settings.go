@@ -286,6 +286,7 @@ func (d draft) complete() (Environment, error) {
 		return Environment{}, err
 	}
 	kind := client.KeyEnvironment(key)
+	d.Key.Kind = kind
 	switch d.Name = cmp.Or(d.Name, kind); {
 	case kind == "preview" && d.PreviewBranch == "":
 		return fail("preview_branch", "missing; a key of a preview environment needs the name of a branch")

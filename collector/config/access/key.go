@@ -23,6 +23,10 @@ type Key struct {
 	Value, From string
 	// File, if set, is read for each request instead.
 	File string
+	// Kind is the kind of environment that the key's prefix named when the configuration
+	// was loaded, from client.KeyEnvironment. A key of another kind is refused: its tokens
+	// would have the labels of this one. Empty for any.
+	Kind string
 }
 
 // String never shows the key.
@@ -54,6 +58,10 @@ func (k Key) Source(ctx context.Context, timeout time.Duration) func() (string, 
 		value = strings.TrimSpace(value)
 		if err := client.CheckKey(value); err != nil {
 			return "", fmt.Errorf("%s: %w", from, err)
+		}
+		if kind := client.KeyEnvironment(value); k.Kind != "" && kind != "" && kind != k.Kind {
+			return "", fmt.Errorf("%s: the key is for %s, and was for %s when the configuration was loaded: "+
+				"want a key for %s, or reload the configuration (SIGHUP)", from, kind, k.Kind, k.Kind)
 		}
 		return value, nil
 	}
