@@ -262,7 +262,6 @@ func TestBufferMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 8 << 20
 		h := server.Buffer(&maker{size: size})
-		h.ServeHTTP(httptest.NewRecorder(), request(t.Context())) // The size of answers is known from now on.
 		read := make(chan struct{})
 		var stuck sync.WaitGroup
 		for i := range 8 {
@@ -302,30 +301,55 @@ func TestBufferMemory(t *testing.T) {
 	}
 }
 
-// TestBufferForgets checks that a huge answer does not reserve memory for ever: once
-// answers have been small for a while, those that clients do not read take little of it.
-func TestBufferForgets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := &maker{size: 32 << 20}
-		h := server.Buffer(m)
-		for range 40 {
-			h.ServeHTTP(httptest.NewRecorder(), request(t.Context()))
-			m.size = 1 << 10
-		}
-		read := make(chan struct{})
-		var stuck sync.WaitGroup
-		for i := range 20 {
-			stuck.Go(func() { h.ServeHTTP(stuckWriter{httptest.NewRecorder(), read}, another(t.Context(), i)) })
-		}
-		synctest.Wait()
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, request(t.Context()))
-		if w.Code != http.StatusOK {
-			t.Errorf("%d, with 20 small answers held", w.Code)
-		}
-		close(read)
-		stuck.Wait()
-	})
+// TestBufferBurst checks that a burst of large answers after small ones takes no more
+// memory than allowed, and that an answer takes it once, however many requests share it.
+func TestBufferBurst(t *testing.T) {
+	for name, tc := range map[string]struct{ kinds, want int }{
+		"each its own": {60, 64 / 4},
+		"all the same": {1, 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &maker{size: 1 << 10, beforehand: func() { time.Sleep(time.Millisecond) }}
+				h := server.Buffer(m)
+				h.ServeHTTP(httptest.NewRecorder(), request(t.Context()))
+				m.size = 4<<20 - 1<<10
+				var sending atomic.Int64
+				read := make(chan struct{})
+				var stuck sync.WaitGroup
+				for range 2 { // They take all turns, so that the others wait.
+					stuck.Go(func() { h.ServeHTTP(httptest.NewRecorder(), another(t.Context(), -1)) })
+				}
+				for i := range 60 {
+					stuck.Go(func() {
+						w := httptest.NewRecorder()
+						h.ServeHTTP(counted{stuckWriter{w, read}, &sending}, another(t.Context(), i%tc.kinds))
+					})
+				}
+				time.Sleep(time.Second)
+				if n := int(sending.Load()); n < tc.want/2 || n > tc.want {
+					t.Errorf("%d clients are being sent 4 MiB each, want up to %d", n, tc.want)
+				}
+				close(read)
+				stuck.Wait()
+				if n := sending.Load(); n != 60 {
+					t.Errorf("%d of 60 were answered", n)
+				}
+			})
+		})
+	}
+}
+
+// counted counts the answers that are being sent.
+type counted struct {
+	stuckWriter
+
+	sending *atomic.Int64
+}
+
+func (w counted) Write(p []byte) (int, error) {
+	w.sending.Add(1)
+	return w.stuckWriter.Write(p)
 }
 
 // TestBufferShares checks that equal waiting requests share one answer, even if the
