@@ -167,6 +167,7 @@ var mutations = []mutation{
 	{"JSON turns a terminal's text round", "collector/web", "true unicode.IsPrint(r)", ""},
 	{"a spreadsheet runs what is in a tag", "collector/web", "row[i] = plain(row[i]) => _ = plain(row[i])", ""},
 	{"part of the tokens passes for all in a CSV", "collector/web", "false len(l.unknown()) > 0", ""},
+	{"a CSV file that is being sent does not count", "collector/web server.tokens", "defer s.files.Release(1) => s.files.Release(1)", ""},
 	{"an id leads out of its place in the dashboard", "collector/web", "url.PathEscape(e.ID) => url.PathEscape(\"\")+e.ID", ""},
 	{"a page's links leave the prefix of a proxy", "collector/web/layout.html", `"{{.Up}}runbook" => "/runbook"`, "./test"},
 	{"requests for the metrics are held without bound", "collector/server", "NewWeighted(maxHeld) => NewWeighted(1 << 40)", ""},

@@ -10,14 +10,20 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // TokensPath is the path of the list of WAITING tokens.
 const TokensPath = "/tokens"
 
-// maxLists is the maximum number of lists that are made at once; further requests get
-// 503. Sending does not count, so a slow client delays nobody.
-const maxLists = 8
+// maxLists is the maximum number of lists that are made at once, and maxFiles the one of
+// CSV files, which keep a list of all tokens until they are sent; further requests get 503.
+// Sending a page does not count, so a slow client delays no page.
+const (
+	maxLists = 8
+	maxFiles = 8
+)
 
 // tokens serves the WAITING tokens, as a page, as JSON and as CSV.
 func (s *server) tokens(w http.ResponseWriter, r *http.Request) {
@@ -30,6 +36,11 @@ func (s *server) tokens(w http.ResponseWriter, r *http.Request) {
 		h.Set("Location", q.canonical())
 		w.WriteHeader(http.StatusSeeOther)
 		return
+	}
+	if err == nil && q.format == formatCSV {
+		if err = acquire(s.files, w); err == nil {
+			defer s.files.Release(1)
+		}
 	}
 	var l *listing
 	if err == nil {
@@ -57,9 +68,8 @@ func (s *server) tokens(w http.ResponseWriter, r *http.Request) {
 // find returns the page that the query selects as of now, or an error if there is no such
 // environment, or if too many lists are being made.
 func (s *server) find(w http.ResponseWriter, environments []Environment, q *query, now time.Time) (*listing, error) {
-	if !s.lists.TryAcquire(1) {
-		w.Header().Set("Retry-After", "1")
-		return nil, &queryError{http.StatusServiceUnavailable, "", "too many requests for lists at once; try again"}
+	if err := acquire(s.lists, w); err != nil {
+		return nil, err
 	}
 	defer s.lists.Release(1)
 	snapshots, err := choose(environments, q, now)
@@ -73,6 +83,15 @@ func (s *server) find(w http.ResponseWriter, environments []Environment, q *quer
 			strings.Join(l.unknown(), ", ")}
 	}
 	return l, nil
+}
+
+// acquire returns an error if there are too many requests already.
+func acquire(bound *semaphore.Weighted, w http.ResponseWriter) error {
+	if bound.TryAcquire(1) {
+		return nil
+	}
+	w.Header().Set("Retry-After", "1")
+	return &queryError{http.StatusServiceUnavailable, "", "too many requests for lists at once; try again"}
 }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -1128,6 +1129,53 @@ func TestTokensBusy(t *testing.T) {
 	go func() { <-slow.asked }()
 	if w := get(t, h, "/tokens"); w.Code != http.StatusOK {
 		t.Errorf("afterwards: %d", w.Code)
+	}
+}
+
+// stuckClient reads nothing until it is released.
+type stuckClient struct {
+	*httptest.ResponseRecorder
+
+	began, release chan struct{}
+}
+
+func (w stuckClient) Write(p []byte) (int, error) {
+	w.began <- struct{}{}
+	<-w.release
+	return len(p), nil
+}
+
+// TestTokensSlowFiles checks that few clients that read a CSV file slowly, which keeps the
+// list of all tokens, are sent one, and that they delay nobody who wants a page.
+func TestTokensSlowFiles(t *testing.T) {
+	const atOnce = 8
+	tokens := population(1, 1000)
+	h := handler(time.Time{}, web.Environment{Name: "prod", Source: source{snapshot: list(index.Options{}, tokens...)}})
+	began, release := make(chan struct{}), make(chan struct{})
+	var sending sync.WaitGroup
+	for range atOnce {
+		sending.Go(func() {
+			h.ServeHTTP(stuckClient{httptest.NewRecorder(), began, release},
+				httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/tokens?format=csv", http.NoBody))
+		})
+	}
+	for range atOnce {
+		<-began
+	}
+	for query, want := range map[string]int{"?format=csv": 503, "": 200, "?format=json": 200} {
+		if got := get(t, h, "/tokens"+query); got.Code != want || (got.Header().Get("Retry-After") == "1") != (want == 503) {
+			t.Errorf("%q: %d, want %d", query, got.Code, want)
+		}
+	}
+	go func() {
+		for range began { // Of what follows.
+		}
+	}()
+	close(release)
+	sending.Wait()
+	close(began)
+	if got := get(t, h, "/tokens?format=csv"); got.Code != http.StatusOK {
+		t.Errorf("afterwards: %d", got.Code)
 	}
 }
 

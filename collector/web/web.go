@@ -56,6 +56,7 @@ type server struct {
 	opts      Options
 	templates *template.Template
 	lists     *semaphore.Weighted // Held while a list is made.
+	files     *semaphore.Weighted // Held while a CSV file is made and sent.
 }
 
 // New returns the handler of all endpoints.
@@ -63,7 +64,7 @@ func New(opts Options) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &server{opts, parseTemplates(opts.Demo), semaphore.NewWeighted(maxLists)}
+	s := &server{opts, parseTemplates(opts.Demo), semaphore.NewWeighted(maxLists), semaphore.NewWeighted(maxFiles)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+HealthyPath, func(w http.ResponseWriter, _ *http.Request) {
 		text(w, http.StatusOK, "waitpoint_exporter is healthy.\n")
