@@ -1096,7 +1096,8 @@ func (s slowSource) Snapshot() *index.Snapshot {
 	return s.source.Snapshot()
 }
 
-// TestTokensBusy checks the limit of concurrent lists.
+// TestTokensBusy checks the limit of concurrent lists, and that a page beyond it goes on
+// reloading itself.
 func TestTokensBusy(t *testing.T) {
 	const atOnce = 8
 	slow := slowSource{source{snapshot: list(index.Options{})}, make(chan struct{}), make(chan struct{})}
@@ -1109,8 +1110,8 @@ func TestTokensBusy(t *testing.T) {
 		<-slow.asked
 	}
 	busy := make(chan *httptest.ResponseRecorder, 1)
-	go func() { busy <- get(t, h, "/tokens?format=json") }()
 	var w *httptest.ResponseRecorder
+	go func() { busy <- get(t, h, "/tokens?format=json") }()
 	select {
 	case w = <-busy:
 	case <-slow.asked:
@@ -1119,6 +1120,12 @@ func TestTokensBusy(t *testing.T) {
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" ||
 		!strings.Contains(w.Body.String(), `{"error":"too many`) {
 		t.Errorf("one more: %d %s", w.Code, w.Body)
+	}
+	for query, want := range map[string]string{"refresh=30": `http-equiv="refresh" content="30"`, "": "<h1>"} {
+		if w = get(t, h, "/tokens?"+query); w.Code != http.StatusServiceUnavailable ||
+			!strings.Contains(w.Body.String(), want) || strings.Contains(w.Body.String(), "http-equiv") != (query != "") {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
 	}
 	close(slow.release)
 	for range atOnce {

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 )
@@ -46,6 +48,9 @@ func newTokensView(environments []Environment, l *listing, q *query, err error, 
 	}
 	if err != nil {
 		v.Error = err.Error()
+		if busy, ok := errors.AsType[*queryError](err); ok && busy.code == http.StatusServiceUnavailable {
+			v.Refresh = q.Refresh // It passes, so the page goes on reloading.
+		}
 		return v
 	}
 	v.Refresh = q.Refresh
