@@ -315,23 +315,25 @@ func (e *Environment) account(err error) {
 		"waiting", e.index.WaitingLen(), "known", e.index.Len(), "err", err)
 }
 
-// report updates the state, and logs when failures begin and end.
+// report updates the state, and logs when failures begin, when their reason changes, and
+// when they end.
 func (e *Environment) report(err error, at time.Time) {
-	s := e.State()
+	s, reason := e.State(), client.ReasonOf(err)
 	switch {
-	case err != nil && !e.failing:
+	case reason == s.Reason:
+	case err == nil:
+		level.Info(e.log).Log("msg", "refresh succeeded again")
+	default:
 		msg := "refresh failed, keeping the last snapshot"
 		if e.snapshot.Load() == nil {
 			msg = "refresh failed"
 		}
-		level.Warn(e.log).Log("msg", msg, "reason", client.ReasonOf(err), "err", err)
-	case err == nil && e.failing:
-		level.Info(e.log).Log("msg", "refresh succeeded again")
+		level.Warn(e.log).Log("msg", msg, "reason", reason, "err", err)
 	}
 	e.failing = err != nil
-	s.Up, s.Err, s.Reason = err == nil, "", ""
+	s.Up, s.Err, s.Reason = err == nil, "", reason
 	if err != nil {
-		s.Err, s.Reason = err.Error(), client.ReasonOf(err)
+		s.Err = err.Error()
 	} else {
 		s.LastRefresh = at
 	}
