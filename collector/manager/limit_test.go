@@ -3,6 +3,7 @@ package manager_test
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -111,6 +112,62 @@ func TestOneKey(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if _, remains := seen.sofar(); remains < limit/2 {
 			t.Errorf("bucket down to %d of a reserve of %d after a reload", remains, limit/2)
+		}
+	})
+}
+
+// TestOneRotatedKey checks that environments with the same key have one limit also if a
+// reload changes one of them after the key has been replaced in its file.
+func TestOneRotatedKey(t *testing.T) {
+	t.Parallel()
+	const branches, limit, step = 4, 80, 20
+	synctest.Test(t, func(t *testing.T) {
+		service := simulator.New(simulator.Options{Latency: 20 * time.Millisecond})
+		seen := &lowest{RoundTripper: plain{simulator.Transport(service)}, remains: limit}
+		m := manager.New(
+			t.Context(),
+			manager.Options{Registry: prometheus.NewRegistry(), Logger: log.NewNopLogger(), Transport: seen},
+		)
+		t.Cleanup(m.Stop)
+		folder := t.TempDir()
+		const first, second = "tr_preview_0123456789", "tr_preview_sk_9876543210"
+		for i := range branches {
+			e := service.Environment(simulator.EnvironmentOptions{
+				Key: first, Branch: fmt.Sprintf("branch-%d", i), Limit: simulator.Limit{Size: limit, Refill: step},
+			})
+			e.Populate(simulator.Population{Tokens: 3000, Waiting: 3000, Seed: uint64(i)})
+			if i == branches-1 {
+				e.AddKeys(simulator.Key{Value: second})
+			}
+		}
+		put := func(key string) {
+			if err := os.WriteFile(folder+"/key", []byte(key), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		load := func(changed int) {
+			var text strings.Builder
+			text.WriteString("environments:\n")
+			for i := range branches {
+				interval := "1m"
+				if i < changed {
+					interval = "59s"
+				}
+				fmt.Fprintf(&text, "  - {name: branch-%d, preview_branch: branch-%d, api_url: \"http://api.test\", "+
+					"secret_key_file: key, refresh: {interval: %s}}\n", i, i, interval)
+			}
+			apply(t, m, folder+"/config.yml", text.String())
+		}
+		put(first)
+		load(0)
+		time.Sleep(5 * time.Minute)
+		put(second)
+		time.Sleep(5 * time.Minute)
+		load(branches / 2)
+		time.Sleep(15 * time.Minute)
+		_, remains := seen.sofar()
+		if remains < limit/2 {
+			t.Errorf("bucket down to %d of a reserve of %d", remains, limit/2)
 		}
 	})
 }

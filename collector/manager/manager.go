@@ -37,6 +37,10 @@ import (
 // would otherwise not all start within one interval.
 const spread = 200 * time.Millisecond
 
+// keyTimeout bounds how long Apply waits for the keys of running environments, which are
+// read all at once.
+const keyTimeout = time.Second
+
 // Options of a Manager.
 type Options struct {
 	// Registry has the metrics that belong to no environment.
@@ -65,7 +69,7 @@ type running struct {
 	config   config.Environment
 	subject  *refresh.Environment
 	registry *prometheus.Registry
-	bucket   [sha256.Size]byte // From bucketOf.
+	bucket   [sha256.Size]byte // From bucketOf, as of the last Apply.
 	limit    *ratelimit.Limit
 	close    func()          // Closes idle connections.
 	ctx      context.Context // Ended by cancel.
@@ -74,14 +78,9 @@ type running struct {
 }
 
 // bucketOf identifies the environment's rate limit: the service has one for each, which the
-// branches of a preview or dev key share. It hashes the server and the environment's
-// current key, or the name of the key's file if there is no key yet.
-func bucketOf(env config.Environment, key func() (string, error)) [sha256.Size]byte {
-	id, err := key()
-	if err != nil {
-		id = env.Key.File
-	}
-	return sha256.Sum256([]byte(strings.TrimRight(env.APIURL, "/") + " " + id))
+// branches of a preview or dev key share. It hashes the server and the environment's key.
+func bucketOf(env config.Environment, key string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(strings.TrimRight(env.APIURL, "/") + " " + key))
 }
 
 // New returns a Manager without environments. Its environments stop when ctx ends. Stop
@@ -122,6 +121,17 @@ func (m *Manager) Apply(environments []config.Environment) error {
 // prepare returns an environment for each configuration: the one in old with the same
 // settings, or a new one that has not started.
 func (m *Manager) prepare(old []*running, environments []config.Environment) ([]*running, error) {
+	var reads errgroup.Group
+	for _, r := range old {
+		reads.Go(func() error {
+			key, err := r.config.Key.Source(m.ctx, keyTimeout)()
+			if err == nil {
+				r.bucket = bucketOf(r.config, key) // The key may have been replaced.
+			}
+			return nil
+		})
+	}
+	_ = reads.Wait() // It has no errors.
 	next := make([]*running, 0, len(environments))
 	for _, env := range environments {
 		if i := slices.IndexFunc(old, func(r *running) bool { return r.config.Equal(env) }); i >= 0 {
@@ -155,8 +165,12 @@ func (m *Manager) build(env config.Environment, others []*running) (*running, er
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
 	key, registry := env.Key.Source(ctx, env.Refresh.Timeout), prometheus.NewRegistry()
+	current, err := key()
+	if err != nil {
+		current = env.Key.File // There is no key yet.
+	}
 	r := &running{
-		config: env, registry: registry, bucket: bucketOf(env, key), limit: ratelimit.New(m.opts.Now), ctx: ctx,
+		config: env, registry: registry, bucket: bucketOf(env, current), limit: ratelimit.New(m.opts.Now), ctx: ctx,
 		cancel: cancel, close: (&http.Client{Transport: transport}).CloseIdleConnections,
 	}
 	for _, other := range others {
