@@ -296,5 +296,8 @@ func (d draft) complete() (Environment, error) {
 	if _, err := access.Transport(context.Background(), d.HTTP); err != nil {
 		return Environment{}, fmt.Errorf("%s: %w", d.place("tls_config"), err)
 	}
+	if err := access.CheckHeaders(d.HTTP.HTTPHeaders); err != nil {
+		return Environment{}, fmt.Errorf("%s: %w", d.place("http_headers"), err)
+	}
 	return d.Environment, nil
 }

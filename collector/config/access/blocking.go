@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -74,7 +75,7 @@ func (r *fileReads) read(ctx context.Context, path string, isKey bool) ([]byte, 
 	case <-begun.done:
 		return begun.content, begun.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("read %s: %w", path, context.Cause(ctx))
+		return nil, &fs.PathError{Op: "read", Path: path, Err: context.Cause(ctx)}
 	}
 }
 
@@ -132,7 +133,7 @@ func content(path string, isKey bool) (content []byte, piped bool, err error) {
 	}
 	content, err = io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(content)) > most {
-		err = fmt.Errorf("read %s: has more than %d bytes", path, most)
+		err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("has more than %d bytes", most)}
 	}
 	return content, piped, err
 }

@@ -1,9 +1,12 @@
 package access
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	"waitpoint_exporter/collector/config/yamlfile"
 
@@ -54,13 +57,40 @@ func HTTPHeaders(node *yaml.Node) (*config.Headers, error) {
 	return &config.Headers{Headers: headers}, err
 }
 
+// CheckHeaders returns an error if a file with a header's value cannot be read now.
+func CheckHeaders(headers *config.Headers) error {
+	if headers == nil {
+		return nil
+	}
+	ctx, cancel := withTimeout(context.Background(), loadTimeout)
+	defer cancel()
+	for _, name := range slices.Sorted(maps.Keys(headers.Headers)) {
+		for _, path := range headers.Headers[name].Files {
+			value, err := fileSecret(path).Fetch(ctx)
+			if err == nil && !httpguts.ValidHeaderFieldValue(value) {
+				err = fmt.Errorf("%s has a character that no header's value can have", path)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
 // eachHeader calls visit for each field of a mapping. All are names of headers, also
-// those that begin with x-.
+// those that begin with x-. Names that differ only in case are the same header.
 func eachHeader(node *yaml.Node, visit func(name string, value *yaml.Node) error) error {
+	lines := map[string]int{}
 	return yamlfile.Fields(node, func(name string, line int, value *yaml.Node) error {
+		canonical := http.CanonicalHeaderKey(name)
 		if !httpguts.ValidHeaderFieldName(name) {
 			return yamlfile.At(line, "", fmt.Errorf("%q is not the name of a header", name))
+		} else if lines[canonical] > 0 {
+			return yamlfile.At(line, "", fmt.Errorf("%s is already set at line %d: upper and lower case make no difference",
+				canonical, lines[canonical]))
 		}
+		lines[canonical] = line
 		return yamlfile.At(line, "", visit(name, value))
 	})
 }

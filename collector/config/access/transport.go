@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -31,10 +33,11 @@ func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTrip
 	tlsConfig.CARef, tlsConfig.CAFile = tlsConfig.CAFile, ""
 	tlsConfig.CertRef, tlsConfig.CertFile = tlsConfig.CertFile, ""
 	tlsConfig.KeyRef, tlsConfig.KeyFile = tlsConfig.KeyFile, ""
+	var ca config.SecretReader
 	if tlsConfig.CARef != "" {
-		if ca, err := fileSecret(tlsConfig.CARef).Fetch(ctx); err == nil &&
-			!x509.NewCertPool().AppendCertsFromPEM([]byte(ca)) {
-			return nil, fmt.Errorf("no certificate in %s", tlsConfig.CARef)
+		ca = caFile{fileSecret(tlsConfig.CARef)}
+		if _, err := ca.Fetch(ctx); err != nil {
+			return nil, err
 		}
 	}
 	settings, err := config.NewTLSConfigWithContext(ctx, &tlsConfig, config.WithSecretManager(fileSecrets{}))
@@ -51,7 +54,7 @@ func Transport(ctx context.Context, cfg config.HTTPClientConfig) (http.RoundTrip
 		return withHeaders{transport, cfg.HTTPHeaders.Headers}, nil
 	}
 	changing := config.TLSRoundTripperSettings{
-		CA: reader(tlsConfig.CARef), Cert: reader(tlsConfig.CertRef), Key: reader(tlsConfig.KeyRef),
+		CA: ca, Cert: reader(tlsConfig.CertRef), Key: reader(tlsConfig.KeyRef),
 	}
 	if changing == (config.TLSRoundTripperSettings{}) {
 		return build(settings)
@@ -119,6 +122,17 @@ func (s fileSecret) Fetch(ctx context.Context) (string, error) {
 func (s fileSecret) Description() string { return "file " + string(s) }
 
 func (fileSecret) Immutable() bool { return false }
+
+// caFile is a file with certificates of authorities.
+type caFile struct{ fileSecret }
+
+func (s caFile) Fetch(ctx context.Context) (string, error) {
+	ca, err := s.fileSecret.Fetch(ctx)
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM([]byte(ca)) {
+		err = &fs.PathError{Op: "read", Path: string(s.fileSecret), Err: errors.New("has no certificate")}
+	}
+	return ca, err
+}
 
 // withHeaders is a transport that adds headers to requests. The library's would read
 // their files without the request's context.
