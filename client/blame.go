@@ -69,7 +69,7 @@ func sharedAdvice(status int) string {
 	case http.StatusNotFound:
 		return "check the API URL: no token list there"
 	case http.StatusRequestHeaderFieldsTooLarge:
-		return "the query is too long: ask for fewer tags at once"
+		return "the query, the key or the branch is too long for the server, or for a proxy in front of it"
 	}
 	return ""
 }

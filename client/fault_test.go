@@ -64,7 +64,7 @@ func TestFaults(t *testing.T) {
 		{"404", status(404, "Not found"), "bad_request", "check the API URL"},
 		{"422", status(422, "Unprocessable"), "bad_request", "422 Unprocessable Entity: Unprocessable"},
 		{"400", status(400, "Query Error"), "bad_request", "400 Bad Request: Query Error"},
-		{"431", status(431, ""), "bad_request", "too long"},
+		{"431", status(431, ""), "bad_request", "the query, the key or the branch is too long for the server"},
 		{"418", status(418, ""), "bad_request", "418"},
 		{"408", status(408, ""), "timeout", "408"},
 		{"429", status(429, "Rate limit exceeded 0/5 requests remaining."), "rate_limited", "exceeded 0/5 requests"},

@@ -83,8 +83,10 @@ func (p *Pager) Next(ctx context.Context) (Page, error) {
 		return Page{}, io.EOF
 	}
 	page, err := p.get(ctx)
-	if err != nil {
+	if err != nil && p.pages > 0 {
 		return Page{}, fmt.Errorf("list tokens, page %d: %w", p.pages+1, err)
+	} else if err != nil { // Each page may have a Pager of its own.
+		return Page{}, fmt.Errorf("list tokens: %w", err)
 	}
 	p.pages++
 	next := p.following(page)

@@ -63,7 +63,7 @@ func TestBrowser(t *testing.T) {
 			Source: source{
 				list(rules, typical[:3]...),
 				refresh.State{
-					Err:    "list WAITING tokens: list tokens, page 1: 401 Unauthorized: Invalid API key",
+					Err:    "list WAITING tokens: list tokens: 401 Unauthorized: Invalid API key",
 					Reason: client.ReasonAuth,
 				},
 			},

@@ -258,7 +258,10 @@ func pageLink(values url.Values) string {
 
 func parseDuration(name, value string) (*time.Duration, error) {
 	d, err := model.ParseDuration(value)
-	if err != nil {
+	switch {
+	case err != nil && strings.HasSuffix(err.Error(), "out of range"): // Of a time.Duration.
+		return nil, bad(name, "%q must be at most 292y", value)
+	case err != nil:
 		return nil, bad(name, "%q is not a duration such as 30s, 5m, 1h or 1d", value)
 	}
 	return (*time.Duration)(&d), nil

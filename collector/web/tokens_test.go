@@ -458,7 +458,7 @@ func TestTokensBadQuery(t *testing.T) {
 		"stuck=-1h":                    {400, "stuck", `"-1h" is not a duration`},
 		"stuck=1h&stuck=1d":            {400, "stuck", "given 2 times; may be given once"},
 		"near_timeout=%3Cb%3E":         {400, "near_timeout", `"<b>" is not a duration`},
-		"near_timeout=300y":            {400, "near_timeout", `"300y" is not a duration`},
+		"near_timeout=300y":            {400, "near_timeout", `"300y" must be at most 292y`},
 		"overdue=yes":                  {400, "overdue", `"yes" is none of 1, true, 0 and false`},
 		"no_timeout=2":                 {400, "no_timeout", `"2" is none of`},
 		"environment=staging":          {400, "environment", `there is no "staging"; there are: "dev", "prod"`},
