@@ -54,7 +54,8 @@ func Reasons() []Reason {
 }
 
 // Error is the type of all errors of requests. Its text has the request's path, but
-// never the query, the key or a URL. Of a body it has nothing but Message.
+// never the query, the key or a URL. Of a body it has nothing but Message. It names local
+// files that the transport could not read.
 type Error struct {
 	// Reason is never empty.
 	Reason Reason

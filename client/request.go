@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"strings"
@@ -82,9 +83,17 @@ func (c *Client) exchange(ctx context.Context, r request) (answer, error) {
 
 // interrupted returns the error for a connection that failed.
 func (c *Client) interrupted(ctx, bounded context.Context, err error, r request) *Error {
+	file, ok := errors.AsType[*fs.PathError](err)
 	switch {
 	case ctx.Err() != nil:
 		return c.fail(ReasonTimeout, ctx.Err())
+	case ok: // The path is local, and no secret.
+		failure := c.fail(transportReason(err, ReasonNetwork), HideKeys(file))
+		if bounded.Err() != nil {
+			failure.Reason = ReasonTimeout
+		}
+		failure.Advice = "check this file with a header or certificate for requests"
+		return failure
 	case bounded.Err() != nil:
 		return c.fail(ReasonTimeout, fmt.Errorf("%w of %s", errRequestTimeout, c.options.Timeout))
 	// A proxy refused to connect. There is no error value for it in net/http.

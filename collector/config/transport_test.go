@@ -3,6 +3,7 @@ package config_test
 import (
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"waitpoint_exporter/client"
 	"waitpoint_exporter/collector/config"
 	"waitpoint_exporter/collector/config/access"
 )
@@ -175,6 +177,54 @@ func TestProxyVariables(t *testing.T) {
 				t.Error(err)
 			case tc.want != "" && (err == nil || err.Error() != "$"+tc.variable+" "+tc.want+wanted):
 				t.Errorf("%v, want one with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// TestFileErrors checks that the error of a request names the file of a header or of
+// certificates that cannot be read any more, and says what to check.
+func TestFileErrors(t *testing.T) {
+	api := httptest.NewTLSServer(http.NotFoundHandler())
+	defer api.Close()
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw}))
+	for name, tc := range map[string]struct {
+		change func(header, ca string) error
+		want   string
+	}{
+		"no header":      {func(header, _ string) error { return os.Remove(header) }, "open HEADER: no such file or directory"},
+		"no CA":          {func(_, ca string) error { return os.Remove(ca) }, "open CA: no such file or directory"},
+		"no certificate": {func(_, ca string) error { return os.WriteFile(ca, nil, 0o600) }, "read CA: has no certificate"},
+		"a folder": {
+			func(header, _ string) error { return errors.Join(os.Remove(header), os.Mkdir(header, 0o700)) },
+			"read HEADER: is a directory",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header, authority := write(t, "header", "me"), write(t, "ca.pem", ca)
+			c, err := client.New(client.Options{
+				APIURL: api.URL, Key: func() (string, error) { return "tr_prod_0123456789", nil }, MaxAttempts: 1,
+				Transport: transport(t, "    tls_config: {ca_file: "+authority+"}\n    http_headers: {x: {files: ["+header+"]}}\n"),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.CloseIdleConnections()
+			list := func() error {
+				_, err := c.Pager(client.ListOptions{}).Next(t.Context())
+				return err
+			}
+			if err := list(); err == nil || !strings.Contains(err.Error(), "404") {
+				t.Fatal(err)
+			}
+			if err := tc.change(header, authority); err != nil {
+				t.Fatal(err)
+			}
+			want := "list tokens: GET /api/v1/waitpoints/tokens: " +
+				strings.NewReplacer("HEADER", header, "CA", authority).Replace(tc.want) +
+				"; check this file with a header or certificate for requests"
+			if err := list(); err == nil || err.Error() != want {
+				t.Errorf("got  %v\nwant %s", err, want)
 			}
 		})
 	}

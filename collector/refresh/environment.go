@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -70,6 +71,8 @@ type State struct {
 	Up     bool
 	Err    string
 	Reason client.Reason
+	// Advised is whether Err says what to do, for its own case.
+	Advised bool
 	// LastRefresh is the end of the last successful refresh; zero before it.
 	LastRefresh time.Time
 	// Listed is the number of tokens known so far, and Oldest the oldest createdAt among
@@ -332,6 +335,8 @@ func (e *Environment) report(err error, at time.Time) {
 	}
 	e.failing = err != nil
 	s.Up, s.Err, s.Reason = err == nil, "", reason
+	failure, ok := errors.AsType[*client.Error](err)
+	s.Advised = ok && failure.Advice != ""
 	if err != nil {
 		s.Err = err.Error()
 	} else {

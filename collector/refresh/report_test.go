@@ -56,6 +56,10 @@ func TestFailuresAreLogged(t *testing.T) {
 			remove()
 			remove = service.Inject(simulator.Fault{Kind: simulator.FaultStatus, Status: status})
 			time.Sleep(10 * time.Minute)
+			// A firewall seems to refuse: its advice is not that of the reason.
+			if s := subject.State(); s.Advised != (status == http.StatusUnauthorized) {
+				t.Errorf("%d: advised %t: %s", status, s.Advised, s.Err)
+			}
 		}
 		remove()
 		time.Sleep(10 * time.Minute)

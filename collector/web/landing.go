@@ -103,8 +103,11 @@ func (v environmentView) Link(parameter ...string) string {
 	return pageLink(values)
 }
 
-// Advice returns what the user can do about the error.
+// Advice returns what the user can do about an error that does not say so itself.
 func (v environmentView) Advice() string {
+	if v.State.Advised {
+		return ""
+	}
 	return map[client.Reason]string{
 		client.ReasonAuth: "Check the secret key, and the preview branch if it is one: the key may be " +
 			"wrong, restricted or revoked.",

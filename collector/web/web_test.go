@@ -135,6 +135,11 @@ func TestLanding(t *testing.T) {
 			},
 			nil,
 		},
+		"failing, with advice of its own": {
+			source{cutSnapshot(true), refresh.State{Err: "403; a firewall refused", Reason: client.ReasonAuth, Advised: true}},
+			[]string{"auth: 403; a firewall refused"},
+			[]string{"Check the secret key"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := web.Environment{
