@@ -63,9 +63,10 @@ type Options struct {
 	Interval time.Duration
 }
 
-// Limiter limits one environment's requests; it is a client.Limiter. Requests of all
-// environments of the Limit are admitted in the order in which they come. It is safe
-// for concurrent use.
+// Limiter limits one environment's requests; it is a client.Limiter. Credit is given to
+// the requests of all environments of the Limit in the order in which they ask for it;
+// those that wait for the bucket are admitted in any order. It is safe for concurrent
+// use.
 type Limiter struct {
 	limit *Limit
 	opts  Options
