@@ -106,6 +106,7 @@ func TestGoodFlags(t *testing.T) {
 		{"--web.listen-address=127.0.0.1:http", "http://" + host + ":80", "/"},
 		{"--web.listen-address=:65535", "http://" + host + ":65535", "/"},
 		{"--web.listen-address=vsock://:80", "http://" + host + ":10210", "/"},
+		{"--web.route-prefix=/a/b", "http://" + host + ":10210/a/b", "/a/b"},
 		{"--web.external-url=https://x.example.com", "https://x.example.com", "/"},
 		{"--web.external-url=https://x.example.com/", "https://x.example.com", "/"},
 		{"--web.external-url=https://x.example.com/waitpoints/", "https://x.example.com/waitpoints", "/waitpoints"},
