@@ -155,7 +155,10 @@ func Rewrite(text string) (index.Rewrite, error) {
 // ExpectedWait reads [REGEX=]DURATION, split at the last =.
 func ExpectedWait(text string) (rule index.ExpectedWait, err error) {
 	wait := text
-	if i := strings.LastIndexByte(text, '='); i >= 0 {
+	switch i := strings.LastIndexByte(text, '='); {
+	case i == 0:
+		return rule, fmt.Errorf("%q must be [REGEX=]DURATION, such as approval:.*=4h, or 4h for every token", text)
+	case i > 0:
 		wait = text[i+1:]
 		if rule.Match, err = anchored(text[:i]); err != nil {
 			return rule, err
