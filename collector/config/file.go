@@ -145,9 +145,7 @@ func (d *draft) read(node *yaml.Node, prefix string, defaults bool, lines map[st
 			case s.field == field && dotted:
 				return yamlfile.At(line, field, fmt.Errorf("unknown field; want %s: with %s: below it", outer, inner))
 			case s.field == field:
-				if value != nil {
-					lines[field] = line
-				}
+				lines[field] = line
 				return yamlfile.At(line, field, s.read(value, defaults))
 			case section == field:
 				lines[field] = line

@@ -142,6 +142,47 @@ environments:
 	}
 }
 
+// TestEmptyFields checks that an empty field of an environment has the default, whatever
+// the defaults for all environments say.
+func TestEmptyFields(t *testing.T) {
+	got, err := config.ReadFile(write(t, "empty.yml", `
+defaults:
+  api_url: http://api.test
+  proxy_url: http://proxy.test
+  no_proxy: a.test
+  http_headers: {x: {values: [a]}}
+  tokens: {period: 30d, near_timeout: [2m], stuck_after: [2h], expected_wait: [4h], ignore_tag: chat}
+  refresh: {interval: 5m}
+  tls_config: {insecure_skip_verify: true}
+environments:
+  - name: empty
+    secret_key_env: KEY
+    api_url:
+    proxy_url: ~
+    no_proxy:
+    http_headers:
+    tokens: {period: , near_timeout: null, stuck_after: , expected_wait: , ignore_tag: }
+    refresh: {interval: }
+    tls_config: {insecure_skip_verify: }
+  - name: kept
+    secret_key_env: KEY
+    tokens:
+`), getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := config.ReadFile(write(t, "plain.yml", "environments: [{name: empty, secret_key_env: KEY}]"), getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !got[0].Equal(plain[0]) {
+		t.Errorf("empty fields:\ngot  %+v\nwant %+v", got[0], plain[0])
+	}
+	if tokens := got[1].Tokens; tokens.Period != 30*24*time.Hour || len(tokens.StuckAfter) != 1 {
+		t.Errorf("an empty section: %+v", tokens)
+	}
+}
+
 // TestAliases checks that an alias may replace any value, at any depth.
 func TestAliases(t *testing.T) {
 	got, err := config.ReadFile(write(t, "aliases.yml", `

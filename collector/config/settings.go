@@ -30,13 +30,20 @@ type setting struct {
 	given                 bool     // Whether the command line has the flag.
 
 	// These read the setting and store it. Their errors do not name it.
+	reset  func() // Undoes the others. Nil if the field is refused.
 	set    func(text string) error
 	clear  func()                 // Empties a list. Nil for a single value.
 	decode func(*yaml.Node) error // Reads anything but a text or a list of texts.
 }
 
+// restore returns a function that gives the target the value that it has now.
+func restore[T any](target *T) func() {
+	was := *target
+	return func() { *target = was }
+}
+
 func single[T any](field string, target *T, parse func(string) (T, error)) *setting {
-	return &setting{field: field, set: func(text string) error {
+	return &setting{field: field, reset: restore(target), set: func(text string) error {
 		v, err := parse(text)
 		if err == nil {
 			*target = v
@@ -47,7 +54,7 @@ func single[T any](field string, target *T, parse func(string) (T, error)) *sett
 
 // list is a setting with any number of values.
 func list[T any](field string, target *[]T, parse func(string) (T, error)) *setting {
-	return &setting{field: field, clear: func() { *target = nil }, set: func(text string) error {
+	return &setting{field: field, reset: restore(target), clear: func() { *target = nil }, set: func(text string) error {
 		v, err := parse(text)
 		if err == nil {
 			*target = append(*target, v)
@@ -71,7 +78,7 @@ func thresholds(field string, target *[]Threshold) *setting {
 
 // decoded is a setting that only a file can have.
 func decoded[T any](field string, target *T, read func(*yaml.Node) (T, error)) *setting {
-	return &setting{field: field, decode: func(node *yaml.Node) (err error) {
+	return &setting{field: field, reset: restore(target), decode: func(node *yaml.Node) (err error) {
 		*target, err = read(node)
 		return err
 	}}
@@ -117,15 +124,20 @@ func (s *setting) IsCumulative() bool { return s.clear != nil }
 // IsBoolFlag reports whether the flag has no value, for kingpin.
 func (s *setting) IsBoolFlag() bool { return s.toggle }
 
-// read reads the setting from a file, where the values of a list replace those it has.
+// read reads the setting from a file, where the values of a list replace those it has. An
+// empty field has the default.
 func (s *setting) read(node *yaml.Node, inDefaults bool) error {
 	switch {
 	case inDefaults && s.own:
 		return errors.New("belongs to a single environment: set it in environments")
-	case node == nil:
-		return nil
 	case s.refused():
 		return errors.New(s.help)
+	case node == nil:
+		s.reset()
+		for _, text := range s.initial {
+			_ = s.set(text) // The table's own.
+		}
+		return nil
 	case s.decode != nil:
 		return yamlfile.At(node.Line, "", s.decode(node))
 	case s.clear != nil:
