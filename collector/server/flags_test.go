@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -8,9 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kingpin/v2"
-
 	"waitpoint_exporter/collector/server"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
 )
 
 // parse returns the flags, or their error.
@@ -170,5 +172,25 @@ func TestRoute(t *testing.T) {
 		if got != tc.want {
 			t.Errorf("prefix %q, %s: %s, want %s", tc.prefix, tc.path, got, tc.want)
 		}
+	}
+}
+
+// TestLateWebConfig checks that an error of a web configuration that broke after it was
+// checked names its flag.
+func TestLateWebConfig(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "web.yml")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags, err := parse(t, "--web.listen-address=127.0.0.1:0", "--web.config.file="+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("nope: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err = flags.Run(t.Context(), http.NotFoundHandler(), log.NewNopLogger(), slog.New(slog.DiscardHandler))
+	if err == nil || !strings.HasPrefix(err.Error(), "--web.config.file: ") {
+		t.Error(err)
 	}
 }

@@ -56,6 +56,9 @@ func (f *Flags) Run(ctx context.Context, handler http.Handler, logger log.Logger
 		if *f.toolkit.WebSystemdSocket {
 			name = "--web.systemd-socket"
 		}
+		if toolkit.Validate(*f.toolkit.WebConfigFile) != nil {
+			name = "--web.config.file" // It was good when the flags were checked.
+		}
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	// The server outlives ctx, which has ended.
