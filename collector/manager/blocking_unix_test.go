@@ -108,7 +108,11 @@ func TestReloadBlocks(t *testing.T) {
 		if good {
 			return nil, nil
 		}
-		reading <- struct{}{}
+		select {
+		case reading <- struct{}{}:
+		default:
+			t.Error("two reads at once")
+		}
 		<-blocks
 		return nil, nil
 	})
@@ -122,6 +126,10 @@ func TestReloadBlocks(t *testing.T) {
 	}()
 	if err := reloader.Reload(); err == nil {
 		t.Error("loaded")
+	}
+	reading <- struct{}{} // Nobody takes it: there is to be no other read.
+	if err := reloader.Reload(); err == nil {
+		t.Error("loaded after the end")
 	}
 	families, err := m.Gather()
 	if err != nil {

@@ -40,12 +40,16 @@ func NewReloader(m *Manager, read func() ([]config.Environment, error)) *Reloade
 	}
 }
 
-// Load loads the configuration without logging. If the manager's context ends meanwhile,
-// its error is returned, and the metrics stay as they are.
+// Load loads the configuration without logging whether that succeeded. Once the manager's
+// context has ended it reads nothing, and a read under way is not waited for: the context's
+// error is returned, and the metrics stay as they are.
 func (r *Reloader) Load() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ctx := r.manager.ctx
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	var environments []config.Environment
 	var err error
 	done := make(chan struct{})
