@@ -7,8 +7,10 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"waitpoint_exporter/collector/config/access"
 	"waitpoint_exporter/collector/index"
@@ -42,15 +44,19 @@ func (e Environment) Title() string {
 	return e.Name
 }
 
-// Summaries describes each environment in one line of the log.
+// Summaries describes each environment in one printable line.
 func Summaries(environments []Environment) (out []string) {
 	for _, e := range environments {
 		window := "all"
 		if e.Tokens.Period > 0 {
 			window = model.Duration(e.Tokens.Period).String()
 		}
-		out = append(out, fmt.Sprintf("%s: %s, window %s, interval %s",
-			e.Title(), e.APIURL, window, model.Duration(e.Refresh.Interval)))
+		line := fmt.Sprintf("%s: %s, window %s, interval %s",
+			e.Title(), e.APIURL, window, model.Duration(e.Refresh.Interval))
+		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			line = strconv.Quote(line) // A terminal might interpret it.
+		}
+		out = append(out, line)
 	}
 	return out
 }

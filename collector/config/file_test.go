@@ -393,6 +393,24 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// TestSummaries checks that summaries, which a terminal shows, are printable lines.
+func TestSummaries(t *testing.T) {
+	got, err := config.ReadFile(write(t, "a.yml", `environments:
+  - {name: "a\e[31m\n\u202eb", secret_key_env: KEY}
+  - {name: "é \\", project: "\"p\"", secret_key_env: KEY}
+`), getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`"a\x1b[31m\n\u202eb: https://api.trigger.dev, window all, interval 1m"`,
+		`"p"/é \: https://api.trigger.dev, window all, interval 1m`,
+	}
+	if lines := config.Summaries(got); !reflect.DeepEqual(lines, want) {
+		t.Errorf("got  %q\nwant %q", lines, want)
+	}
+}
+
 // TestTwins checks which environments are said to have the same tokens.
 func TestTwins(t *testing.T) {
 	const one = "{name: a, secret_key: tr_preview_1, preview_branch: x, api_url: http://api}"
