@@ -29,8 +29,9 @@ const progressEvery = 5 * time.Second
 const (
 	// MaxTokens is the maximum number of tokens.
 	MaxTokens = 20_000_000
-	// MaxBytes is their maximum size with tags and lists, approximately.
-	MaxBytes = min(2<<30, math.MaxInt)
+	// MaxBytes is their maximum size with tags and lists, approximately. On 32 bits it is
+	// small enough that sums of sizes do not overflow.
+	MaxBytes = min(2<<30, math.MaxInt/4)
 	// Loading the history stops at so many tenths. The last one is for WAITING tokens, so
 	// that their numbers stay right.
 	loadTenths = 9
