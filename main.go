@@ -128,6 +128,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return environments, err
 	}
 	if settings.Check {
+		signal.Reset(os.Interrupt, syscall.SIGTERM) // They end the check at once, also if a file blocks.
 		if _, err := load(); err != nil {
 			return err
 		}

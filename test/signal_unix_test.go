@@ -66,3 +66,29 @@ func TestSignalAtStart(t *testing.T) {
 		})
 	}
 }
+
+// TestSignalAtCheck checks that a signal ends a check of a configuration that blocks.
+func TestSignalAtCheck(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			config := filepath.Join(t.TempDir(), "config.yml")
+			if err := syscall.Mkfifo(config, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p := launch(t, nil, "--config.check", "--config.file="+config)
+			pipe, err := os.OpenFile(config, os.O_WRONLY, 0) // Blocks until the program opens it.
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = pipe.Close() }()
+			if err := p.cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-p.ended:
+			case <-time.After(10 * time.Second):
+				t.Error("the check goes on")
+			}
+		})
+	}
+}
