@@ -97,7 +97,7 @@ var mutations = []mutation{
 	{"an outage meets all workers", "collector/refresh", "false e.round.careful && e.round.came < fewPages || e.round.err", ""},
 	{"one page that lacks everything is believed", "collector/refresh", "false n > max(10, shown/2)", ""},
 	{"a gap passes for known", "collector/refresh", "false lo > rest.known", ""},
-	{"a failed refresh counts as the last that succeeded", "collector/refresh", "s.Err, s.Reason = err.Error(), => s.LastRefresh, s.Err, s.Reason = at, err.Error(),", "./collector/refresh ./collector/web ./test"},
+	{"a failed refresh counts as the last that succeeded", "collector/refresh Metrics.ended", "m.up.Set(0) => m.up.Set(0); m.lastRefresh.WithLabelValues().Set(float64(at.UnixMilli()) / 1000)", ""},
 	{"a status is logged as it comes", "collector/refresh", "textForLog(string(status)) => string(status)", ""},
 	{"the top is listed with the window's filter", "collector/refresh Environment.askAll", "false p.above == topID", ""},
 	{"an outage longer than the window loses tokens", "collector/refresh", "false known.Before(from)", ""},

@@ -74,8 +74,6 @@ type State struct {
 	Reason client.Reason
 	// Advised is whether Err says what to do, for its own case.
 	Advised bool
-	// LastRefresh is the end of the last successful refresh; zero before it.
-	LastRefresh time.Time
 	// Listed is the number of tokens known so far, and Oldest the oldest createdAt among
 	// them, zero if unknown: the progress of a first listing.
 	Listed int
@@ -314,14 +312,14 @@ func (e *Environment) publish() {
 func (e *Environment) account(err error) {
 	now := e.now()
 	e.opts.Metrics.ended(now, now.Sub(e.round.start), err)
-	e.report(err, now)
+	e.report(err)
 	level.Debug(e.log).Log("msg", "refresh ended", "duration", now.Sub(e.round.start), "requests", e.round.sent,
 		"waiting", e.index.WaitingLen(), "known", e.index.Len(), "err", err)
 }
 
 // report updates the state, and logs when failures begin, when their reason changes, and
 // when they end.
-func (e *Environment) report(err error, at time.Time) {
+func (e *Environment) report(err error) {
 	s, reason := e.State(), client.ReasonOf(err)
 	switch {
 	case reason == s.Reason:
@@ -340,8 +338,6 @@ func (e *Environment) report(err error, at time.Time) {
 	s.Advised = ok && failure.Advice != ""
 	if err != nil {
 		s.Err = err.Error()
-	} else {
-		s.LastRefresh = at
 	}
 	s.Listed, s.Oldest = e.index.Len(), e.loading.oldest
 	e.state.Store(&s)

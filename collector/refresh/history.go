@@ -141,7 +141,7 @@ func (e *Environment) loaded() {
 	e.publish()
 	level.Info(e.log).Log("msg", "history is loaded", "tokens", e.index.Len(), "duration", e.now().Sub(e.loading.begun))
 	if !e.round.open && e.round.err == nil {
-		e.report(nil, e.now())
+		e.report(nil)
 	}
 	e.plan(e.now())
 }

@@ -36,14 +36,10 @@ type Metrics struct {
 	usage Usage
 }
 
-// Usage is what an environment has used of the API, and what the last answer
-// said of its rate limit; Limit is 0 as long as none did.
-type Usage struct {
-	Requests         uint64
-	Limit, Remaining int
-}
+// Usage is what the last answer said of the rate limit; Limit is 0 as long as none did.
+type Usage struct{ Limit, Remaining int }
 
-// Usage returns the use so far.
+// Usage returns the latest use.
 func (m *Metrics) Usage() Usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,7 +164,6 @@ func (m *Metrics) Attempt(a client.Attempt) {
 	m.requestTime.Observe(a.Duration.Seconds())
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.usage.Requests++
 	if a.RateLimit.Known() {
 		m.usage.Limit, m.usage.Remaining = a.RateLimit.Limit, a.RateLimit.Remaining
 		m.limit.WithLabelValues().Set(float64(a.RateLimit.Limit))

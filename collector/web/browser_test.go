@@ -55,7 +55,7 @@ func TestBrowser(t *testing.T) {
 			DashboardURL: "https://cloud.trigger.dev/orgs/acme/projects/blog/env/prod", Stuck: "7d",
 			Source: source{
 				list(rules, typical...),
-				refresh.State{Up: true, Usage: refresh.Usage{Requests: 42, Limit: 750, Remaining: 612}},
+				refresh.State{Up: true, Usage: refresh.Usage{Limit: 750, Remaining: 612}},
 			},
 		},
 		{
