@@ -80,12 +80,7 @@ func (f *Flags) Load(getenv func(string) string) (environments []Environment, er
 	}
 	d, places := f.draft, map[string]string{}
 	for _, s := range d.settings {
-		place, text, where := "--"+s.flag, "", "an environment or in defaults"
-		// A flag takes precedence over its variable, a file over a variable with the key.
-		byFile := s.field == "secret_key" && (f.File != "" || d.Key.File != "")
-		if s.variable != "" && !s.given && !byFile {
-			text = strings.TrimSpace(getenv(s.variable))
-		}
+		place, text, where := "--"+s.flag, f.fromVariable(s, getenv), "an environment or in defaults"
 		if text != "" {
 			place = s.variable
 		}
@@ -117,6 +112,16 @@ func (f *Flags) Load(getenv func(string) string) (environments []Environment, er
 	d.Key.From, d.place = places[d.sources[0]], func(field string) string { return places[field] }
 	env, err := d.complete()
 	return []Environment{env}, err
+}
+
+// fromVariable returns the value of a setting's variable, empty if there is none. A flag takes
+// precedence over its variable, a file over a variable with the key.
+func (f *Flags) fromVariable(s *setting, getenv func(string) string) string {
+	byFile := s.field == "secret_key" && (f.File != "" || f.draft.Key.File != "")
+	if s.variable == "" || s.given || byFile {
+		return ""
+	}
+	return strings.TrimSpace(getenv(s.variable))
 }
 
 // Parse parses an application's arguments. The error for an unknown flag suggests the

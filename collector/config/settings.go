@@ -54,13 +54,14 @@ func single[T any](field string, target *T, parse func(string) (T, error)) *sett
 
 // list is a setting with any number of values.
 func list[T any](field string, target *[]T, parse func(string) (T, error)) *setting {
-	return &setting{field: field, reset: restore(target), clear: func() { *target = nil }, set: func(text string) error {
+	set := func(text string) error {
 		v, err := parse(text)
 		if err == nil {
 			*target = append(*target, v)
 		}
 		return err
-	}}
+	}
+	return &setting{field: field, reset: restore(target), clear: func() { *target = nil }, set: set}
 }
 
 // thresholds is a list of durations, each of them once.

@@ -49,7 +49,8 @@ func AddFlags(app *kingpin.Application) *Flags {
 		"Ask the exporter that runs with the same flags whether it serves, and exit: 0 if it does, 1 if not.").
 		BoolVar(&f.HealthCheck)
 	app.Flag("web.external-url", "URL under which users reach the exporter, for example behind a reverse proxy. "+
-		"By default it is made of the host's name, the first port and the route prefix.").PlaceHolder("<URL>").StringVar(&f.externalURL)
+		"By default it is made of the host's name, the first port and the route prefix.").
+		PlaceHolder("<URL>").StringVar(&f.externalURL)
 	app.Flag("web.route-prefix", "Prefix of the paths that are served. By default the path of --web.external-url.").
 		PlaceHolder("<path>").StringVar(&f.RoutePrefix)
 	f.toolkit = kingpinflag.AddFlags(app, ":"+defaultPort)

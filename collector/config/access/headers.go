@@ -87,8 +87,8 @@ func eachHeader(node *yaml.Node, visit func(name string, value *yaml.Node) error
 		if !httpguts.ValidHeaderFieldName(name) {
 			return yamlfile.At(line, "", fmt.Errorf("%q is not the name of a header", name))
 		} else if lines[canonical] > 0 {
-			return yamlfile.At(line, "", fmt.Errorf("%s is already set at line %d: upper and lower case make no difference",
-				canonical, lines[canonical]))
+			return yamlfile.At(line, "", fmt.Errorf("%s is already set at line %d: "+
+				"upper and lower case make no difference", canonical, lines[canonical]))
 		}
 		lines[canonical] = line
 		return yamlfile.At(line, "", visit(name, value))
