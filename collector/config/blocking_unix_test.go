@@ -5,6 +5,7 @@ package config_test
 import (
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -144,6 +145,33 @@ func TestKeyFileReplaced(t *testing.T) {
 				t.Errorf("%q, %v after the pipe delivered its own", got, err)
 			}
 		})
+	}
+}
+
+// TestPipeReplaced checks that what a pipe delivers does not count once another one, which
+// blocks too, has replaced it.
+func TestPipeReplaced(t *testing.T) {
+	path := pipe(t)
+	source := access.Key{File: path, From: "secret_key_file"}.Source(t.Context(), 300*time.Millisecond)
+	old := path + ".old"
+	for range 2 {
+		if got, err := source(); err == nil {
+			t.Fatalf("%q from a pipe without a writer", got)
+		}
+		if _, err := os.Stat(old); err == nil {
+			break
+		}
+		if err := errors.Join(os.Rename(path, old), syscall.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deliver(t, old, "tr_prod_sk_9876543210")
+	if got, err := source(); err == nil {
+		t.Errorf("%q from the pipe that was replaced", got)
+	}
+	deliver(t, path, piped)
+	if got, err := source(); got != piped || err != nil {
+		t.Errorf("%q, %v from the pipe that replaced it", got, err)
 	}
 }
 
