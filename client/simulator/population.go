@@ -178,15 +178,15 @@ func (e *Environment) advance(now time.Time) {
 func (l *live) plan(t *Token) {
 	t.Status = completed
 	done := t.CreatedAt.Add(humanTime(l.rng, l.rates.MeanWait))
-	switch l.rng.IntN(50) {
-	case 0: // Its run was cancelled: an orphan without a timeout.
+	switch n := l.rng.IntN(1000); {
+	case n < 2: // Its run was cancelled: an orphan without a timeout.
 		t.Status = waiting
 		return
-	case 1: // The job that should time it out is lost.
+	case n < 4: // The job that should time it out is lost.
 		t.Status = waiting
 		t.TimeoutAt = t.CreatedAt.Add(2 * l.rates.MeanWait)
 		return
-	case 2, 3, 4, 5:
+	case n < 80:
 	default:
 		t.TimeoutAt = t.CreatedAt.Add(2 * l.rates.MeanWait)
 	}
