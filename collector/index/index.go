@@ -71,6 +71,8 @@ type Changes struct {
 	New, Differs int
 	// Returned is the number of WAITING tokens that were missing before.
 	Returned int
+	// Behind is whether a row shows that a replica is behind by more than Lag.
+	Behind bool
 	// Statuses are new statuses that the client does not know.
 	Statuses []client.Status
 }
@@ -229,6 +231,7 @@ func (x *Index) observeWaiting(t *client.Token, key entry, at time.Time, ch *Cha
 		// A finished token stays finished: this row is from a lagging replica.
 		if x.minute(at)-old.seen >= 2 && x.minute(at)-old.seen < math.MaxUint16/2 {
 			x.Behind(at)
+			ch.Behind = true
 		}
 		x.mark(old)
 		return

@@ -42,6 +42,7 @@ func (x *Index) seeWaiting(id string, h *held, at time.Time, ch *Changes) {
 	}
 	// It had not left, or a replica is far behind.
 	x.Behind(at)
+	ch.Behind = true
 	h.left, h.looked, h.firstSeen = false, time.Time{}, at
 	x.left--
 	ch.Differs++

@@ -153,9 +153,13 @@ func (e *Environment) takeTop(s sight) {
 			return
 		}
 		e.index.Behind(s.at)
-		e.warn("replica_lag", "a replica of the service is further behind than "+lag.String()+
-			", believing no absence for a while")
+		e.warnBehind()
 	}
+}
+
+func (e *Environment) warnBehind() {
+	e.warn("replica_lag", "a replica of the service is further behind than "+lag.String()+
+		", or tokens that were finished or gone are WAITING again, believing no absence for a while")
 }
 
 // place returns a page's tokens that count as created. Among them are those that another

@@ -28,6 +28,9 @@ func (e *Environment) observe(t task, s sight) (index.Changes, error) {
 		level.Warn(e.log).Log("msg", "token has an unknown status, counting it as finished",
 			"status", textForLog(string(status)))
 	}
+	if ch.Behind {
+		e.warnBehind()
+	}
 	if t == newest {
 		e.arrivals.appeared += len(ch.Created)
 	} else if e.index.IsLoaded() {
