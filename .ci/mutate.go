@@ -112,7 +112,7 @@ var mutations = []mutation{
 	{"tokens dated ahead are not looked for", "collector/refresh Environment.settleArrivals", "e.ahead(a.created) > e.arrivals.slack || => ", ""},
 	{"an empty list of all tokens is believed", "collector/refresh Environment.checkPresent", "case a.emptySince.IsZero() || => case false && a.emptySince.IsZero() &&", ""},
 	{"empty pages below the top are believed", "collector/refresh Environment.coverAll", "case doubted && len(s.page.Tokens) == 0 => case false", ""},
-	{"pages of WAITING that are empty twice are believed", "collector/refresh Environment.judge", "case len(look.agreed) > 0 => case false", ""},
+	{"pages of WAITING that are empty twice are believed", "collector/refresh Environment.takeConfirmed", "case found == findingWait: => case false:", ""},
 	{"some tokens that have left stand for all", "collector/refresh Environment.confirm", "return take(findingMixed) => return take(findingLeft)", ""},
 	{"a page is shortened for ever", "collector/refresh", "s.page.Next == \"\" || s.most > 0 && len(tokens) > s.most => s.page.Next == \"\"", ""},
 	{"a cursor that is refused stays", "collector/refresh Environment.ask", "false opts.After !=", ""},

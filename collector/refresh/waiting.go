@@ -80,8 +80,8 @@ func (e *Environment) goesFirst(p, other *piece) bool {
 }
 
 // takeWaiting records a page of WAITING tokens. Tokens that it should show and does not
-// have left. If these are more than usual, or at the end of the list, a second, different
-// query has to agree, and the list of all tokens.
+// have left. If these are more than usual, or at the end of the list, some of them are looked
+// up, and a second, different query has to agree.
 func (e *Environment) takeWaiting(s sight) error {
 	if _, err := e.observe(waiting, s); err != nil || e.waiting == nil {
 		return err
@@ -102,10 +102,30 @@ func (e *Environment) takeWaiting(s sight) error {
 	missing := e.index.Missing(s.reach(), s.above, s.at, s.served())
 	if n := len(missing); n > max(10, shown/2) ||
 		n > 0 && (shown == 0 || missing[0].ID < s.page.Tokens[shown-1].ID) {
-		latest := slices.MaxFunc(missing, func(a, b *index.Token) int { return a.CreatedAt.Compare(b.CreatedAt) })
-		e.lookBelow(s, &second{cursor: s.cursor, to: latest.CreatedAt, open: missing})
+		hold := func(r *request) *request {
+			if r.boundary = s.boundary; e.waiting != nil {
+				return e.waiting.reserve(r)
+			}
+			return r
+		}
+		e.confirm(missing, hold, func(found finding) error { return e.takeConfirmed(s, missing, found) })
 	} else {
 		e.coverWaiting(s, missing, findingLeft)
+	}
+	return nil
+}
+
+// takeConfirmed records a page that lacks more tokens than usual, some of which were looked
+// up. If those have all left, a second look has to agree.
+func (e *Environment) takeConfirmed(s sight, missing []*index.Token, found finding) error {
+	switch {
+	case found == findingWait:
+		return e.contradict(s)
+	case found == findingLeft && e.waiting != nil:
+		latest := slices.MaxFunc(missing, func(a, b *index.Token) int { return a.CreatedAt.Compare(b.CreatedAt) })
+		e.lookBelow(s, &second{cursor: s.cursor, to: latest.CreatedAt, open: missing})
+	default:
+		e.coverWaiting(s, missing, found)
 	}
 	return nil
 }
@@ -159,36 +179,17 @@ func (e *Environment) lookBelow(s sight, look *second) {
 				}
 				return true
 			})
-			return e.judge(s, look)
+			switch {
+			case look.contradicted > len(look.agreed)+len(look.open):
+				return e.contradict(s)
+			case len(look.open) > 0:
+				e.lookBelow(s, look)
+			default:
+				e.coverWaiting(s, look.agreed, findingLeft)
+			}
+			return nil
 		},
 	}))
-}
-
-// judge believes, doubts or checks further a page that lacked tokens, after a second look.
-func (e *Environment) judge(s sight, look *second) error {
-	switch {
-	case look.contradicted > len(look.agreed)+len(look.open):
-		return e.contradict(s)
-	case len(look.open) > 0:
-		e.lookBelow(s, look)
-	case len(look.agreed) > 0:
-		hold := func(r *request) *request {
-			if r.boundary = s.boundary; e.waiting != nil {
-				return e.waiting.reserve(r)
-			}
-			return r
-		}
-		e.confirm(look.agreed, hold, func(found finding) error {
-			if found == findingWait {
-				return e.contradict(s)
-			}
-			e.coverWaiting(s, look.agreed, found)
-			return nil
-		})
-	default:
-		e.coverWaiting(s, nil, findingLeft)
-	}
-	return nil
 }
 
 // A finding is what a sample says of tokens that the list of WAITING tokens lacks.
