@@ -81,7 +81,7 @@ func TestRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := http.Header{
-				"Authorization": {"Bearer " + testKey}, "Accept": {"application/json"}, "Accept-Encoding": {"gzip"},
+				"Authorization": {"Bearer " + testKey}, "Accept": {"application/json"}, "Cache-Control": {"no-cache"}, "Accept-Encoding": {"gzip"},
 				"User-Agent": {"test/1"},
 			}
 			if tc.branch != "" {

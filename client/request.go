@@ -114,6 +114,7 @@ func (c *Client) do(ctx context.Context, target *url.URL, key string) (*http.Res
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Cache-Control", "no-cache") // A proxy must not answer with an old page.
 	// Set here, independent of the transport, so that the buffers of connections contain
 	// only compressed data.
 	req.Header.Set("Accept-Encoding", "gzip")
