@@ -110,7 +110,7 @@ var mutations = []mutation{
 	{"the Date of any answer is believed", "collector/refresh serviceClock.believe", "false > aheadOfOthers", ""},
 	{"tokens dated ahead are not looked for", "collector/refresh Environment.settleArrivals", "e.ahead(a.created) > e.arrivals.slack || => ", ""},
 	{"an empty list of all tokens is believed", "collector/refresh Environment.checkPresent", "case a.emptySince.IsZero() || => case false && a.emptySince.IsZero() &&", ""},
-	{"empty pages below the top are believed", "collector/refresh Environment.coverAll", "case doubted && len(s.page.Tokens) == 0 => case false", ""},
+	{"empty pages below the top are believed", "collector/refresh Environment.coverAll", "case doubted && len(s.page.Tokens) == 0 && !s.alive => case false", ""},
 	{"tokens that still wait do not contradict a page without them", "collector/refresh Environment.takeConfirmed", "case found == findingWait: => case false:", ""},
 	{"some tokens that have left stand for all", "collector/refresh Environment.confirm", "return take(findingMixed) => return take(findingLeft)", ""},
 	{"a page is shortened for ever", "collector/refresh", "s.page.Next == \"\" || s.most > 0 && len(tokens) > s.most => s.page.Next == \"\"", ""},

@@ -74,6 +74,7 @@ func (h *history) check(format string, args ...any) {
 	}
 	h.db.mu.Lock()
 	defer h.db.mu.Unlock()
+	h.db.seen = h.db.shown
 	now := time.Now()
 	if h.flowing.IsZero() && s.Flowing {
 		h.flowing = now

@@ -270,8 +270,7 @@ var perturbationsByName = map[string]perturbation{
 	"nothing": { // For a while all answers are empty.
 		plan: func(rng *rand.Rand, s *scenario) {
 			s.tokens = max(s.tokens, 20)
-			s.steps = slices.Insert(s.steps, 0, step{kind: "sleep", d: time.Minute + 2*s.interval})
-			s.insert(rng, step{kind: "mishap", what: "empty", share: 1, d: time.Duration(1+rng.IntN(40)) * time.Minute})
+			s.insert(rng, step{kind: "mishap", what: "nothing", share: 1, d: min(time.Duration(1+rng.IntN(40))*time.Minute, s.verify)})
 		},
 		allowed: allowance{turnwise: true, broken: true, turns: 1, wait: trust},
 	},

@@ -70,6 +70,9 @@ type database struct {
 
 	requests, refused, productionRefused int
 
+	// Since the exporter's start the top was answered with tokens, and a refresh succeeded after.
+	shown, seen bool
+
 	print func(...any)
 }
 
@@ -283,7 +286,8 @@ func (d *database) answer(r *http.Request, now time.Time) (int, []byte, error) {
 		return http.StatusTooManyRequests, []byte(`{"error":"Rate Limit Exceeded"}`), nil
 	}
 	d.left--
-	if d.struck(now, raw, "empty") != nil ||
+	// Nothing from the start on would be an environment without tokens.
+	if d.struck(now, raw, "empty") != nil || d.seen && d.struck(now, raw, "nothing") != nil ||
 		r.URL.Query().Get("filter[status]") == "WAITING" && d.struck(now, raw, "no waiting") != nil {
 		return http.StatusOK, []byte(`{"data":[],"pagination":{}}`), nil
 	}
@@ -349,6 +353,9 @@ func (d *database) list(q url.Values, raw string, now time.Time) []byte {
 		page, more = page[:int(float64(len(page))*chance(now, raw, "where"))], false
 	}
 	d.disorder(page, raw, now)
+	if len(page) > 0 && len(q) == 1 { // It has only a size.
+		d.shown = true
+	}
 	body := append(make([]byte, 0, 240*len(page)+64), `{"data":[`...)
 	for i, t := range page {
 		if i > 0 {

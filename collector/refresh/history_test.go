@@ -217,6 +217,7 @@ func (h *history) fail(format string, args ...any) {
 
 // start starts a new exporter.
 func (h *history) start() {
+	h.db.shown, h.db.seen = false, false
 	h.metrics = prometheus.NewRegistry()
 	h.opts = refresh.Options{
 		Interval: h.interval, MaxStaleness: max(10*time.Minute, 3*h.interval), VerifyInterval: h.verify,
@@ -516,6 +517,8 @@ func TestHistoriesThatFailed(t *testing.T) {
 		{5202143, "many waiting,cut pages", 4}, // A page of WAITING was cut off, and the second look, too.
 		{57, "no waiting", 0},                  // Pages of WAITING were empty, and believed to be so.
 		{20096, "nothing,lag", 0},              // All pages were empty, and a piece of the list believed to be.
+		{8001766, "cut pages,disorder", 0},     // A walk without order was cut off, and believed.
+		{8001401, "nothing,restarts", 0},       // The service came back between an empty page and what should confirm it.
 		{1052, "cut pages", 0},                 // The first listing of WAITING ended with a page that was cut off.
 		{2000557, "deletions", 19},             // A token counted as WAITING until a delayed look-up.
 		{6000000, "deletions", 0},              // Tokens deleted outside the window were looked up for ever.

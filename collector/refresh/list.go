@@ -164,6 +164,7 @@ type sight struct {
 	fresh    bool            // A token on it was not known before.
 	created  map[string]bool // The tokens on it that count as created.
 	ends     int             // How many pages before it ended the list in the same place.
+	alive    bool            // Since those pages the top has shown tokens.
 	most     int             // Its requested size if another page was repeated; zero otherwise.
 }
 
@@ -323,7 +324,7 @@ func (l *list) leave(s sight, lo string) {
 // repeat returns a request for a page again, with another size.
 func (l *list) repeat(s sight, size int, take func(sight) error) *request {
 	return &request{
-		sight: sight{boundary: s.boundary, from: s.from, ends: s.ends, most: size},
+		sight: sight{boundary: s.boundary, from: s.from, ends: s.ends, alive: s.alive, most: size},
 		opts:  client.ListOptions{Statuses: l.statuses, After: s.cursor, From: s.from, PageSize: size},
 		take:  take,
 	}

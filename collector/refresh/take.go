@@ -107,7 +107,6 @@ func (e *Environment) checkPresent(s sight) error {
 	case !a.present:
 	case a.emptySince.IsZero() || s.at.Sub(a.emptySince) < 2*e.opts.VerifyInterval:
 		a.emptySince = cmp.Or(a.emptySince, s.at)
-		e.index.Behind(s.at)
 		return invalid("the list of all tokens is empty, but it was not before")
 	default:
 		e.startOver(s.at, "the list of all tokens has stayed empty")
@@ -125,9 +124,11 @@ func (e *Environment) coverAll(t task, s sight) error {
 		if err := e.checkPresent(s); err != nil {
 			return err
 		}
-	case doubted && len(s.page.Tokens) == 0:
+	case doubted && len(s.page.Tokens) == 0 && !s.alive:
 		e.askPresent(t, func() error {
-			e.record(t, s)
+			if s.alive = true; e.all != nil {
+				e.again(t, s, otherSize-s.ends-1) // The service may have come back meanwhile.
+			}
 			return nil
 		})
 		return nil

@@ -98,11 +98,11 @@ func (e *Environment) nextWaitingInTurn() *request {
 		if _, err := e.observe(waiting, s); err != nil || c.pager.More() {
 			return err
 		}
-		// If more tokens than usual are missing, or the last page is empty, which it never
-		// should be, a second walk has to agree.
+		// If more than a few tokens are missing, since the walk may have been cut off, or the
+		// last page is empty, which it never should be, a second walk has to agree.
 		missing := e.index.Missing("", topID, c.begun, e.arrivals.served)
 		n, odd := len(missing), len(s.page.Tokens) == 0
-		if (n > max(10, e.index.WaitingLen()/2) || odd && (n > 0 || c.pages > 1)) && !e.walks.doubted {
+		if (n > 10 || odd && (n > 0 || c.pages > 1)) && !e.walks.doubted {
 			e.walks.doubted, e.walks.waiting = true, nil
 			return nil
 		}
