@@ -61,11 +61,12 @@
 //     lag together. If tokens appear later, refreshes wait longer for them. If a page
 //     shows a token as WAITING that finished long ago, or a top without the token that
 //     was there, a replica is further behind: then absence proves nothing for a while.
-//   - Pages have the requested size. Only the cost depends on it.
+//   - Pages have the requested size. Only the cost depends on it: a page that should end
+//     at a boundary is repeated once.
 //   - Nothing is deleted. A list of all tokens that is empty, but was not before, is an
-//     error until it was empty for two verify intervals. A finished token that two whole turns of the verify walk did
-//     not show is dropped. It is remembered, so that it does not count twice if it comes
-//     back.
+//     error until it was empty for two verify intervals. A finished token that two whole
+//     turns of the verify walk did not show is dropped. It is remembered, so that it does
+//     not count twice if it comes back.
 //
 // An assumption that does not hold is logged once and shown in
 // triggerdev_waitpoint_assumption_broken.

@@ -52,6 +52,7 @@ func (e *Environment) askAll(t task, p *piece, from time.Time) *request {
 	return e.ask(e.all, p, func(s sight) error { return e.takeAll(t, s) }, from)
 }
 
+// noProgress is the error of a round that could not end within the maximum staleness.
 func noProgress() error {
 	return &client.Error{Reason: client.ReasonTimeout, Err: errors.New("the pages that came led nowhere")}
 }
